@@ -1,0 +1,161 @@
+"""One optimizer for both frameworks: Adam with decoupled weight decay, named groups, and rates that are pure functions
+of the step.
+
+    m = b1 m + (1 - b1) g                       Kingma and Ba 2015, algorithm 1
+    v = b2 v + (1 - b2) g^2
+    a = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps),  t = step + 1
+    p = p - rate (a + weight_decay p)           Loshchilov and Hutter 2019, algorithm 2
+
+Nothing here knows a framework: the backends receive the groups once and the rates with every step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from implementations.common.config import Config, ConfigError, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Group(Config):
+    """Parameters that share a base rate and a decoupled weight decay."""
+
+    rate: float
+    weight_decay: float = 0.0
+
+    def validate(self) -> None:
+        self.require(0 <= self.rate < float("inf"), "rate", "expected a finite number >= 0")
+        self.require(0 <= self.weight_decay < float("inf"), "weight_decay", "expected a finite number >= 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule(Config):
+    """Linear warm-up, then cosine to `lr_min` (or constant), counted in updates.
+
+    The cosine takes its count from the global step but ends after `total_steps - warmup_steps` updates, so that the
+    last `warmup_steps` updates run at `lr_min` (s5/train.py). With `schedule_lag` the rate is set after each update:
+    update 0 uses the base rate without warm-up and update k uses the schedule's value of k - 1
+    (s5/train_helpers.py:train_epoch).
+    """
+
+    warmup_steps: int
+    total_steps: int
+    lr_min: float = 0.0
+    decay: Literal["cosine", "constant"] = "cosine"
+    schedule_lag: bool = False
+
+    def validate(self) -> None:
+        self.require(self.total_steps >= 1, "total_steps", "expected at least 1")
+        fits = 0 <= self.warmup_steps and (self.warmup_steps < self.total_steps or self.decay == "constant")
+        self.require(fits, "warmup_steps", f"expected 0 or more and fewer than total_steps = {self.total_steps}")
+        self.require(self.lr_min >= 0, "lr_min", "expected a number >= 0")
+
+    def rate(self, base: float, step: int) -> float:
+        """The rate that update `step` (from 0) uses, given the base rate."""
+        if not self.schedule_lag:
+            return self._value(base, step)
+        return base if step == 0 else self._value(base, step - 1)
+
+    def _value(self, base: float, step: int) -> float:
+        if step < self.warmup_steps:
+            return base * (step + 1) / self.warmup_steps
+        if self.decay == "constant":
+            return base
+        end = self.total_steps - self.warmup_steps
+        cosine = 0.5 * (1 + np.cos(np.pi * min(step, end) / end))
+        return float((base - self.lr_min) * cosine + self.lr_min)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSpec(Config):
+    """Groups, the rule that assigns a parameter path to one of them, Adam's constants and the schedule.
+
+    `rule` maps the end of a dotted path to a group: `{"B": "ssm"}` takes `layers.3.ssm.B`; the longest match wins and
+    everything else belongs to `default_group`. With `norm_decay` False, norm scales and biases keep their rate and lose
+    their decay (group "norm"). `clip_norm` limits the global gradient norm; None clips nothing.
+    """
+
+    groups: dict[str, Group]
+    rule: dict[str, str]
+    schedule: Schedule
+    default_group: str = "regular"
+    norm_decay: bool = True
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    clip_norm: float | None = None
+
+    def validate(self) -> None:
+        for suffix, group in {**self.rule, "the default": self.default_group}.items():
+            if group not in self.groups:
+                raise ConfigError(f"OptimizerSpec.rule sends {suffix!r} to {group!r}: {nearest(group, self.groups)}")
+        for name in ("b1", "b2"):
+            self.require(0 <= getattr(self, name) < 1, name, "expected a number from 0 to below 1")
+        self.require(self.eps > 0, "eps", "expected a positive number")
+        self.require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "expected None or a positive number")
+
+    def parameter_groups(self) -> dict[str, Group]:
+        """Every group by name, with the undecayed "norm" group where `norm_decay` is False."""
+        if self.norm_decay:
+            return dict(self.groups)
+        return {**self.groups, "norm": Group(rate=self.groups[self.default_group].rate)}
+
+    def group_of(self, path: str) -> str:
+        """The name of the group of a parameter path."""
+        parts = path.split(".")
+        if not self.norm_decay and "norm" in parts[-2:-1]:
+            return "norm"
+        ends = (".".join(parts[i:]) for i in range(len(parts)))
+        return next((self.rule[end] for end in ends if end in self.rule), self.default_group)
+
+    def rates(self, step: int) -> dict[str, float]:
+        """The rate of every group for update `step`, counted from 0."""
+        return {name: self.schedule.rate(group.rate, step) for name, group in self.parameter_groups().items()}
+
+    def bias_corrections(self, step: int) -> tuple[float, float]:
+        """1 - b1^t and 1 - b2^t for update `step`, t = step + 1, in double precision for both frameworks."""
+        return 1 - self.b1 ** (step + 1), 1 - self.b2 ** (step + 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        groups = {name: group.to_dict() for name, group in self.groups.items()}
+        return {**super().to_dict(), "groups": groups, "rule": dict(self.rule)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        groups = {n: g if isinstance(g, Group) else Group.from_dict(g) for n, g in values.get("groups", {}).items()}
+        return super().from_dict({**values, "groups": groups})
+
+
+OptConfig = Literal["standard", "BandCdecay", "BfastandCdecay", "noBCdecay"]
+
+# Leaf name -> group, s5/train_helpers.py:create_train_state at lindermanlab/S5@3c18fdb. Its label "norm" names a nested
+# dictionary and never matches a leaf: norm scales and biases are decayed with the rest.
+_S5_RULES: dict[str, dict[str, str]] = {
+    "standard": dict.fromkeys(("B", "Lambda_re", "Lambda_im", "log_step"), "ssm"),
+    "BandCdecay": {"B": "b"} | dict.fromkeys(("Lambda_re", "Lambda_im", "log_step"), "ssm"),
+    "BfastandCdecay": dict.fromkeys(("Lambda_re", "Lambda_im", "log_step"), "ssm"),
+    "noBCdecay": dict.fromkeys(("B", "C", "C1", "C2", "D", "Lambda_re", "Lambda_im", "log_step"), "ssm"),
+}
+
+
+def s5_optimizer(
+    opt_config: OptConfig,
+    ssm_lr: float,
+    lr: float,
+    weight_decay: float,
+    schedule: Schedule,
+    dt_global: bool = False,
+    norm_decay: bool = True,
+) -> OptimizerSpec:
+    """The S5 authors' optimizer: Adam at `ssm_lr` for group "ssm", AdamW at `lr` for "regular", and in BandCdecay AdamW
+    at `ssm_lr` for B; `dt_global` moves the time steps to "regular". Unknown names raise ConfigError."""
+    if opt_config not in _S5_RULES:
+        raise ConfigError(f"opt_config is {opt_config!r}: {nearest(opt_config, _S5_RULES)}")
+    rule = {leaf: group for leaf, group in _S5_RULES[opt_config].items() if not (dt_global and leaf == "log_step")}
+    groups = {"ssm": Group(ssm_lr), "regular": Group(lr, weight_decay)}
+    if opt_config == "BandCdecay":
+        groups["b"] = Group(ssm_lr, weight_decay)
+    return OptimizerSpec(groups=groups, rule=rule, schedule=schedule, norm_decay=norm_decay)
