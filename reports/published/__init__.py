@@ -1,0 +1,141 @@
+"""Published numbers: one TOML file per paper, typed and validated; transcribed, never computed."""
+
+import functools
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+FOLDER = Path(__file__).parent
+Transcription = Literal["cross-checked", "read", "unverified"]
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.-]*\Z")]
+
+LEGEND: dict[str, str] = {
+    "cross-checked": "two or more independent sources agree, or arithmetic ties it to one that was read",
+    "read": "read in print, in the paper's own repository or in another paper's table",
+    "unverified": "transcribed without the table at hand: shown with a dagger (†), never the ground of a verdict",
+}
+
+
+class PublishedError(ValueError):
+    """A file of published numbers is not valid; the message names the file and the place in it."""
+
+
+class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the numbers of one file were printed."""
+
+    id: Identifier
+    title: str
+    authors: str
+    arxiv: Annotated[str, msgspec.Meta(pattern=r"^\d{4}\.\d{4,5}\Z")]
+    url: Annotated[str, msgspec.Meta(pattern=r"^https://[A-Za-z0-9./_-]+\Z")]
+
+
+class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One printed number; `reference` marks the only one per task and architecture that verdicts are made against.
+
+    `n` is the number of seeds where the paper states it. `value` is absent where the table prints a cross or a dash.
+    """
+
+    architecture: Identifier
+    name: str
+    task: Identifier
+    dataset: str
+    metric: Identifier
+    unit: str
+    version: Identifier
+    table: str
+    transcription: Transcription
+    variant: str = ""
+    value: float | None = None
+    std: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    version_note: str = ""
+    protocol: str = ""
+    reference: bool = False
+    parameters: str = ""
+    note: str = ""
+
+    @property
+    def dagger(self) -> str:
+        """The mark of a number whose transcription nobody has checked."""
+        return "†" if self.transcription == "unverified" else ""
+
+
+class PaperNumbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One file: a paper, the protocols it names and its numbers."""
+
+    schema: Literal["longseq-bench/published/1"]
+    paper: Paper
+    protocols: dict[str, str] = {}
+    numbers: tuple[Number, ...]
+
+    def anchor(self, number: Number) -> str:
+        """A stable name of one number on the page of published numbers."""
+        parts = [self.paper.id, number.version, number.task, number.name, number.metric, number.table]
+        return re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")
+
+
+class Published:
+    """All papers; `reference(task, architecture)` is the number that a verdict may be made against."""
+
+    def __init__(self, papers: tuple[PaperNumbers, ...]):
+        self.papers = papers
+        self._references = {
+            (number.task, number.architecture): (paper, number)
+            for paper in papers
+            for number in paper.numbers
+            if number.reference
+        }
+
+    def reference(self, task: str, architecture: str) -> tuple[PaperNumbers, Number] | None:
+        """The paper and its number for one task and architecture, or None."""
+        return self._references.get((task, architecture))
+
+    def references(self, architecture: str) -> list[Number]:
+        """The reference numbers of one architecture, in the order of the paper."""
+        return [number for (_, name), (_, number) in self._references.items() if name == architecture]
+
+    def on_task(self, task: str) -> list[tuple[PaperNumbers, Number]]:
+        """Every published number of one task, in the order of the papers."""
+        return [(paper, number) for paper in self.papers for number in paper.numbers if number.task == task]
+
+
+def read(path: Path) -> PaperNumbers:
+    """Read and validate one file; raises PublishedError."""
+    try:
+        paper = msgspec.toml.decode(path.read_bytes(), type=PaperNumbers)
+    except OSError as error:
+        raise PublishedError(f"cannot read published numbers {path}: {error.strerror or error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PublishedError(f"published numbers {path} are not valid: {error}") from error
+    anchors: set[str] = set()
+    for index, number in enumerate(paper.numbers):
+        where = f"published numbers {path} are not valid: {{}} - at `$.numbers[{index}]`"
+        if paper.anchor(number) in anchors:
+            raise PublishedError(where.format(f"{number.name} on {number.task} is there twice"))
+        anchors.add(paper.anchor(number))
+        if number.protocol and number.protocol not in paper.protocols:
+            raise PublishedError(where.format(f"protocol {number.protocol!r} is not in [protocols]"))
+        if number.reference and number.value is None:
+            raise PublishedError(where.format("a reference number needs a value"))
+    return paper
+
+
+def load(folder: Path = FOLDER) -> Published:
+    """All papers of a folder, sorted by file name; raises PublishedError."""
+    papers = tuple(read(path) for path in sorted(Path(folder).glob("*.toml")))
+    seen: dict[tuple[str, str], str] = {}
+    for paper in papers:
+        for number in paper.numbers:
+            key = (number.task, number.architecture)
+            if number.reference and seen.setdefault(key, paper.anchor(number)) != paper.anchor(number):
+                raise PublishedError(f"two reference numbers for {key[1]} on {key[0]}, the second in {paper.paper.id}")
+    return Published(papers)
+
+
+@functools.cache
+def shipped() -> Published:
+    """The published numbers that come with the package."""
+    return load()
