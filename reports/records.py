@@ -5,7 +5,7 @@ dictionaries are shown as they are; the report gives these names a meaning:
 
 - metrics: `test_accuracy` (at the epoch that the selection rule chose), `validation_accuracy`, `majority_accuracy`;
 - curves: `epoch` axis `epoch, epoch_step, train_loss, validation_loss, validation_accuracy, test_accuracy`;
-  `step` axis `step, step_loss`;
+  `step` axis `step, step_loss` (a name that begins with `step` is on it); equally long lists per axis;
 - protocol: `name`, `comparable_to` (the published protocol that it follows), `differences` (list of sentences),
   `metric` (name of the headline metric, default `test_accuracy`);
 - timing: `compile_seconds, step_seconds_p20, step_seconds_p50, step_seconds_p80, tokens_per_second,
@@ -33,6 +33,7 @@ STATUSES = ("measured", "compiled", "failed", "no data")
 
 CellId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Encoding = Literal["zlib+base64:uint8", "zlib+base64:uint16"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -59,7 +60,7 @@ class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     split: Name
     count: Count
     classes: Annotated[int, msgspec.Meta(ge=1, le=65536)]
-    encoding: Literal["zlib+base64:uint8", "zlib+base64:uint16"]
+    encoding: Encoding
     data: str
     labels_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -91,7 +92,7 @@ def to_json(record: Record) -> bytes:
     """Deterministic JSON of a record: sorted keys, indented, number lists on one line; raises RecordError."""
     try:
         compact = msgspec.json.encode(record, enc_hook=_plain, order="sorted")
-        msgspec.json.decode(compact, type=Record)
+        _check_curves(msgspec.json.decode(compact, type=Record))
     except (msgspec.ValidationError, TypeError, NotImplementedError) as error:
         raise RecordError(f"record of cell {record.cell.id!r} is not valid: {error}") from error
     text = msgspec.json.format(compact, indent=1).decode()
@@ -113,6 +114,7 @@ def read(path: Path) -> Record:
     path = Path(path)
     try:
         record = msgspec.json.decode(path.read_bytes(), type=Record)
+        _check_curves(record)
     except OSError as error:
         raise RecordError(f"cannot read record {path}: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -149,13 +151,14 @@ def encode_predictions(
     if np.ndim(predicted) != 1 or np.shape(predicted) != np.shape(labels):
         shapes = f"{np.shape(predicted)} and {np.shape(labels)}"
         raise ValueError(f"predictions and labels must be one-dimensional and equally long, got shapes {shapes}")
-    dtype = "uint8" if classes <= 256 else "uint16"
+    encoding: Encoding = "zlib+base64:uint8" if classes <= 256 else "zlib+base64:uint16"
+    dtype = encoding.rpartition(":")[2]
     data = zlib.compress(_class_bytes(predicted, "predictions", classes, dtype), 9)
     return Predictions(
         split=split,
         count=len(predicted),
         classes=classes,
-        encoding=f"zlib+base64:{dtype}",
+        encoding=encoding,
         data=base64.b64encode(data).decode(),
         labels_sha256=hashlib.sha256(_class_bytes(labels, "labels", classes, dtype)).hexdigest(),
     )
@@ -173,6 +176,16 @@ def decode_predictions(predictions: Predictions) -> UInt[np.ndarray, "n"]:
     if len(values) != predictions.count or (values >= predictions.classes).any():
         raise RecordError(f"predictions of split {predictions.split!r} do not match their count and classes")
     return values.astype(dtype.newbyteorder("="))
+
+
+def _check_curves(record: Record) -> None:
+    lengths: dict[str, tuple[str, int]] = {}
+    for name in sorted(record.curves):
+        axis = "step" if name.startswith("step") else "epoch"
+        first, length = lengths.setdefault(axis, (name, len(record.curves[name])))
+        if len(record.curves[name]) != length:
+            found = f"{len(record.curves[name])} values, but `{first}` of the same axis has {length}"
+            raise msgspec.ValidationError(f"{found} - at `$.curves.{name}`")
 
 
 def _class_bytes(values: Integer[np.ndarray, "n"], what: str, classes: int, dtype: str) -> bytes:

@@ -16,7 +16,7 @@ Kind = Literal["reproduced", "above", "below", "underpowered", "not comparable"]
 
 STATUS_MEANING: dict[str, str] = {
     "measured": "the cell was run to its end here; its record has every number",
-    "compiled": "the program was compiled for hardware that was not there; memory and FLOPs are estimates, never a time",
+    "compiled": "the program was compiled for absent hardware; memory and FLOPs are estimates, never a time",
     "published": "printed in a paper and transcribed; not run here",
     "failed": "the cell was started and did not end; its record has the reason and the end of its log",
     "no data": "the data set is not on the machine that ran the selection",
@@ -28,7 +28,7 @@ VERDICT_MEANING: dict[str, str] = {
     "above": "the whole interval lies above the margin",
     "below": "the whole interval lies below the margin",
     "underpowered": "the interval crosses a margin, or there is one seed only; the seeds that would decide are named",
-    "not comparable": "another recipe, another protocol, failed seeds or an unchecked transcription; the reason is named",
+    "not comparable": "another recipe or protocol, failed seeds or an unchecked transcription; the reason is named",
 }
 
 # The equivalence margin per benchmark in the published unit: how far means may lie apart and still count as the same.
@@ -78,7 +78,7 @@ def judge(
     )
     if result.outcome == "undecided":
         needs = required_runs(measured.std, published, margin, result.difference)
-        more = "" if needs else "; more seeds here would not decide, the difference is too close to the margin"
+        more = "" if needs else "; 1000 seeds would not decide, the difference is too close to the margin"
         return Verdict("underpowered", what + more, needs and max(needs, measured.n + 1))
     kinds: dict[str, Kind] = {"equivalent": "reproduced", "above": "above", "below": "below"}
     return Verdict(kinds[result.outcome], what)
