@@ -1,0 +1,1 @@
+"""Long-sequence architectures, each twice: Flax NNX and PyTorch twins proven equal."""

@@ -1,0 +1,1 @@
+"""Models around any layer: classifier and dual encoder."""

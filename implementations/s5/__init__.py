@@ -1,0 +1,1 @@
+"""S5: simplified state space layers (arXiv 2208.04933)."""

@@ -1,0 +1,85 @@
+"""Every architecture by name; a framework is imported only when a twin in it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from implementations.common.config import Config, nearest
+
+if TYPE_CHECKING:
+    from implementations.models.config import ModelConfig
+
+FRAMEWORKS = ("jax", "torch")
+_NEEDS = {"jax": ("jax", "flax", "optax"), "torch": ("torch",)}
+
+
+class UnknownName(KeyError):
+    """A name is not known; the message lists the known ones and the nearest."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MissingFramework(ImportError):
+    """A framework is not installed; the message names the extra that brings it."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One entry: `room` is the package that holds config, reference, jax and torch; `layer` the class of both twins."""
+
+    name: str
+    title: str
+    paper: str
+    room: str
+    config_name: str
+    layer: str
+
+    @property
+    def config(self) -> type[Config]:
+        """The class of the layer's config."""
+        return getattr(importlib.import_module(f"{self.room}.config"), self.config_name)
+
+
+_ARCHITECTURES = (Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),)
+_BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all architectures, in the order of the reports."""
+    return tuple(_BY_NAME)
+
+
+def get(name: str) -> Architecture:
+    """The architecture of that name; an unknown one raises `UnknownName`."""
+    if name not in _BY_NAME:
+        raise UnknownName(f"unknown architecture {name!r}: {nearest(name, _BY_NAME)}")
+    return _BY_NAME[name]
+
+
+def require_framework(framework: str) -> None:
+    """Raise `UnknownName` or `MissingFramework` unless twins in `framework` can be imported."""
+    if framework not in FRAMEWORKS:
+        raise UnknownName(f"unknown framework {framework!r}: {nearest(framework, FRAMEWORKS)}")
+    for package in _NEEDS[framework]:
+        if importlib.util.find_spec(package) is None:
+            raise MissingFramework(
+                f"{package} is not installed; the {framework} twins need it: pip install 'longseq-bench[{framework}]'"
+            )
+
+
+def layer_class(name: str, framework: str) -> Any:
+    """The layer of an architecture in a framework: the class S5Layer of `implementations.s5.jax`, say."""
+    architecture = get(name)
+    require_framework(framework)
+    return getattr(importlib.import_module(f"{architecture.room}.{framework}"), architecture.layer)
+
+
+def model_class(config: ModelConfig, framework: str) -> Any:
+    """The model around layers that a config describes, in a framework."""
+    require_framework(framework)
+    module = importlib.import_module(f"implementations.models.{framework}")
+    return getattr(module, {"classifier": "Classifier", "dual_encoder": "DualEncoder"}[config.model])

@@ -1,0 +1,114 @@
+"""The base of every configuration: frozen, validated, and convertible to and from plain dictionaries."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import typing
+from typing import Any, ClassVar, Literal, Self
+
+
+class ConfigError(ValueError):
+    """A configuration is wrong; the message names the field, the value found and what is expected."""
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """A half sentence that lists what is known and, where one is close, what was probably meant."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}known: {', '.join(known)}"
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _conforms(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return True
+    if origin is Literal:
+        return value in typing.get_args(hint)
+    if origin is not None and type(None) in typing.get_args(hint):
+        return value is None or any(_conforms(value, h) for h in typing.get_args(hint) if h is not type(None))
+    if origin is tuple:
+        return isinstance(value, tuple)
+    if origin is not None or not isinstance(hint, type):
+        return True
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _expected(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
+    return getattr(hint, "__name__", str(hint))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A frozen dataclass that validates its own fields; subclasses add their rules in `validate`."""
+
+    architecture: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        hints = _hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not _conforms(value, hints[field.name]):
+                self._fail(field.name, f"expected {_expected(hints[field.name])}")
+        self.validate()
+
+    def validate(self) -> None:
+        """Check what types cannot say; raise through `require`."""
+
+    def require(self, condition: bool, field: str, expectation: str) -> None:
+        """Raise `ConfigError` naming `field` unless `condition` holds."""
+        if not condition:
+            self._fail(field, expectation)
+
+    def _fail(self, field: str, expectation: str) -> typing.NoReturn:
+        raise ConfigError(f"{type(self).__name__}.{field} is {getattr(self, field)!r}: {expectation}")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; unknown names raise `ConfigError`."""
+        self._check_names(changes)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, ready for JSON; a layer's dictionary carries its `architecture`."""
+        out: dict[str, Any] = {"architecture": self.architecture} if self.architecture else {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            out[field.name] = value.to_dict() if isinstance(value, Config) else value
+        return out
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; unknown keys raise `ConfigError` with the nearest known name."""
+        values = dict(values)
+        named = values.pop("architecture", cls.architecture)
+        if named != cls.architecture:
+            raise ConfigError(f"{cls.__name__}.architecture is {named!r}: expected {cls.architecture!r}")
+        cls._check_names(values)
+        hints = _hints(cls)
+        for key, value in values.items():
+            hint = hints[key]
+            if isinstance(hint, type) and issubclass(hint, Config) and isinstance(value, dict):
+                values[key] = hint.from_dict(value)
+            elif typing.get_origin(hint) is tuple and isinstance(value, list):
+                values[key] = tuple(value)
+        return cls(**values)
+
+    @classmethod
+    def _check_names(cls, values: dict[str, Any]) -> None:
+        known = {field.name for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"{cls.__name__} has no field {key!r}: {nearest(key, known)}")

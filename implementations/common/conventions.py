@@ -1,0 +1,32 @@
+"""Every default on which Flax and PyTorch disagree, named once.
+
+Axis letters, for the whole project: B batch, L length, D model width, H heads, K head width, P state size of a MIMO
+SSM, N state size of a SISO SSM, W window or block length, S state vectors or context states, V vocabulary, C classes.
+
+Complex quantities are stored and computed as real arrays whose last axis of length 2 is (real, imaginary): parameters
+then have one dtype in both frameworks and the compilers of both fuse the arithmetic, which they do not for complex.
+"""
+
+from typing import Literal
+
+BATCH_NORM_EPSILON = 1e-5
+"""Flax's default; PyTorch's is the same."""
+
+LAYER_NORM_EPSILON = 1e-6
+"""Flax's default; PyTorch's is 1e-5."""
+
+BATCH_NORM_MOMENTUM = 0.95
+"""Share of the OLD running statistic that an update keeps (Flax's sense; PyTorch's `momentum` is one minus this)."""
+
+GELU_APPROXIMATION = "tanh"
+"""Flax's default; PyTorch's is the exact error function."""
+
+ADAM_B1, ADAM_B2, ADAM_EPSILON = 0.9, 0.999, 1e-8
+"""The epsilon stands outside the square root; weight decay is decoupled: p -= rate * (adam + weight_decay * p)."""
+
+EIGENVALUE_CLIP = -1e-4
+"""Upper bound of the real part of an eigenvalue where `clip_eigs` is set."""
+
+MatmulPrecision = Literal["float32", "tf32"]
+MATMUL_PRECISION: MatmulPrecision = "float32"
+"""PyTorch's default on a GPU; JAX's default there is tf32."""

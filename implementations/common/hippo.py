@@ -1,0 +1,42 @@
+"""HiPPO-LegS and its diagonalised normal part (Gu et al. 2020; S5, arXiv 2208.04933, section 2.3 and appendix B.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Complex, Float
+from scipy.linalg import block_diag
+
+Array = np.ndarray
+
+
+def legs(size: int) -> Float[Array, "P P"]:
+    """The HiPPO-LegS matrix: -sqrt((2n+1)(2k+1)) below the diagonal, -(n+1) on it, 0 above."""
+    root = np.sqrt(1.0 + 2.0 * np.arange(size))
+    return -(np.tril(np.outer(root, root)) - np.diag(np.arange(size)))
+
+
+def normal_part(size: int) -> tuple[Complex[Array, " P"], Complex[Array, "P P"]]:
+    """Eigenvalues (ascending imaginary part) and unitary eigenvectors of HiPPO-N = LegS + q q^T, q_n = sqrt(n + 1/2).
+
+    All real parts are -1/2. The unit phase of an eigenvector is free: here its first component is real and positive,
+    so that initial values do not depend on the linear algebra library.
+    """
+    q = np.sqrt(np.arange(size) + 0.5)
+    normal = legs(size) + np.outer(q, q)
+    imaginary, vectors = np.linalg.eigh(-1j * normal)
+    vectors = vectors * (np.abs(vectors[0]) / vectors[0])
+    return np.mean(np.diagonal(normal)) + 1j * imaginary, vectors
+
+
+def normal_blocks(
+    size: int, blocks: int, conj_sym: bool
+) -> tuple[Complex[Array, " P"], Complex[Array, "F P"], Complex[Array, "P F"]]:
+    """`blocks` copies of HiPPO-N of size `size / blocks`: eigenvalues, V and V^-1, both block-diagonal.
+
+    With `conj_sym` only the half with negative imaginary parts is kept: P = size / 2 columns against F = size rows.
+    """
+    eigenvalues, vectors = normal_part(size // blocks)
+    if conj_sym:
+        kept = size // blocks // 2
+        eigenvalues, vectors = eigenvalues[:kept], vectors[:, :kept]
+    return np.tile(eigenvalues, blocks), block_diag(*[vectors] * blocks), block_diag(*[vectors.conj().T] * blocks)

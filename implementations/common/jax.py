@@ -1,0 +1,143 @@
+"""The small layers every JAX twin is built from; `torch.py` beside it is its twin, name by name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from implementations.common import conventions
+from implementations.common.conventions import MatmulPrecision
+from implementations.common.initializers import Keys, lecun_normal
+
+_PRECISION = {"float32": jax.lax.Precision.HIGHEST, "tf32": jax.lax.DotAlgorithmPreset.TF32_TF32_F32}
+_precision: MatmulPrecision = conventions.MATMUL_PRECISION
+
+
+@contextlib.contextmanager
+def matmul_precision(name: MatmulPrecision) -> Iterator[None]:
+    """Matrix products of this project run in `name` ("float32" or "tf32") while a function is traced inside."""
+    global _precision
+    previous, _precision = _precision, name
+    try:
+        yield
+    finally:
+        _precision = previous
+
+
+def einsum(equation: str, *operands: Array) -> Array:
+    """`einsum` in the project's explicit matmul precision; on a CPU, and in float64, that is always full precision."""
+    full = jax.default_backend() == "cpu" or operands[0].dtype == jnp.float64
+    return jnp.einsum(equation, *operands, precision=_PRECISION["float32" if full else _precision])
+
+
+class BatchStatistic(nnx.Variable):
+    """A running statistic: state of a module that is no parameter."""
+
+
+def parameter(keys: Keys, values) -> nnx.Param:
+    """A parameter of the keys' dtype."""
+    return nnx.Param(jnp.asarray(keys.cast(values)))
+
+
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """GELU in its tanh form (`conventions.GELU_APPROXIMATION`)."""
+    return jax.nn.gelu(x, approximate=True)
+
+
+class Linear(nnx.Module):
+    """x @ kernel + bias; kernel (in, out) drawn lecun-normal, bias zero."""
+
+    def __init__(self, in_features: int, out_features: int, keys: Keys) -> None:
+        self.kernel = parameter(keys, lecun_normal(keys.child("kernel"), (in_features, out_features)))
+        self.bias = parameter(keys, jnp.zeros(out_features))
+
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch E"]:
+        return einsum("...d,de->...e", x, self.kernel[...]) + self.bias[...]
+
+
+class LayerNorm(nnx.Module):
+    """Normalisation over the features, with scale and bias; epsilon `conventions.LAYER_NORM_EPSILON`."""
+
+    def __init__(self, features: int, keys: Keys) -> None:
+        self.scale = parameter(keys, jnp.ones(features))
+        self.bias = parameter(keys, jnp.zeros(features))
+
+    def __call__(
+        self, x: Float[Array, "B L D"], mask: Bool[Array, "B L"] | None = None, training: bool = False
+    ) -> Float[Array, "B L D"]:
+        mean = x.mean(-1, keepdims=True)
+        centred = x - mean
+        variance = (centred * centred).mean(-1, keepdims=True)
+        return centred * jax.lax.rsqrt(variance + conventions.LAYER_NORM_EPSILON) * self.scale[...] + self.bias[...]
+
+
+class BatchNorm(nnx.Module):
+    """Normalisation over batch and length; biased variance throughout, also in the running statistics.
+
+    `momentum` is the share of the old running statistic that an update keeps. With a `mask`, only positions where it
+    is True enter the batch's statistics.
+    """
+
+    def __init__(self, features: int, momentum: float, keys: Keys) -> None:
+        self.momentum = momentum
+        self.scale = parameter(keys, jnp.ones(features))
+        self.bias = parameter(keys, jnp.zeros(features))
+        self.mean = BatchStatistic(jnp.asarray(keys.cast(jnp.zeros(features))))
+        self.var = BatchStatistic(jnp.asarray(keys.cast(jnp.ones(features))))
+
+    def __call__(
+        self, x: Float[Array, "B L D"], mask: Bool[Array, "B L"] | None = None, training: bool = False
+    ) -> Float[Array, "B L D"]:
+        if training:
+            if mask is None:
+                mean = x.mean((0, 1))
+                variance = ((x - mean) ** 2).mean((0, 1))
+            else:
+                weight = mask[..., None].astype(x.dtype)
+                count = weight.sum()
+                mean = (x * weight).sum((0, 1)) / count
+                variance = ((x - mean) ** 2 * weight).sum((0, 1)) / count
+            keep = self.momentum
+            self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(mean)
+            self.var[...] = keep * self.var[...] + (1 - keep) * jax.lax.stop_gradient(variance)
+        else:
+            mean, variance = self.mean[...], self.var[...]
+        scale = self.scale[...] * jax.lax.rsqrt(variance + conventions.BATCH_NORM_EPSILON)
+        return (x - mean) * scale + self.bias[...]
+
+
+def random_words(seed: Int[Array, ""] | int, site: int, count: int) -> Int[Array, " count"]:
+    """32-bit words that depend on (seed, site, position) only: the finaliser of MurmurHash3 over a counter."""
+    word = jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9) + jnp.uint32(site)
+    for salt in (jnp.asarray(seed).astype(jnp.uint32), jnp.uint32(0x85EBCA6B)):
+        word = word ^ salt
+        word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
+        word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
+        word = word ^ (word >> 16)
+    return word
+
+
+class Dropout(nnx.Module):
+    """Dropout whose mask is one per sequence and feature, shared by all positions (S5, `broadcast_dims=[0]`).
+
+    The mask is a pure function of (seed, site): no generator state, equal in both frameworks.
+    """
+
+    def __init__(self, rate: float, keys: Keys) -> None:
+        self.rate, self.site = rate, keys.site
+
+    def __call__(
+        self, x: Float[Array, "B L D"], seed: Int[Array, ""] | int | None, training: bool = False
+    ) -> Float[Array, "B L D"]:
+        if not training or self.rate == 0.0:
+            return x
+        if seed is None:
+            raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
+        words = random_words(seed, self.site, x.shape[0] * x.shape[2])
+        kept = (words >> 8).astype(jnp.int32) >= round(self.rate * 2**24)
+        return x * (kept.reshape(x.shape[0], 1, x.shape[2]).astype(x.dtype) / (1.0 - self.rate))

@@ -1,0 +1,148 @@
+"""The small layers every PyTorch twin is built from; `jax.py` beside it is its twin, name by name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from implementations.common import conventions
+from implementations.common.conventions import MatmulPrecision
+from implementations.common.initializers import Keys, lecun_normal
+
+_PRECISION = {"float32": "highest", "tf32": "high"}
+
+
+@contextlib.contextmanager
+def matmul_precision(name: MatmulPrecision) -> Iterator[None]:
+    """Matrix products of this process run in `name` ("float32" or "tf32") inside; PyTorch has one switch for all."""
+    previous = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(_PRECISION[name])
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(previous)
+
+
+def einsum(equation: str, *operands: Tensor) -> Tensor:
+    """`einsum` in the project's explicit matmul precision; on a CPU, and in float64, that is always full precision."""
+    return torch.einsum(equation, *operands)
+
+
+def parameter(keys: Keys, values) -> nn.Parameter:
+    """A parameter of the keys' dtype."""
+    return nn.Parameter(torch.from_numpy(keys.cast(values)))
+
+
+def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """GELU in its tanh form (`conventions.GELU_APPROXIMATION`)."""
+    return nn.functional.gelu(x, approximate="tanh")
+
+
+class Linear(nn.Module):
+    """x @ kernel + bias; kernel (in, out) drawn lecun-normal, bias zero."""
+
+    def __init__(self, in_features: int, out_features: int, keys: Keys) -> None:
+        super().__init__()
+        self.kernel = parameter(keys, lecun_normal(keys.child("kernel"), (in_features, out_features)))
+        self.bias = parameter(keys, np.zeros(out_features))
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
+        return einsum("...d,de->...e", x, self.kernel) + self.bias
+
+
+class LayerNorm(nn.Module):
+    """Normalisation over the features, with scale and bias; epsilon `conventions.LAYER_NORM_EPSILON`."""
+
+    def __init__(self, features: int, keys: Keys) -> None:
+        super().__init__()
+        self.scale = parameter(keys, np.ones(features))
+        self.bias = parameter(keys, np.zeros(features))
+
+    def forward(
+        self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None, training: bool = False
+    ) -> Float[Tensor, "B L D"]:
+        mean = x.mean(-1, keepdim=True)
+        centred = x - mean
+        variance = (centred * centred).mean(-1, keepdim=True)
+        return centred * torch.rsqrt(variance + conventions.LAYER_NORM_EPSILON) * self.scale + self.bias
+
+
+class BatchNorm(nn.Module):
+    """Normalisation over batch and length; biased variance throughout, also in the running statistics.
+
+    `momentum` is the share of the old running statistic that an update keeps. With a `mask`, only positions where it
+    is True enter the batch's statistics.
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, features: int, momentum: float, keys: Keys) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.scale = parameter(keys, np.ones(features))
+        self.bias = parameter(keys, np.zeros(features))
+        self.register_buffer("mean", torch.from_numpy(keys.cast(np.zeros(features))))
+        self.register_buffer("var", torch.from_numpy(keys.cast(np.ones(features))))
+
+    def forward(
+        self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None, training: bool = False
+    ) -> Float[Tensor, "B L D"]:
+        if training:
+            if mask is None:
+                mean = x.mean((0, 1))
+                variance = ((x - mean) ** 2).mean((0, 1))
+            else:
+                weight = mask[..., None].to(x.dtype)
+                count = weight.sum()
+                mean = (x * weight).sum((0, 1)) / count
+                variance = ((x - mean) ** 2 * weight).sum((0, 1)) / count
+            keep = self.momentum
+            self.mean.copy_(keep * self.mean + (1 - keep) * mean.detach())
+            self.var.copy_(keep * self.var + (1 - keep) * variance.detach())
+        else:
+            mean, variance = self.mean, self.var
+        scale = self.scale * torch.rsqrt(variance + conventions.BATCH_NORM_EPSILON)
+        return (x - mean) * scale + self.bias
+
+
+def random_words(seed: Int[Tensor, ""] | int, site: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
+    """32-bit words that depend on (seed, site, position) only: the finaliser of MurmurHash3 over a counter.
+
+    PyTorch has little arithmetic on unsigned 32-bit integers: the words live in int64 and are cut to 32 bits.
+    """
+    low = 0xFFFFFFFF
+    word = (torch.arange(count, device=device) * 0x9E3779B9 + site) & low
+    for salt in (seed & low, 0x85EBCA6B):
+        word = word ^ salt
+        word = ((word ^ (word >> 16)) * 0x85EBCA6B) & low
+        word = ((word ^ (word >> 13)) * 0xC2B2AE35) & low
+        word = word ^ (word >> 16)
+    return word
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask is one per sequence and feature, shared by all positions (S5, `broadcast_dims=[0]`).
+
+    The mask is a pure function of (seed, site): no generator state, equal in both frameworks.
+    """
+
+    def __init__(self, rate: float, keys: Keys) -> None:
+        super().__init__()
+        self.rate, self.site = rate, keys.site
+
+    def forward(
+        self, x: Float[Tensor, "B L D"], seed: Int[Tensor, ""] | int | None, training: bool = False
+    ) -> Float[Tensor, "B L D"]:
+        if not training or self.rate == 0.0:
+            return x
+        if seed is None:
+            raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
+        words = random_words(seed, self.site, x.shape[0] * x.shape[2], x.device)
+        kept = (words >> 8) >= round(self.rate * 2**24)
+        return x * (kept.reshape(x.shape[0], 1, x.shape[2]).to(x.dtype) / (1.0 - self.rate))

@@ -1,0 +1,112 @@
+"""The models in JAX (Flax NNX); `torch.py` beside it is its twin."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from implementations.catalog import layer_class
+from implementations.common.config import ConfigError
+from implementations.common.initializers import Keys
+from implementations.common.jax import Linear, gelu
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
+
+
+def length_mask(lengths: Int[Array, " B"], length: int) -> Bool[Array, "B L"]:
+    """True at the first `lengths[b]` positions."""
+    return jnp.arange(length) < lengths[:, None]
+
+
+def pool(x: Float[Array, "B L D"], lengths: Int[Array, " B"] | None, pooling: str) -> Float[Array, "B D"]:
+    """One vector per sequence: the mean of its genuine positions, or the last of them."""
+    if pooling == "last":
+        last = jnp.full(x.shape[0], x.shape[1] - 1) if lengths is None else lengths - 1
+        return x[jnp.arange(x.shape[0]), last]
+    if lengths is None:
+        return x.mean(1)
+    mask = length_mask(lengths, x.shape[1])
+    return (x * mask[..., None].astype(x.dtype)).sum(1) / lengths[:, None].astype(x.dtype)
+
+
+class _Encoder(nnx.Module):
+    """Linear encoder, layers and pooling: what the models share."""
+
+    def __init__(self, config: ModelConfig, keys: Keys) -> None:
+        self.config = config
+        layer = layer_class(config.layer.architecture, "jax")
+        d_model = config.layer.d_model
+        self.encoder = Linear(config.input_size, d_model, keys.child("encoder"))
+        self.layers = nnx.List([layer(config.layer, keys.child("layers").child(i)) for i in range(config.depth)])
+
+    def encode(
+        self,
+        inputs: Num[Array, "B L *channels"],
+        lengths: Int[Array, " B"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Int[Array, ""] | int | None = None,
+        **options,
+    ) -> Float[Array, "B D"]:
+        """Sequences to vectors; `options` go to every layer (for S5: step_rescale, timesteps, scan)."""
+        config = self.config
+        if config.input_kind == "tokens":
+            if inputs.ndim != 2 or not jnp.issubdtype(inputs.dtype, jnp.integer):
+                raise ConfigError(f"inputs have shape {inputs.shape} of {inputs.dtype}: expected (B, L) integer tokens")
+            x = jax.nn.one_hot(inputs, config.input_size, dtype=self.encoder.kernel[...].dtype)
+        else:
+            if inputs.ndim != 3 or inputs.shape[-1] != config.input_size:
+                raise ConfigError(f"inputs have shape {inputs.shape}: expected (B, L, {config.input_size}) values")
+            x = inputs
+        x = self.encoder(x)
+        mask = None if lengths is None else length_mask(lengths, x.shape[1])
+        for layer in self.layers:
+            x, _ = layer(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
+        return pool(x, lengths, config.pooling)
+
+
+class Classifier(_Encoder):
+    """(B, L) tokens or (B, L, input_size) values -> (B, C) logits."""
+
+    def __init__(self, config: ClassifierConfig, keys: Keys) -> None:
+        super().__init__(config, keys)
+        self.decoder = Linear(config.layer.d_model, config.classes, keys.child("decoder"))
+
+    def __call__(
+        self,
+        inputs: Num[Array, "B L *channels"],
+        lengths: Int[Array, " B"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Int[Array, ""] | int | None = None,
+        **options,
+    ) -> Float[Array, "B C"]:
+        """Logits; `lengths` are the genuine lengths, None where nothing is padded."""
+        x = self.encode(inputs, lengths, training=training, dropout_seed=dropout_seed, **options)
+        return self.decoder(x)
+
+
+class DualEncoder(_Encoder):
+    """(2B, L) sequences, the first half the first documents -> (B, C) logits."""
+
+    def __init__(self, config: DualEncoderConfig, keys: Keys) -> None:
+        super().__init__(config, keys)
+        d_model = config.layer.d_model
+        self.hidden = Linear(4 * d_model, d_model, keys.child("hidden"))
+        self.decoder = Linear(d_model, config.classes, keys.child("decoder"))
+
+    def __call__(
+        self,
+        inputs: Num[Array, "B L *channels"],
+        lengths: Int[Array, " B"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Int[Array, ""] | int | None = None,
+        **options,
+    ) -> Float[Array, "B2 C"]:
+        """Logits of pairs (b, B + b); `lengths` are the genuine lengths, None where nothing is padded."""
+        x = self.encode(inputs, lengths, training=training, dropout_seed=dropout_seed, **options)
+        first, second = jnp.split(x, 2, axis=0)
+        features = jnp.concatenate([first, second, first - second, first * second], -1)
+        return self.decoder(gelu(self.hidden(features)))

@@ -1,0 +1,117 @@
+"""The models in PyTorch; `jax.py` beside it is its twin."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor, nn
+
+from implementations.catalog import layer_class
+from implementations.common.config import ConfigError
+from implementations.common.initializers import Keys
+from implementations.common.torch import Linear, gelu
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
+
+
+def length_mask(lengths: Int[Tensor, " B"], length: int) -> Bool[Tensor, "B L"]:
+    """True at the first `lengths[b]` positions."""
+    return torch.arange(length, device=lengths.device) < lengths[:, None]
+
+
+def pool(x: Float[Tensor, "B L D"], lengths: Int[Tensor, " B"] | None, pooling: str) -> Float[Tensor, "B D"]:
+    """One vector per sequence: the mean of its genuine positions, or the last of them."""
+    if pooling == "last":
+        last = torch.full((x.shape[0],), x.shape[1] - 1, device=x.device) if lengths is None else lengths - 1
+        return x[torch.arange(x.shape[0], device=x.device), last]
+    if lengths is None:
+        return x.mean(1)
+    mask = length_mask(lengths, x.shape[1])
+    return (x * mask[..., None].to(x.dtype)).sum(1) / lengths[:, None].to(x.dtype)
+
+
+class _Encoder(nn.Module):
+    """Linear encoder, layers and pooling: what the models share."""
+
+    def __init__(self, config: ModelConfig, keys: Keys) -> None:
+        super().__init__()
+        self.config = config
+        layer = layer_class(config.layer.architecture, "torch")
+        d_model = config.layer.d_model
+        self.encoder = Linear(config.input_size, d_model, keys.child("encoder"))
+        self.layers = nn.ModuleList([layer(config.layer, keys.child("layers").child(i)) for i in range(config.depth)])
+
+    def encode(
+        self,
+        inputs: Num[Tensor, "B L *channels"],
+        lengths: Int[Tensor, " B"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Int[Tensor, ""] | int | None = None,
+        **options,
+    ) -> Float[Tensor, "B D"]:
+        """Sequences to vectors; `options` go to every layer (for S5: step_rescale, timesteps, scan)."""
+        config = self.config
+        if config.input_kind == "tokens":
+            if inputs.ndim != 2 or inputs.is_floating_point():
+                raise ConfigError(
+                    f"inputs have shape {tuple(inputs.shape)} of {inputs.dtype}: expected (B, L) integer tokens"
+                )
+            symbols = torch.arange(config.input_size, device=inputs.device)
+            x = (inputs[..., None] == symbols).to(self.encoder.kernel.dtype)
+        else:
+            if inputs.ndim != 3 or inputs.shape[-1] != config.input_size:
+                raise ConfigError(
+                    f"inputs have shape {tuple(inputs.shape)}: expected (B, L, {config.input_size}) values"
+                )
+            x = inputs
+        x = self.encoder(x)
+        mask = None if lengths is None else length_mask(lengths, x.shape[1])
+        for layer in self.layers:
+            x, _ = layer(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
+        return pool(x, lengths, config.pooling)
+
+
+class Classifier(_Encoder):
+    """(B, L) tokens or (B, L, input_size) values -> (B, C) logits."""
+
+    def __init__(self, config: ClassifierConfig, keys: Keys) -> None:
+        super().__init__(config, keys)
+        self.decoder = Linear(config.layer.d_model, config.classes, keys.child("decoder"))
+
+    def forward(
+        self,
+        inputs: Num[Tensor, "B L *channels"],
+        lengths: Int[Tensor, " B"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Int[Tensor, ""] | int | None = None,
+        **options,
+    ) -> Float[Tensor, "B C"]:
+        """Logits; `lengths` are the genuine lengths, None where nothing is padded."""
+        x = self.encode(inputs, lengths, training=training, dropout_seed=dropout_seed, **options)
+        return self.decoder(x)
+
+
+class DualEncoder(_Encoder):
+    """(2B, L) sequences, the first half the first documents -> (B, C) logits."""
+
+    def __init__(self, config: DualEncoderConfig, keys: Keys) -> None:
+        super().__init__(config, keys)
+        d_model = config.layer.d_model
+        self.hidden = Linear(4 * d_model, d_model, keys.child("hidden"))
+        self.decoder = Linear(d_model, config.classes, keys.child("decoder"))
+
+    def forward(
+        self,
+        inputs: Num[Tensor, "B L *channels"],
+        lengths: Int[Tensor, " B"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Int[Tensor, ""] | int | None = None,
+        **options,
+    ) -> Float[Tensor, "B2 C"]:
+        """Logits of pairs (b, B + b); `lengths` are the genuine lengths, None where nothing is padded."""
+        x = self.encode(inputs, lengths, training=training, dropout_seed=dropout_seed, **options)
+        first, second = torch.chunk(x, 2, dim=0)
+        features = torch.cat([first, second, first - second, first * second], -1)
+        return self.decoder(gelu(self.hidden(features)))
