@@ -1,0 +1,21 @@
+"""Training recipes: one file per architecture, a typed function per task.
+
+An architecture joins by a file `suite/recipes/<architecture>.py` with a dictionary `RECIPES` from task to a function of
+the profile.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+
+from suite.recipes.base import Profile, Recipe
+
+
+def recipes(architecture: str) -> dict[str, Callable[[Profile], Recipe]]:
+    """Task -> recipe function of an architecture; empty where it has no recipes yet."""
+    module = f"{__name__}.{architecture}"
+    if importlib.util.find_spec(module) is None:
+        return {}
+    return importlib.import_module(module).RECIPES

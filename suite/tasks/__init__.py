@@ -1,0 +1,43 @@
+"""The registry of tasks: what can be selected on the command line, by benchmark.
+
+A benchmark joins by a module here with a function `tasks() -> list[Task]`, named in `BENCHMARKS`. `Task.run` tells
+the cell how it is executed: "train" through the training loop, "equivalence" through `suite.tasks.equivalence`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Literal
+
+FRAMEWORKS = ("jax", "torch")
+BENCHMARKS = {"lra": "suite.tasks.lra", "equivalence": "suite.tasks.parity"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One task: its name, its benchmark, how a cell of it runs and what its numbers may be compared with.
+
+    `metric` is the headline metric of its records, `comparable_to` the published protocol of the paper profile
+    (`reports/published/*.toml`). `frameworks` is "each" where every framework has its own cell, "both" where one cell
+    compares them. `architecture` limits a task to one architecture. `missing_data` is the remedy shown where the data
+    set has no loader here.
+    """
+
+    name: str
+    benchmark: str
+    title: str
+    run: Literal["train", "equivalence"]
+    metric: str
+    comparable_to: str = ""
+    frameworks: Literal["each", "both"] = "each"
+    architecture: str | None = None
+    missing_data: str = ""
+
+
+def all_tasks() -> dict[str, Task]:
+    """Every task by name, in the order of the registry."""
+    found: dict[str, Task] = {}
+    for module in BENCHMARKS.values():
+        found.update({task.name: task for task in importlib.import_module(module).tasks()})
+    return found

@@ -49,7 +49,7 @@ class Schedule(Config):
 
     def validate(self) -> None:
         self.require(self.total_steps >= 1, "total_steps", "expected at least 1")
-        fits = 0 <= self.warmup_steps and (self.warmup_steps < self.total_steps or self.decay == "constant")
+        fits = self.warmup_steps >= 0 and (self.warmup_steps < self.total_steps or self.decay == "constant")
         self.require(fits, "warmup_steps", f"expected 0 or more and fewer than total_steps = {self.total_steps}")
         self.require(self.lr_min >= 0, "lr_min", "expected a number >= 0")
 

@@ -143,7 +143,7 @@ def test_wrong_values_name_the_field(change, message):
 def test_wrong_schedules_and_names():
     with pytest.raises(ConfigError, match="warmup_steps"):
         Schedule(warmup_steps=5, total_steps=5)
-    with pytest.raises(ConfigError, match="Group.rate is -1"):
+    with pytest.raises(ConfigError, match=r"Group\.rate is -1"):
         Group(rate=-1.0)
     with pytest.raises(ConfigError, match="did you mean 'standard'"):
         s5_optimizer("standart", 1e-3, 1e-3, 0.0, Schedule(0, 1))  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,92 @@
+"""Which hardware this machine has, without importing a framework."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from implementations.common.config import nearest
+from suite.hardware.profiles import PROFILES
+
+
+class HardwareError(RuntimeError):
+    """The hardware asked for is unknown or is not here; the message says what is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """One GPU as its driver reports it; memory in bytes."""
+
+    name: str
+    driver: str
+    memory: int
+
+
+_GPU_NAMES = {"A100": "a100", "H100": "h100", "H200": "h200"}
+# Google's PCI vendor number and the device numbers of its accelerators.
+_GOOGLE = "0x1ae0"
+_TPU_DEVICES = {"0x005e": "tpu-v4", "0x0062": "tpu-v5p", "0x0063": "tpu-v5e", "0x006f": "tpu-v6e"}
+_TPU_TYPES = {"v4": "tpu-v4", "v5litepod": "tpu-v5e", "v5e": "tpu-v5e", "v5p": "tpu-v5p", "v6e": "tpu-v6e"}
+
+
+def gpus() -> list[Gpu]:
+    """The NVIDIA GPUs that processes started here may use; empty where there is no driver."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if answer.returncode != 0:
+        return []
+    rows = [[field.strip() for field in row] for row in csv.reader(answer.stdout.splitlines()) if len(row) == 3]
+    return [Gpu(name, driver, int(float(mib)) * 2**20 if _is_number(mib) else 0) for name, driver, mib in rows]
+
+
+def tpu(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> str | None:
+    """The profile name of the TPU attached to this machine, or None."""
+    attached = [*root.glob("dev/accel[0-9]*"), *root.glob("dev/vfio/[0-9]*")]
+    if not attached:
+        return None
+    kind = environment.get("TPU_ACCELERATOR_TYPE", "").rpartition("-")[0]
+    if kind in _TPU_TYPES:
+        return _TPU_TYPES[kind]
+    for vendor in sorted(root.glob("sys/bus/pci/devices/*/vendor")):
+        if vendor.read_text().strip() == _GOOGLE:
+            found = _TPU_DEVICES.get((vendor.parent / "device").read_text().strip())
+            if found:
+                return found
+    return None
+
+
+def present() -> list[str]:
+    """Profile names of the hardware of this machine, the fastest first; "cpu" is always the last."""
+    found = [next((name for text, name in _GPU_NAMES.items() if text in gpu.name), "gpu") for gpu in gpus()]
+    attached = tpu()
+    return list(dict.fromkeys(([attached] if attached else []) + found + ["cpu"]))
+
+
+def resolve(name: str) -> str:
+    """The profile to run on: `auto` takes the best that is here; absent or unknown hardware raises HardwareError."""
+    if name != "auto" and name not in PROFILES:
+        raise HardwareError(f"unknown hardware {name!r}: {nearest(name, ['auto', *PROFILES])}")
+    here = present()
+    if name == "auto":
+        return here[0]
+    if name not in here:
+        have = ", ".join(here)
+        raise HardwareError(
+            f"hardware {name!r} ({PROFILES[name].title}) is not on this machine, which has: {have}; "
+            f"run there, or choose --hardware {here[0]} or auto"
+        )
+    return name
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()

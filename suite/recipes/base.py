@@ -1,0 +1,139 @@
+"""What a run is made of: model, optimizer, data and the rules of training, in one frozen and serializable object."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Self
+
+from implementations.common.config import Config, ConfigError, nearest
+from implementations.common.conventions import MatmulPrecision
+from suite.training.optimizer import OptimizerSpec
+
+Profile = Literal["smoke", "small", "paper"]
+PROFILES: tuple[Profile, ...] = ("smoke", "small", "paper")
+Selection = Literal["best validation accuracy", "best test accuracy", "last epoch"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec(Config):
+    """A prepared data set by name, with the settings it is prepared with; `train` counts the training examples."""
+
+    name: str
+    settings: dict[str, Any]
+
+    def validate(self) -> None:
+        train = self.settings.get("train")
+        self.require(isinstance(train, int) and train > 0, "settings", "expected a positive integer under 'train'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(Config):
+    """Everything that decides the numbers of a training run except the framework and the seed.
+
+    `source` says where each published number comes from and is no part of a cell's identity; `compile` lets the PyTorch
+    backend use `torch.compile` on a GPU (JAX always compiles).
+    """
+
+    model: Config
+    optimizer: OptimizerSpec
+    batch_size: int
+    epochs: int
+    data: DataSpec
+    selection: Selection = "best validation accuracy"
+    matmul_precision: MatmulPrecision = "float32"
+    evaluation_batch_size: int = 50
+    compile: bool = True
+    source: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def validate(self) -> None:
+        for name in ("batch_size", "epochs", "evaluation_batch_size"):
+            self.require(getattr(self, name) >= 1, name, "expected at least 1")
+        train = self.data.settings["train"]
+        self.require(self.batch_size <= train, "batch_size", f"expected at most the {train} training examples")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates per epoch; the remainder of a shuffled epoch is dropped, as the S5 authors do."""
+        return self.data.settings["train"] // self.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole run."""
+        return self.steps_per_epoch * self.epochs
+
+    def rescaled(self, **changes: Any) -> Self:
+        """A copy with changes, whose schedule spans the new run: warm-up and total keep their numbers of epochs."""
+        new = self.replace(**changes)
+        schedule = new.optimizer.schedule.replace(
+            warmup_steps=round(self.optimizer.schedule.warmup_steps * new.steps_per_epoch / self.steps_per_epoch),
+            total_steps=new.total_steps,
+        )
+        return new.replace(optimizer=new.optimizer.replace(schedule=schedule))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        from implementations.models.config import config_from_dict
+
+        model = values.get("model")
+        return super().from_dict({**values, "model": config_from_dict(model)} if isinstance(model, dict) else values)
+
+
+def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with `path=value` texts applied, e.g. `model.layer.dropout=0.1`; raises ConfigError.
+
+    Changed epochs, batch size or counts stretch the schedule along, unless the schedule itself is set.
+    """
+    values = copy.deepcopy(recipe.to_dict())
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text!r}: expected path=value, for example epochs=3")
+        *parents, leaf = path.strip().split(".")
+        node = values
+        for name in [*parents, leaf]:
+            if not isinstance(node, dict) or name not in node:
+                known = node if isinstance(node, dict) else ()
+                raise ConfigError(f"--set {text!r}: the recipe has no {name!r} there: {nearest(name, known)}")
+            node, parent = node[name], node
+        parent[leaf] = _parse(text, value.strip(), node)
+    new = Recipe.from_dict(values)
+    if any(text.strip().startswith("optimizer.schedule.") for text in overrides) or new == recipe:
+        return new
+    return recipe.rescaled(**{f.name: getattr(new, f.name) for f in dataclasses.fields(new)})
+
+
+def _parse(text: str, value: str, current: Any) -> Any:
+    if isinstance(current, str):
+        return value
+    try:
+        parsed = json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
+    except json.JSONDecodeError:
+        parsed = value
+    if current is None or parsed is None:
+        return parsed
+    if isinstance(current, float) and isinstance(parsed, int) and not isinstance(parsed, bool):
+        return float(parsed)
+    if type(parsed) is not type(current):
+        raise ConfigError(f"--set {text!r}: expected {type(current).__name__}, like the present {current!r}")
+    return parsed
+
+
+def differences(recipe: Recipe, published: Recipe) -> list[str]:
+    """One sentence for every value in which a recipe departs from the published one."""
+    ours, theirs = (dict(_leaves(r.to_dict())) for r in (recipe, published))
+    return [
+        f"{path} is {ours.get(path, 'absent')}, published {theirs.get(path, 'absent')}"
+        for path in sorted(ours | theirs)
+        if ours.get(path) != theirs.get(path) and not path.startswith(("source.", "compile", "evaluation_batch_size"))
+    ]
+
+
+def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, values

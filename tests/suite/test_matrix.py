@@ -1,0 +1,95 @@
+"""Selections become cells: order, ids made of content, and clear answers to wrong names."""
+
+import json
+import re
+
+import pytest
+
+from suite.matrix import Cell, Selection, SelectionError, cells, published
+from suite.tasks import BENCHMARKS, all_tasks
+
+LISTOPS = Selection(tasks=("lra.listops",), architectures=("s5",), seeds=(0, 1))
+
+
+def test_one_task_in_two_frameworks_with_two_seeds():
+    found = cells(LISTOPS)
+    assert [(c.framework, c.seed) for c in found] == [("jax", 0), ("torch", 0), ("jax", 1), ("torch", 1)]
+    assert {(c.benchmark, c.task, c.architecture, c.profile, c.hardware) for c in found} == {
+        ("lra", "lra.listops", "s5", "smoke", "cpu")
+    }
+    assert found == cells(LISTOPS)
+    assert found[0].label == "lra.listops s5 jax seed 0"
+
+
+def test_ids_follow_the_content():
+    ids = [cell.id for cell in cells(LISTOPS)]
+    assert len(set(ids)) == 4
+    assert all(re.fullmatch(r"[0-9a-f]{12}", i) for i in ids)
+    again = Selection(**{**LISTOPS.__dict__, "seeds": (1, 0, 1)})
+    assert [cell.id for cell in cells(again)] == ids
+    for change in (
+        {"profile": "paper"},
+        {"hardware": "h100"},
+        {"overrides": ("epochs=2",)},
+        {"overrides": ("data.settings.seed=1",)},
+    ):
+        assert not {cell.id for cell in cells(Selection(**{**LISTOPS.__dict__, **change}))} & set(ids)
+
+
+def test_the_source_of_a_number_is_no_part_of_the_id():
+    cell = cells(LISTOPS)[0]
+    assert cell.recipe is not None
+    noted = Cell(**{**cell.__dict__, "recipe": cell.recipe.replace(source={"all": "elsewhere"})})
+    assert noted.id == cell.id
+
+
+def test_cells_survive_json():
+    for cell in cells(Selection(tasks=("lra.listops", "lra.retrieval", "equivalence.s5"))):
+        again = Cell.from_dict(json.loads(json.dumps(cell.to_dict())))
+        assert again == cell
+        assert again.id == cell.id
+
+
+def test_everything_is_selected_by_default_and_benchmarks_narrow_it():
+    every = cells(Selection())
+    assert {cell.task for cell in every} == set(all_tasks())
+    lra = cells(Selection(benchmarks=("lra",)))
+    assert [cell for cell in every if cell.benchmark == "lra"] == lra
+    assert len({cell.task for cell in lra}) == 6
+    both = cells(Selection(benchmarks=("equivalence",), tasks=("lra.text",)))
+    assert {cell.task for cell in both} == {"lra.text", "equivalence.s5"}
+
+
+def test_an_equivalence_cell_needs_both_frameworks():
+    (cell,) = cells(Selection(tasks=("equivalence.s5",)))
+    assert (cell.framework, cell.recipe) == ("jax+torch", None)
+    with pytest.raises(SelectionError, match="nothing to run"):
+        cells(Selection(tasks=("equivalence.s5",), frameworks=("jax",)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tasks": ("lra.listop",)}, "unknown task 'lra.listop': did you mean 'lra.listops'"),
+        ({"architectures": ("s55",)}, "unknown architecture 's55': did you mean 's5'"),
+        ({"frameworks": ("pytorch",)}, "unknown framework 'pytorch': did you mean 'torch'"),
+        ({"benchmarks": ("Ira",)}, "unknown benchmark 'Ira': did you mean 'lra'"),
+        ({"profile": "papr"}, "unknown profile 'papr': did you mean 'paper'"),
+    ],
+)
+def test_unknown_names_answer_with_the_nearest(change, message):
+    with pytest.raises(SelectionError, match=re.escape(message)):
+        cells(Selection(**{**LISTOPS.__dict__, **change}))
+
+
+def test_every_task_is_complete():
+    for name, task in all_tasks().items():
+        assert task.name == name
+        assert task.benchmark in BENCHMARKS
+        assert task.run != "train" or (task.missing_data and task.comparable_to)
+
+
+def test_published_recipe_of_a_cell():
+    cell = cells(Selection(tasks=("lra.listops",), profile="paper"))[0]
+    assert published(cell) == cell.recipe
+    assert published(cells(Selection(tasks=("equivalence.s5",)))[0]) is None
