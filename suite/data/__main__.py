@@ -1,0 +1,124 @@
+"""The command line of the data layer: `python -m suite.data list|prepare|verify`."""
+
+import argparse
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from suite.data import catalog, listops, manifest
+from suite.data.errors import DataError, SettingsError, UnknownData
+
+_EPILOG = """\
+data sets:
+{data_sets}
+
+exit status: 0 done, 1 data are missing, corrupt or cannot be written, 2 wrong arguments, 130 interrupted
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (UnknownData, SettingsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-made was kept", file=sys.stderr)
+        return 130
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    data_sets = "\n".join(f"  {name:<16}{catalog.find(name).title}" for name in catalog.names())
+    parser = argparse.ArgumentParser(
+        prog="python -m suite.data",
+        description="List, prepare and verify the benchmark's data sets.",
+        epilog=_EPILOG.format(data_sets=data_sets),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="list|prepare|verify")
+    root = argparse.ArgumentParser(add_help=False)
+    root.add_argument("--root", type=Path, default=None, help="folder of all data (default: $LONGSEQ_DATA or ./data)")
+
+    listing = commands.add_parser("list", parents=[root], help="show the data sets and what is prepared of them")
+    listing.set_defaults(run=_list)
+
+    prepare = commands.add_parser(
+        "prepare", parents=[root], help="prepare a data set, or mend it", argument_default=argparse.SUPPRESS
+    )
+    prepare.add_argument("name", help="a data set of `list`")
+    prepare.add_argument("--jobs", type=int, default=None, help="cores to use (default: all)")
+    prepare.add_argument(
+        "--from", dest="released", type=Path, default=None, metavar="DIR",
+        help="read the original release's files from this folder instead of generating",
+    )  # fmt: skip
+    for field in dataclasses.fields(listops.ListOpsSettings):
+        if field.name != "source":
+            flag = f"--{field.name.replace('_', '-')}"
+            prepare.add_argument(flag, dest=field.name, type=int, metavar="N", help=f"default {field.default}")
+    prepare.set_defaults(run=_prepare)
+
+    verify = commands.add_parser("verify", parents=[root], help="hash everything prepared and compare")
+    verify.add_argument("names", nargs="*", metavar="name", help="data sets (default: all)")
+    verify.set_defaults(run=_verify)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    root = catalog.data_root(options.root)
+    for name in catalog.names():
+        description = manifest.read(name)
+        counts = ", ".join(f"{count:,} {split}" for split, count in description.splits.items())
+        print(f"{name}: {description.title}; {counts}; {description.licence.spdx}")
+        folders = catalog.prepared_folders(name, root)
+        for folder in folders:
+            meta = catalog.store.read_meta(folder)
+            print(f"  prepared: {folder}  {' '.join(f'{key}={value}' for key, value in meta.settings.items())}")
+        if not folders:
+            print(f"  not prepared in {root}")
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    known = {field.name for field in dataclasses.fields(listops.ListOpsSettings)}
+    settings = {name: value for name, value in vars(options).items() if name in known}
+    if options.jobs is not None and options.jobs < 1:
+        raise SettingsError(f"--jobs must be at least 1, not {options.jobs}")
+    prepared = catalog.prepare_dataset(
+        options.name, options.root, released=options.released, jobs=options.jobs, **settings
+    )
+    print(f"{prepared.directory}: whole")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    root = catalog.data_root(options.root)
+    names = options.names or catalog.names()
+    folders = [(name, folder) for name in names for folder in catalog.prepared_folders(name, root)]
+    if not folders:
+        print(f"error: nothing of {', '.join(names)} is prepared in {root}", file=sys.stderr)
+        return 1
+    status = 0
+    for name, folder in folders:
+        try:
+            catalog.open_folder(folder, name, root)
+            print(f"{folder}: whole")
+        except DataError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(main())

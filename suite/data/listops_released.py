@@ -1,0 +1,68 @@
+"""Reader of the ListOps files of the LRA release: `basic_{train,val,test}.tsv` with the columns Source and Target."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from suite.data import listops
+from suite.data.errors import DataError
+from suite.data.sequences import Advance, Sequences, join, silent
+from suite.data.store import sha256
+
+FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
+
+
+def read(
+    settings: listops.ListOpsSettings, directory: Path, advance: Advance = silent
+) -> tuple[dict[str, Sequences], dict[str, str]]:
+    """The first sequences of each released file, and the files' sha256.
+
+    Each expression is evaluated and must equal its target. Raises DataError with file and line for a line that is
+    malformed, too long or wrong, and for a file that is missing or has too few lines.
+    """
+    splits, hashes = {}, {}
+    for split, name in FILES.items():
+        path = directory / name
+        if not path.is_file():
+            raise DataError(f"{path} is missing; --from takes the folder that holds {', '.join(FILES.values())}")
+        splits[split] = _read_split(path, settings.counts[split], split, settings.maximum_length, advance)
+        hashes[name] = sha256(path)
+    return splits, hashes
+
+
+def _read_split(path: Path, wanted: int, split: str, maximum_length: int, advance: Advance) -> Sequences:
+    sequences, labels = [], []
+    for line, source, target in _rows(path):
+        try:
+            tokens = listops.encode(source)
+            if len(tokens) >= maximum_length:
+                raise ValueError(f"{len(tokens)} tokens and <eos> do not fit into {maximum_length}")
+            value = listops.evaluate(tokens)
+            if target != str(value):
+                raise ValueError(f"the target is {target!r}, the expression's value {value}")
+        except ValueError as error:
+            raise DataError(f"{path}, line {line}: {error}") from None
+        sequences.append(np.frombuffer(tokens + bytes([listops.EOS]), dtype=np.uint8))
+        labels.append(value)
+        advance(1)
+        if len(sequences) == wanted:
+            return join(sequences, labels)
+    raise DataError(f"{path} has {len(sequences)} sequences, {wanted} are wanted; pass --{split} {len(sequences)}")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line number, source and target of each row; fields may be quoted as CSV."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file, delimiter="\t", strict=True)
+        try:
+            header = next(reader, [])
+            if header != ["Source", "Target"]:
+                raise DataError(f"{path}, line 1: expected the columns Source and Target, found {header!r:.80}")
+            for row in reader:
+                if len(row) != 2:
+                    raise DataError(f"{path}, line {reader.line_num}: expected 2 columns, found {len(row)}")
+                yield reader.line_num, row[0], row[1].strip()
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{path}, line {reader.line_num + 1}: {error}") from None
