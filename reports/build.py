@@ -1,0 +1,115 @@
+"""Build a report: `python -m reports.build RUNS [RUNS ...] -o SITE`."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from reports import atomic, figures, frames, overview, pages, published, records
+from reports.blocks import Figure, Figures, Page, Table
+from reports.render import Renderer
+from reports.render import text_table as render_text
+from reports.tables import result_table
+
+MANIFEST = ".longseq-bench-site.json"
+
+
+class BuildError(RuntimeError):
+    """The site cannot be built; the message names the path and the remedy."""
+
+
+def site_files(runs_dirs: Sequence[Path]) -> dict[str, bytes]:
+    """Every file of a site by its path, `index.html` last; raises RecordError and PublishedError."""
+    found = records.read_all(runs_dirs)
+    report = pages.Report.of(found, published.shipped())
+    groups = {record.cell.id: group for group in report.groups for record in group.records}
+    made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
+    made += [pages.task_page(report, task) for task in report.tasks]
+    made += [pages.architecture_page(report, name) for name in report.architectures]
+    made += [pages.published_page(report.published), pages.methods_page()]
+    made.append(overview.overview(report) if found else overview.empty([Path(path).name for path in runs_dirs]))
+    files = {f"records/{record.cell.id}.json": records.to_json(record) for record in found}
+    renderer = Renderer(pages.SECTIONS)
+    for page in made:
+        files |= {f"figures/{item.name}.svg": figures.standalone(item.svg) for item in _figures(page)}
+        files[f"{page.path}.md"] = renderer.markdown(page)
+        files[f"{page.path}.html"] = renderer.html(page)
+    return files
+
+
+def build(runs_dirs: Sequence[Path], site: Path) -> Path:
+    """Write the site of some runs folders and return its `index.html`.
+
+    Each file is replaced atomically, the overview last, and files of the previous build that are no longer needed go
+    after it, so a build that is killed leaves a readable site. Raises RecordError, PublishedError, BuildError.
+    """
+    site = Path(site)
+    files = site_files(runs_dirs)
+    known = _manifest(site)
+    foreign = sorted(path for path in files if path not in known and (site / path).exists())
+    if foreign:
+        raise BuildError(f"{site / foreign[0]} was not written by a report; choose an empty folder with -o")
+    try:
+        _write(site, MANIFEST, msgspec.json.encode(sorted({*known, *files})))
+        for path, data in files.items():
+            _write(site, path, data)
+        for path in sorted(known - files.keys()):
+            (site / path).unlink(missing_ok=True)
+        _write(site, MANIFEST, msgspec.json.encode(sorted(files)))
+    except OSError as error:
+        raise BuildError(
+            f"cannot write {error.filename or site}: {error.strerror}; free the disk and repeat"
+        ) from error
+    return site / "index.html"
+
+
+def text_table(runs_dirs: Sequence[Path]) -> str:
+    """The result table of some runs folders as plain text; raises RecordError and PublishedError."""
+    groups = frames.groups(records.read_all(runs_dirs), published.shipped())
+    table = next((block for block in result_table(groups, "Results") if isinstance(block, Table)), None)
+    return render_text(table) if table and table.rows else "no results yet\n"
+
+
+def _figures(page: Page) -> list[Figure]:
+    return [item for block in page.blocks if isinstance(block, Figures) for item in block.figures]
+
+
+def _manifest(site: Path) -> set[str]:
+    """Paths that an earlier build wrote; nothing outside the site is ever among them."""
+    path = site / MANIFEST
+    if not path.exists():
+        return set()
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=list[str])
+    except (OSError, msgspec.DecodeError) as error:
+        raise BuildError(f"cannot read {path}: {error}; delete the folder and build again") from error
+    return {name for name in found if re.fullmatch(r"([\w-]+/)?[\w-][\w.-]*", name) and (site / name).is_file()}
+
+
+def _write(site: Path, name: str, data: bytes) -> None:
+    path = site / name
+    if not (path.is_file() and path.read_bytes() == data):
+        atomic.write_bytes(path, data)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m reports.build", description="Render records into a static site.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="folder with records/, written by suite.run")
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="SITE", help="folder of the site")
+    options = parser.parse_args(arguments)
+    try:
+        index = build(options.runs, options.out)
+        print(text_table(options.runs), end="")
+    except (records.RecordError, published.PublishedError, BuildError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"\nreport: {index}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

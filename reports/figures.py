@@ -1,0 +1,222 @@
+"""Figures as deterministic inline SVG that reads on light and dark: transparent, axes in currentColor, text as text."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from reports import frames
+from reports.blocks import Figure
+from reports.frames import FRAMEWORK_TITLE, FRAMEWORKS, Group
+from reports.records import Record
+from reports.render import slug
+
+INK = "#0a0b0c"  # stands for currentColor until the SVG is written
+# At least 3:1 against white and against the dark background of templates/style.css.
+COLOURS = {"jax": "#2f7fd1", "torch": "#d2622a"}
+OTHER, PUBLISHED, MAJORITY = "#3d9150", "#9065cf", "#7f8891"
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "longseq-bench",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.13,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
+
+
+def of_group(group: Group) -> list[Figure]:
+    """Every figure of one row of the result table for which there are data."""
+    name = slug(
+        f"{group.task}-{group.architecture}-{group.profile}-{group.recipe}-{frames.fingerprint(group.protocol)}"
+    )
+    made = [
+        train_loss(group.records, f"{name}-loss"),
+        validation(group, group.records, f"{name}-accuracy"),
+        twin_difference(group, f"{name}-difference"),
+        seed_dots(group, f"{name}-seeds"),
+    ]
+    return [figure for figure in made if figure]
+
+
+def of_record(record: Record, group: Group) -> list[Figure]:
+    """The learning curves of one record."""
+    name = slug(f"cell-{record.cell.id}")
+    made = [train_loss([record], f"{name}-loss"), validation(group, [record], f"{name}-accuracy")]
+    return [figure for figure in made if figure]
+
+
+def train_loss(records: Sequence[Record], name: str) -> Figure | None:
+    """Training loss per step, or per epoch where no steps were kept; twins overlaid."""
+    per_step = any(record.curves.get("step_loss") for record in records)
+    axis, key = ("step", "step_loss") if per_step else ("epoch", "train_loss")
+    curves = _curves(records, axis, key)
+    if not curves:
+        return None
+
+    def draw(axes: Axes) -> None:
+        _overlay(axes, curves)
+        axes.set(xlabel=axis, ylabel="training loss")
+        axes.legend()
+
+    caption = f"Training loss per {axis}." + (" Neighbouring steps are averaged." if per_step else "")
+    return Figure(name, _svg(draw, name), caption, f"Line chart, training loss per {axis}. {_last(curves, '')}")
+
+
+def validation(group: Group, records: Sequence[Record], name: str) -> Figure | None:
+    """Validation accuracy per epoch with the majority class and the published value."""
+    curves = _curves(records, "epoch", "validation_accuracy", "accuracy")
+    if not curves:
+        return None
+    published = group.reference[1].value if group.reference and group.unit == "%" else None
+    known = [("majority class", group.majority, MAJORITY, ":"), ("published (test)", published, PUBLISHED, "-.")]
+    lines = [(label, value, colour, style) for label, value, colour, style in known if value is not None]
+
+    def draw(axes: Axes) -> None:
+        _overlay(axes, curves, marker="o")
+        for label, value, colour, style in lines:
+            axes.axhline(value, color=colour, linestyle=style, linewidth=1.4, label=label)
+        axes.set(xlabel="epoch", ylabel="validation accuracy, %")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+
+    said = " ".join(f"{label[0].upper()}{label[1:]}: {value:.2f} %." for label, value, _, _ in lines)
+    alt = f"Line chart, validation accuracy per epoch. {_last(curves, ' %')} {said}".strip()
+    return Figure(name, _svg(draw, name), "Validation accuracy per epoch.", alt)
+
+
+def twin_difference(group: Group, name: str) -> Figure | None:
+    """How far the training losses of the twins lie apart at each step, one line per seed, logarithmic."""
+    found = {seed: points.loc[points["y"] > 0] for seed, points in frames.twin_difference(group).items()}
+    found = {seed: points for seed, points in found.items() if len(points)}
+    if not found:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for index, (seed, points) in enumerate(found.items()):
+            shown = frames.thin(points.reset_index(drop=True))
+            style = {"alpha": max(0.35, 1 - 0.2 * index), "linewidth": 1.2, "label": f"seed {seed}"}
+            axes.plot(shown["x"], shown["y"], color=PUBLISHED, **style)
+        axes.set(xlabel="step", ylabel="|JAX − PyTorch| training loss", yscale="log")
+        axes.legend()
+
+    largest = max(points["y"].max() for points in found.values())
+    caption = "Distance of the twins' training losses; bit-equal steps are left out."
+    alt = f"Line chart on a log scale, absolute difference of the training losses per step, at most {largest:.1e}."
+    return Figure(name, _svg(draw, name), caption, alt)
+
+
+def seed_dots(group: Group, name: str) -> Figure | None:
+    """Every seed's headline value against the published value and its standard deviation."""
+    entries = [entry for entry in group.entries.values() if entry.values]
+    if not entries:
+        return None
+    number = group.reference[1] if group.reference and group.reference[1].unit == group.unit else None
+
+    def draw(axes: Axes) -> None:
+        for row, entry in enumerate(entries):
+            colour = COLOURS.get(entry.framework, OTHER)
+            axes.plot(entry.values, [row] * len(entry.values), "o", color=colour, alpha=0.75, markersize=6, zorder=3)
+        if number and number.value is not None:
+            axes.axvline(number.value, color=PUBLISHED, linestyle="-.", linewidth=1.4, label="published")
+            if number.std:
+                low, high = number.value - number.std, number.value + number.std
+                axes.axvspan(low, high, color=PUBLISHED, alpha=0.22, linewidth=0, label="± its std")
+        if group.majority is not None:
+            axes.axvline(group.majority, color=MAJORITY, linestyle=":", linewidth=1.4, label="majority class")
+        axes.set_yticks(range(len(entries)), [_label(entry.framework) for entry in entries])
+        axes.set_ylim(len(entries) - 0.4, -0.6)
+        axes.set_xlabel(f"{_plain(group.metric.replace('_', ' '))}{', %' if group.unit else ''}")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+    told = "; ".join(f"{_label(e.framework)}: {', '.join(f'{value:.2f}' for value in e.values)}" for e in entries)
+    against = f" Published: {number.value:.2f}." if number and number.value is not None else ""
+    alt = f"Dot plot, one dot per seed. {told}.{against}"
+    return Figure(name, _svg(draw, name, height=1.1 + 0.42 * len(entries)), "One dot per seed.", alt)
+
+
+def standalone(svg: str) -> bytes:
+    """The same SVG as a file of its own, which follows the reader's colour scheme."""
+    style = "<style>svg{color:#1d2329}@media (prefers-color-scheme:dark){svg{color:#e3e7ea}}</style>"
+    return (re.sub(r"(<svg[^>]*>)", rf"\1{style}", svg, count=1) + "\n").encode("utf-8")
+
+
+def _curves(records: Sequence[Record], axis: str, key: str, metric: str = "") -> list[tuple[Record, pd.DataFrame]]:
+    found = [(record, frames.curve(record, axis, key, metric)) for record in records]
+    return [(record, points) for record, points in found if len(points)]
+
+
+def _overlay(axes: Axes, curves: Sequence[tuple[Record, pd.DataFrame]], marker: str = "") -> None:
+    """JAX as a broad line, PyTorch dashed on top, so that equal curves show both; one legend entry per framework."""
+    named: set[str] = set()
+    for record, points in curves:
+        framework = record.cell.framework
+        shown = frames.thin(points)
+        front = framework != FRAMEWORKS[0]
+        axes.plot(
+            shown["x"],
+            shown["y"],
+            color=COLOURS.get(framework, OTHER),
+            linewidth=1.4 if front else 3.0,
+            linestyle=(0, (4, 2)) if front else "-",
+            alpha=0.95 if front else 0.6,
+            marker=marker if len(shown) <= 60 else "",
+            markersize=3.0,
+            label="" if framework in named else _label(framework),
+        )
+        named.add(framework)
+
+
+def _last(curves: Sequence[tuple[Record, pd.DataFrame]], unit: str) -> str:
+    parts = [f"{_label(r.cell.framework)} seed {r.cell.seed} {points['y'].iloc[-1]:.4g}{unit}" for r, points in curves]
+    more = f" and {len(parts) - 8} more" if len(parts) > 8 else ""
+    return f"Last values: {', '.join(parts[:8])}{more}."
+
+
+def _label(framework: str) -> str:
+    return FRAMEWORK_TITLE.get(framework, _plain(framework))
+
+
+def _plain(value: str) -> str:
+    """Text that every font has and no parser reads."""
+    return re.sub(r"[^A-Za-z0-9 .+-]", "?", value)[:40]
+
+
+def _svg(draw: Callable[[Axes], None], name: str, height: float = 2.9) -> str:
+    with matplotlib.rc_context(rc=SETTINGS):
+        canvas = Canvas(figsize=(5.2, height), layout="constrained")
+        FigureCanvasSVG(canvas)
+        canvas.patch.set_visible(False)
+        axes = canvas.add_subplot()
+        axes.patch.set_visible(False)
+        draw(axes)
+        buffer = io.StringIO()
+        canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", svg).replace(INK, "currentColor")
+    # Several figures share a page: their ids must not meet.
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)

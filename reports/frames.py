@@ -1,0 +1,280 @@
+"""Pandas frames from records and published numbers, and the result groups that pages are made of.
+
+A group holds every seed and framework of one task, architecture, profile, recipe and protocol. Values of different
+groups are never averaged. Hardware is shown and not grouped by: it changes last digits, not what is measured.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.published import Number, PaperNumbers, Published
+from reports.records import Record
+from reports.statistics import Sample, summarize, wilson_interval
+from reports.verdicts import Verdict, judge
+
+FRAMEWORKS = ("jax", "torch")
+FRAMEWORK_TITLE = {"jax": "JAX", "torch": "PyTorch"}
+PROFILES = ("paper", "small", "smoke")
+EQUIVALENCE = "equivalence"
+RUNGS = {
+    "0": "parameter paths and shapes are a bijection",
+    "1": "initial values identical, distributed as the authors draw them",
+    "2": "operations against the float64 oracle",
+    "3": "forward",
+    "4": "gradients",
+    "5": "optimizer steps",
+    "6": "modes: parallel, segment, step; eager, compiled; padding, batch size",
+    "7": "causality",
+    "8": "metrics from the same code on the same logits",
+    "9": "golden values of the authors' code",
+    "10": "training: same distribution of final metrics",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One framework's seeds of a group: the headline values in the displayed unit and what became of each seed."""
+
+    framework: str
+    records: tuple[Record, ...]
+    values: tuple[float, ...]
+    summary: Sample | None
+    verdict: Verdict
+
+    def with_status(self, status: str) -> tuple[Record, ...]:
+        """The records of one status."""
+        return tuple(record for record in self.records if record.status == status)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row of the result table."""
+
+    benchmark: str
+    task: str
+    architecture: str
+    profile: str
+    metric: str
+    recipe: str
+    protocol: dict[str, Any]
+    entries: dict[str, Entry]
+    reference: tuple[PaperNumbers, Number] | None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All records of the group, by framework and seed."""
+        return tuple(record for entry in self.entries.values() for record in entry.records)
+
+    @property
+    def unit(self) -> str:
+        """The displayed unit of the headline metric."""
+        return unit_of(self.metric)
+
+    @property
+    def majority(self) -> float | None:
+        """Accuracy of always answering the most frequent class, in the displayed unit."""
+        found = [shown(record.metrics.get("majority_accuracy"), self.metric) for record in self.records]
+        return next((value for value in found if value is not None), None)
+
+    @property
+    def hardware(self) -> tuple[str, ...]:
+        """The hardware of all seeds."""
+        return tuple(sorted({record.cell.hardware for record in self.records}))
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Sentences that say how the protocol differs from the published one."""
+        found = self.protocol.get("differences")
+        return tuple(str(item) for item in found) if isinstance(found, list) else ()
+
+    @property
+    def protocol_name(self) -> str:
+        """The published protocol that is followed, else the protocol's own name."""
+        return text(self.protocol.get("comparable_to") or self.protocol.get("name"))
+
+
+def text(value: Any) -> str:
+    """A string for a value of an open-ended dictionary; empty for None."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def unit_of(metric: str) -> str:
+    """Accuracies are shown in percent, everything else as it is."""
+    return "%" if metric.endswith("accuracy") else ""
+
+
+def shown(value: Any, metric: str) -> float | None:
+    """A finite metric in its displayed unit, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return 100.0 * value if unit_of(metric) else float(value)
+
+
+def headline(record: Record) -> str:
+    """Name of the metric that stands for a record; a `metric` of the protocol that is a sentence names none."""
+    name = text(record.protocol.get("metric"))
+    return name if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) else "test_accuracy"
+
+
+def is_equivalence(record: Record) -> bool:
+    """Whether a record belongs to the parity ladder and not to the result table."""
+    return "parity" in record.tables or record.cell.benchmark == EQUIVALENCE
+
+
+def fingerprint(value: dict[str, Any]) -> str:
+    """Eight hexadecimal digits that two equal dictionaries share, leaving out `source`, which decides no number."""
+    kept = {key: value[key] for key in value if key != "source"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def machine(record: Record) -> str:
+    """The device that ran a cell in words: its GPUs, else its processor, else the name of the hardware profile."""
+    found = record.provenance.get("hardware")
+    found = found if isinstance(found, dict) else {}
+    gpus = found.get("gpus")
+    names = [text(gpu.get("name")) for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else []
+    cpu = text(found.get("cpu"))
+    cores = f", {found['cores']} cores" if isinstance(found.get("cores"), int) else ""
+    if record.cell.hardware == "cpu" or not names:
+        return f"{record.cell.hardware} ({cpu}{cores})" if cpu else record.cell.hardware
+    return f"{record.cell.hardware} ({', '.join(sorted(set(names)))})"
+
+
+def groups(records: Iterable[Record], published: Published) -> list[Group]:
+    """The rows of the result table, sorted by benchmark, task, architecture and profile."""
+    members: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        if is_equivalence(record):
+            continue
+        cell = record.cell
+        key = (cell.benchmark, cell.task, cell.architecture, cell.profile, headline(record))
+        members.setdefault((*key, fingerprint(record.recipe), fingerprint(record.protocol)), []).append(record)
+    order = {profile: str(index) for index, profile in enumerate(PROFILES)}
+    keys = sorted(members, key=lambda key: (*key[:3], order.get(key[3], key[3]), *key[3:]))
+    return [_group(key, members[key], published) for key in keys]
+
+
+def _group(key: tuple[str, ...], records: list[Record], published: Published) -> Group:
+    benchmark, task, architecture, profile, metric, recipe, _ = key
+    reference = published.reference(task, architecture)
+    protocol = records[0].protocol
+    entries = {}
+    for name in (*FRAMEWORKS, *sorted({r.cell.framework for r in records} - set(FRAMEWORKS))):
+        mine = tuple(sorted((r for r in records if r.cell.framework == name), key=lambda r: (r.cell.seed, r.cell.id)))
+        done = [shown(r.metrics.get(metric), metric) for r in mine if r.status == "measured"]
+        values = tuple(value for value in done if value is not None)
+        verdict = judge(
+            values,
+            reference[1] if reference else None,
+            benchmark=benchmark,
+            metric=metric.removeprefix("test_"),
+            profile=profile,
+            comparable_to=text(protocol.get("comparable_to")),
+            failed=len(done) - len(values) + sum(r.status == "failed" for r in mine),
+        )
+        entries[name] = Entry(name, mine, values, summarize(values) if values else None, verdict)
+    return Group(benchmark, task, architecture, profile, metric, recipe, protocol, entries, reference)
+
+
+def seeds(group: Group) -> pd.DataFrame:
+    """One row per seed of a group: values in the displayed unit with the Wilson interval of the finite test split."""
+    rows = []
+    for record in group.records:
+        value = shown(record.metrics.get(group.metric), group.metric)
+        count = record.predictions.count if record.predictions else record.protocol.get("test_count")
+        low = high = None
+        fraction = value / 100 if value is not None and group.unit else None
+        if fraction is not None and 0 <= fraction <= 1 and isinstance(count, int) and count > 0:
+            low, high = (100 * bound for bound in wilson_interval(fraction, count))
+        rows.append(
+            {
+                "record": record,
+                "framework": record.cell.framework,
+                "seed": record.cell.seed,
+                "status": record.status,
+                "value": value if record.status == "measured" else None,
+                "low": low,
+                "high": high,
+                "validation": shown(record.metrics.get("validation_accuracy"), "accuracy"),
+                "hardware": record.cell.hardware,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def curve(record: Record, axis: str, name: str, metric: str = "") -> pd.DataFrame:
+    """Finite points (x, y) of one curve; y in the displayed unit of `metric`."""
+    x, y = record.curves.get(axis, []), record.curves.get(name, [])
+    points = [(a, shown(b, metric)) for a, b in zip(x, y, strict=False) if shown(a, "") is not None]
+    frame = pd.DataFrame([point for point in points if point[1] is not None], columns=["x", "y"], dtype="float64")
+    kept = frame.loc[frame.abs().max(axis=1) < 1e30]
+    return kept.sort_values(by="x", kind="stable", ignore_index=True)
+
+
+def thin(frame: pd.DataFrame, points: int = 300) -> pd.DataFrame:
+    """At most `points` rows, each the mean of neighbouring rows."""
+    if len(frame) <= points:
+        return frame
+    size = -(-len(frame) // points)
+    return pd.DataFrame(frame.groupby(frame.index // size, sort=True).mean())
+
+
+def twin_difference(group: Group) -> dict[int, pd.DataFrame]:
+    """Per seed that both frameworks ran: |train loss of JAX - of PyTorch| at equal steps, as points (x, y)."""
+    found = {}
+    sides = [{r.cell.seed: r for r in group.entries[name].records} for name in FRAMEWORKS]
+    for seed in sorted(set(sides[0]) & set(sides[1])):
+        curves = [curve(side[seed], "step", "step_loss").drop_duplicates("x") for side in sides]
+        both = curves[0].merge(curves[1], on="x")
+        if len(both):
+            found[seed] = pd.DataFrame({"x": both["x"], "y": (both["y_x"] - both["y_y"]).abs()})
+    return found
+
+
+def parity(records: Sequence[Record], architecture: str) -> pd.DataFrame:
+    """All checks of the parity ladder of one architecture, by rung, with the record that measured them."""
+    columns = ["rung", "check", "case", "dtype", "error_jax", "error_torch", "error_between", "tolerance", "passed"]
+    rows = [
+        {**{name: row.get(name) for name in columns}, "rung": text(row.get("rung")), "record": record}
+        for record in records
+        if record.cell.architecture == architecture
+        for row in record.tables.get("parity", [])
+    ]
+    frame = pd.DataFrame(rows, columns=[*columns, "record"], dtype="object")
+    order = [(len(row["rung"]), *(text(row[name]) for name in columns[:4]), row["record"].cell.id) for row in rows]
+    return frame.iloc[sorted(range(len(rows)), key=order.__getitem__)].reset_index(drop=True)
+
+
+def leaves(values: Any, path: str = "") -> list[tuple[str, str]]:
+    """Dotted names and texts of an open-ended dictionary, sorted by name."""
+    if isinstance(values, dict) and values:
+        return [leaf for key in sorted(values) for leaf in leaves(values[key], f"{path}.{key}" if path else str(key))]
+    if isinstance(values, list) and values and all(isinstance(value, dict) for value in values):
+        return [leaf for index, value in enumerate(values) for leaf in leaves(value, f"{path}.{index}")]
+    if isinstance(values, list):
+        return [(path, ", ".join(text(value) for value in values))]
+    return [(path, text(values))]
+
+
+def metric_text(name: str, value: float | None) -> str:
+    """A metric with its unit."""
+    number = shown(value, name)
+    return "not finite" if number is None else f"{number:.2f} %" if unit_of(name) else f"{number:.6g}"
+
+
+def timing_text(name: str, value: Any) -> Any:
+    """A timing with its unit, by the ending of its name."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if "_seconds" in name:
+        return f"{1000 * value:.2f} ms" if value < 1 else f"{value:.2f} s"
+    if name.endswith("_bytes"):
+        return f"{value / 2**20:.1f} MiB"
+    return f"{value:.6g}"

@@ -1,0 +1,221 @@
+"""The pages of a report, made of blocks; every page family is one function."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports import figures, frames, tables
+from reports.blocks import (
+    Block,
+    Cell,
+    Code,
+    Column,
+    Figures,
+    Heading,
+    Items,
+    Page,
+    Paragraph,
+    Row,
+    Span,
+    Table,
+    chip,
+    plain,
+)
+from reports.frames import Group
+from reports.published import LEGEND, Published
+from reports.records import Record
+from reports.statistics import ALPHA, POWER
+from reports.verdicts import MARGINS, STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEANING
+
+SECTIONS = (
+    Span("Results", "index.*", kind="results"),
+    Span("Published numbers", "published.*", kind="published"),
+    Span("Methods", "methods.*", kind="methods"),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that pages are made from."""
+
+    records: tuple[Record, ...]
+    published: Published
+    groups: tuple[Group, ...]
+
+    @classmethod
+    def of(cls, records: Sequence[Record], published: Published) -> "Report":
+        """The report of some records."""
+        return cls(tuple(records), published, tuple(frames.groups(records, published)))
+
+    @property
+    def architectures(self) -> list[str]:
+        """Architectures with any record."""
+        return sorted({record.cell.architecture for record in self.records})
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks in the result table."""
+        return sorted({group.task for group in self.groups})
+
+
+def task_page(report: Report, task: str) -> Page:
+    """One task: results, curves, every seed, every published number."""
+    groups = [group for group in report.groups if group.task == task]
+    blocks: list[Block] = tables.result_table(groups, f"Results on {task}, in the unit of the published number")
+    for group in groups:
+        heading = f"{group.architecture}, profile {group.profile}"
+        same = [g for g in groups if (g.architecture, g.profile) == (group.architecture, group.profile)]
+        blocks.append(Heading(heading + (f", recipe {group.recipe}" if len(same) > 1 else "")))
+        blocks.append(Figures(tuple(figures.of_group(group))))
+        blocks.append(tables.seed_table(group))
+        missing = [entry.framework for entry in group.entries.values() if not entry.records]
+        if missing:
+            selection = {
+                "tasks": task,
+                "architectures": group.architecture,
+                "frameworks": missing,
+                "profile": group.profile,
+            }
+            blocks.append(Code(tables.run_command(**selection), "To run what is missing"))
+    pairs = report.published.on_task(task)
+    if pairs:
+        blocks += [Heading("Published numbers"), tables.published_table(f"Published on {task}", pairs)]
+    return Page(
+        tables.task_path(task)[:-2], task, "results", tuple(blocks), (Span("Results", "index.*"), Span("/ task"))
+    )
+
+
+def architecture_page(report: Report, architecture: str) -> Page:
+    """One architecture: results, the parity ladder with its errors, what its paper printed."""
+    groups = [group for group in report.groups if group.architecture == architecture]
+    blocks: list[Block] = tables.result_table(groups, f"Results of {architecture}") if groups else []
+    blocks += tables.parity_blocks(report.records, architecture)
+    run = {group.task for group in groups}
+    missing = [
+        item for item in report.published.references(architecture) if item.task not in run and item.value is not None
+    ]
+    rows = tuple(
+        Row(
+            (
+                plain(item.task),
+                Cell((chip("not run"),)),
+                tables.published_cell(report.published.reference(item.task, architecture)),
+                Cell(
+                    (
+                        Span(
+                            tables.run_command(tasks=item.task, architectures=architecture, profile="paper"), "", "code"
+                        ),
+                    )
+                ),
+            )
+        )
+        for item in missing
+        if not item.task.endswith(".average")
+    )
+    if rows:
+        columns = (Column("Task"), Column("Status"), Column("Published"), Column("Command", grow=True))
+        blocks += [
+            Heading("Published and not run here"),
+            Table(f"Tasks of {architecture} without a record", columns, rows),
+        ]
+    trail = (Span("Results", "index.*"), Span("/ architecture"))
+    return Page(tables.architecture_path(architecture)[:-2], architecture, "results", tuple(blocks), trail)
+
+
+def record_page(record: Record, group: Group | None) -> Page:
+    """One record: what was run, what came out, and everything that is needed to run it again."""
+    cell = record.cell
+    name = f"{cell.architecture} on {cell.task}, {tables.title(cell.framework)}, seed {cell.seed}"
+    status = [chip(record.status), Span(f"profile {cell.profile}, {frames.machine(record)}")]
+    if record.reason:
+        status.append(Span(record.reason, "", "strong", line=True))
+    raw = Span("Raw record (JSON)", f"records/{cell.id}.json")
+    blocks: list[Block] = [Paragraph(tuple(status), "lead"), Paragraph((raw, Span(f"cell {cell.id}", "", "quiet")))]
+    command = frames.text(record.provenance.get("command"))
+    if command:
+        blocks.append(Code(command, "Exact command"))
+    if record.log_tail:
+        blocks.append(Code(record.log_tail, "End of the log"))
+    if group:
+        made = tuple(figures.of_record(record, group))
+        blocks += [Heading("Learning curves"), Figures(made)] if made else []
+    sections = (
+        ("Metrics", {name: frames.metric_text(name, value) for name, value in record.metrics.items()}),
+        ("Timing", {name: frames.timing_text(name, value) for name, value in record.timing.items()}),
+        ("Protocol", record.protocol),
+        ("Recipe", record.recipe),
+        ("Provenance", record.provenance),
+    )
+    for title, values in sections:
+        if values:
+            blocks += [Heading(title), tables.facts_table(f"{title} of this record", values)]
+    if record.predictions:
+        kept = record.predictions
+        told = f"{kept.count} predictions over {kept.classes} classes on split {kept.split}, labels sha256 "
+        said = (Span(told), Span(kept.labels_sha256, "", "code"))
+        blocks += [Heading("Predictions"), Paragraph((*said, Span("; they are in the raw record.")))]
+    for title in sorted(record.tables):
+        blocks += [Heading(f"Table: {title}"), tables.rows_table(title, record.tables[title])]
+    trail = (
+        Span("Results", "index.*"),
+        Span("/"),
+        Span(cell.task, tables.task_path(cell.task)) if group else Span(cell.task),
+        Span("/"),
+        Span(cell.architecture, tables.architecture_path(cell.architecture)),
+    )
+    return Page(tables.cell_path(record)[:-2], name, "results", tuple(blocks), trail)
+
+
+def published_page(published: Published) -> Page:
+    """Every published number with paper, table, version and transcription status."""
+    legend = tuple((chip(name, name), Span(meaning)) for name, meaning in LEGEND.items())
+    blocks: list[Block] = [
+        Paragraph(
+            (Span("Transcribed from papers, never measured here. A dash is a cross or a dash in print."),), "lead"
+        ),
+        Items(legend),
+    ]
+    for paper in published.papers:
+        about = paper.paper
+        told = f"{about.authors}, arXiv {about.arxiv}, {len(paper.numbers)} numbers."
+        blocks += [Heading(about.title, anchor=about.id), Paragraph((Span(told), Span(about.url, about.url)))]
+        blocks += [Items(tuple((Span(name, "", "code"), Span(text)) for name, text in sorted(paper.protocols.items())))]
+        pairs = [(paper, number) for number in paper.numbers]
+        blocks.append(tables.published_table(f"Numbers of {about.title}", pairs, anchors=True))
+    return Page("published", "Published numbers", "published", tuple(blocks))
+
+
+def methods_page() -> Page:
+    """Statuses, verdict rules, margins and statistics."""
+    margins = tuple(
+        Row((plain(name), Cell((Span(f"± {value:g} {unit}"),), value)))
+        for name, (value, unit) in sorted(MARGINS.items())
+    )
+    level = f"{1 - 2 * ALPHA:.0%}".replace("%", " %")
+    rules = (
+        "A verdict needs the paper's own recipe (profile paper), a protocol that follows the published one, all seeds "
+        "and a checked transcription. How our protocol still differs is printed under the table.",
+        f"Equivalence is two one-sided Welch tests at level {ALPHA:g} against the stated margin, which is the same as "
+        f"asking whether the {level} interval of the difference lies inside it. Each claim is wrong in at most "
+        f"{ALPHA:.0%} of the cases in which it does not hold.",
+        f"Where a paper prints a standard deviation but not the number of its runs, it counts as {UNSTATED_RUNS}, the "
+        "fewest that have one. Where it prints none, its number counts as one run with our standard deviation.",
+        f"The seeds that an underpowered cell needs are those that decide with {POWER:.0%} probability if the observed "
+        "difference is the true one; with one seed they are planned with the published standard deviation.",
+        "Mean ± sample standard deviation over all seeds that ended; never the best seed. A group with a failed seed "
+        "has no verdict. The interval of one accuracy is Wilson's, for the finite test split.",
+        "Values of different tasks, profiles, recipes or protocols are never averaged or ranked together.",
+        "The majority class is the accuracy of always answering the most frequent class of the training split.",
+        "A compiler's estimate is never a time.",
+    )
+    blocks = (
+        Heading("Statuses of a cell"),
+        Items(tuple((chip(name), Span(meaning)) for name, meaning in STATUS_MEANING.items())),
+        Heading("Verdicts against a paper"),
+        Items(tuple((chip(name), Span(meaning)) for name, meaning in VERDICT_MEANING.items())),
+        Table("Margins of equivalence", (Column("Benchmark"), Column("Margin")), margins),
+        Heading("Rules"),
+        Items(tuple((Span(rule),) for rule in rules)),
+        Heading("The parity ladder"),
+        Items(tuple((Span(rung, "", "strong"), Span(what)) for rung, what in frames.RUNGS.items())),
+    )
+    return Page("methods", "Methods", "methods", blocks)

@@ -1,0 +1,297 @@
+"""Tables of a report: one function per kind of table, one per kind of cell."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reports import frames
+from reports.blocks import Block, Cell, Code, Column, Heading, Items, Paragraph, Row, Span, Table, chip, number, plain
+from reports.frames import FRAMEWORK_TITLE, FRAMEWORKS, Entry, Group
+from reports.published import Number, PaperNumbers
+from reports.records import Record
+from reports.render import slug
+
+
+def title(framework: str) -> str:
+    """A framework's name as it is printed."""
+    return FRAMEWORK_TITLE.get(framework, framework)
+
+
+def task_path(task: str) -> str:
+    """Page of a task."""
+    return f"tasks/{slug(task)}.*"
+
+
+def architecture_path(architecture: str) -> str:
+    """Page of an architecture."""
+    return f"architectures/{slug(architecture)}.*"
+
+
+def cell_path(record: Record) -> str:
+    """Page of a record; cell ids are valid file names (reports.records)."""
+    return f"cells/{record.cell.id}.*"
+
+
+def run_command(**selection: str | Sequence[str]) -> str:
+    """The command that runs a selection."""
+    parts = ["python", "-m", "suite.run"]
+    for name, value in selection.items():
+        parts += [f"--{name}", *([value] if isinstance(value, str) else value)]
+    return shlex.join(parts)
+
+
+def entry_cell(entry: Entry, group: Group) -> Cell:
+    """One framework's result: value, seeds linked to their records, and a chip for everything that is not measured."""
+    if not entry.records:
+        return Cell((chip("not run"),))
+    spans: list[Span] = []
+    measured = [
+        r for r in entry.with_status("measured") if frames.shown(r.metrics.get(group.metric), group.metric) is not None
+    ]
+    if entry.summary:
+        spread = "" if entry.summary.std is None else f" ± {entry.summary.std:.2f}"
+        href = cell_path(measured[0]) if len(measured) == 1 else ""
+        spans.append(Span(f"{entry.summary.mean:.2f}{spread}", href, "value"))
+        spans.append(Span(f"n = {entry.summary.n}, seed{'s' if len(measured) > 1 else ''}", "", "quiet", line=True))
+        spans += [Span(str(record.cell.seed), cell_path(record), "quiet") for record in measured]
+    for record in entry.records:
+        if record not in measured:
+            label = record.status if record.status != "measured" else "measured, no value"
+            spans.append(Span(label, cell_path(record), "chip", label.replace(" ", "-").replace(",", ""), bool(spans)))
+    return Cell(tuple(spans), entry.summary.mean if entry.summary else "")
+
+
+def number_text(item: Number) -> str:
+    """A published number with its std and dagger."""
+    if item.value is None:
+        return "–"
+    digits = 2 if item.unit == "%" else 4
+    spread = "" if item.std is None else f" ± {item.std:g}"
+    return (
+        f"{item.value:.{digits}f}{spread}{item.dagger}" if item.unit == "%" else f"{item.value:g}{spread}{item.dagger}"
+    )
+
+
+def published_cell(reference: tuple[PaperNumbers, Number] | None) -> Cell:
+    """The reference number, linked to its row on the page of published numbers."""
+    if not reference:
+        return Cell((Span("–", style="quiet"),))
+    paper, item = reference
+    told = f"n = {item.n}" if item.n else "n not stated"
+    where = Span(f"{told}, {item.transcription}", "", "quiet", line=True)
+    return Cell((Span(number_text(item), f"published.*#{paper.anchor(item)}", "value"), where), item.value)
+
+
+def verdict_cell(group: Group) -> Cell:
+    """The verdict, once if all frameworks share it, with its reason."""
+    entries = [entry for entry in group.entries.values() if entry.records]
+    if len({(entry.verdict.label, entry.verdict.reason) for entry in entries}) == 1:
+        verdict = entries[0].verdict
+        return Cell((chip(verdict.label, verdict.kind), Span(verdict.reason, "", "quiet")))
+    spans: list[Span] = []
+    for entry in entries:
+        spans.append(Span(f"{title(entry.framework)}:", line=bool(spans)))
+        spans += [chip(entry.verdict.label, entry.verdict.kind), Span(entry.verdict.reason, "", "quiet")]
+    return Cell(tuple(spans))
+
+
+def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
+    """The result table of some groups, with a row for every reference number nobody ran, and protocol footnotes."""
+    extra = sorted({name for group in groups for name in group.entries} - set(FRAMEWORKS))
+    names = (*FRAMEWORKS, *extra)
+    notes = sorted({group.differences for group in groups if group.differences})
+    columns = (
+        Column("Task"),
+        Column("Architecture"),
+        *(Column(title(name)) for name in names),
+        Column("Majority class", numeric=True),
+        Column("Published"),
+        Column("Verdict", grow=True),
+        Column("Profile"),
+        Column("Hardware"),
+        Column("Protocol"),
+    )
+    rows = []
+    for group in groups:
+        mark = f" [{notes.index(group.differences) + 1}]" if group.differences else ""
+        cells = [entry_cell(group.entries[n], group) if n in group.entries else Cell((chip("not run"),)) for n in names]
+        siblings = [
+            g for g in groups if (g.task, g.architecture, g.profile) == (group.task, group.architecture, group.profile)
+        ]
+        recipe = Span(f"recipe {group.recipe}", "", "quiet", line=True)
+        rows.append(
+            Row(
+                (
+                    plain(group.task, task_path(group.task)),
+                    plain(group.architecture, architecture_path(group.architecture)),
+                    *cells,
+                    number(group.majority),
+                    published_cell(group.reference),
+                    verdict_cell(group),
+                    Cell((Span(group.profile), *([recipe] if len(siblings) > 1 else []))),
+                    plain(", ".join(group.hardware)),
+                    plain((group.protocol_name or "–") + mark),
+                )
+            )
+        )
+    blocks: list[Block] = [Table(caption, columns, tuple(rows))]
+    if notes:
+        items = tuple(
+            (Span(f"[{index + 1}]", style="strong"), Span(" ".join(note))) for index, note in enumerate(notes)
+        )
+        blocks.append(Items(items, style="note"))
+    return blocks
+
+
+def seed_table(group: Group) -> Table:
+    """Every seed of a group."""
+    columns = (
+        Column("Seed", numeric=True),
+        Column("Framework"),
+        Column("Status"),
+        Column(f"{group.metric.replace('_', ' ')}{', %' if group.unit else ''}", numeric=True),
+        Column("95 % interval (test split)", numeric=True),
+        Column("Validation, %", numeric=True),
+        Column("Hardware"),
+        Column("Record"),
+    )
+    rows = []
+    for row in frames.seeds(group).to_dict("records"):
+        record: Record = row["record"]
+        low, high = _optional(row["low"]), _optional(row["high"])
+        interval = "–" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+        rows.append(
+            Row(
+                (
+                    plain(str(record.cell.seed)),
+                    plain(title(record.cell.framework)),
+                    Cell((chip(record.status, href=cell_path(record)),)),
+                    number(_optional(row["value"])),
+                    plain(interval),
+                    number(_optional(row["validation"])),
+                    plain(record.cell.hardware),
+                    plain(record.cell.id, cell_path(record)),
+                )
+            )
+        )
+    return Table("Every seed, none left out", columns, tuple(rows))
+
+
+def _optional(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and value == value else None
+
+
+def published_table(caption: str, pairs: Sequence[tuple[PaperNumbers, Number]], anchors: bool = False) -> Table:
+    """Published numbers with paper, table and transcription status; with `anchors` the place that others link to."""
+    columns = (
+        Column("Architecture"),
+        Column("Task"),
+        Column("Metric"),
+        Column("Value", numeric=True),
+        Column("Unit"),
+        Column("n", numeric=True),
+        Column("Version"),
+        Column("Table", grow=True),
+        Column("Transcription"),
+        Column("Note", grow=True),
+    )
+    rows = []
+    for paper, item in pairs:
+        anchor = paper.anchor(item)
+        note = "; ".join(part for part in (item.note, item.parameters and f"parameters: {item.parameters}") if part)
+        version = item.version_note or item.version
+        rows.append(
+            Row(
+                (
+                    plain(item.name),
+                    plain(item.task),
+                    plain(item.metric),
+                    Cell(
+                        (Span(number_text(item), paper.paper.url if anchors else f"published.*#{anchor}"),),
+                        item.value or "",
+                    ),
+                    plain(item.unit),
+                    plain(str(item.n or "–")),
+                    Cell(
+                        (
+                            Span(item.version),
+                            *([Span(version, "", "quiet", line=True)] if version != item.version else []),
+                        )
+                    ),
+                    plain(f"arXiv {paper.paper.arxiv}, {item.table}"),
+                    Cell((chip(item.transcription + item.dagger, item.transcription),)),
+                    plain(note),
+                ),
+                anchor if anchors else "",
+            )
+        )
+    return Table(caption, columns, tuple(rows))
+
+
+def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Block]:
+    """The parity ladder: one row per rung with its largest errors, then every check."""
+    frame = frames.parity(records, architecture)
+    command = run_command(benchmarks=frames.EQUIVALENCE, architectures=architecture)
+    yield Heading("Equivalence of the twins", anchor="parity")
+    yield Paragraph((Span("Largest errors per rung, relative to the scale that each check names."),))
+    rungs = [*frames.RUNGS, *sorted(set(frame["rung"]) - set(frames.RUNGS))]
+    columns = (
+        Column("Rung", numeric=True),
+        Column("What is compared", grow=True),
+        Column("Status"),
+        Column("Checks passed", numeric=True),
+        Column("JAX to oracle", numeric=True),
+        Column("PyTorch to oracle", numeric=True),
+        Column("JAX to PyTorch", numeric=True),
+    )
+    rows = []
+    for rung in rungs:
+        checks = frame[frame["rung"] == rung]
+        passed = sum(value is True for value in checks["passed"])
+        status = "not run" if not len(checks) else "passed" if passed == len(checks) else "failed"
+        errors = [_largest(checks[name]) for name in ("error_jax", "error_torch", "error_between")]
+        count = plain(f"{passed} of {len(checks)}" if len(checks) else "–")
+        what = frames.RUNGS.get(rung, "")
+        rows.append(Row((plain(rung), plain(what), Cell((chip(status),)), count, *(error_cell(e) for e in errors))))
+    yield Table(f"Parity ladder of {architecture}", columns, tuple(rows))
+    if not len(frame):
+        yield Code(command, "To run it")
+        return
+    yield Heading("Every check", 3)
+    names = ("rung", "check", "case", "dtype")
+    columns = (
+        *(Column(name.capitalize(), grow=name == "case") for name in names),
+        *(Column(t, numeric=True) for t in ("JAX to oracle", "PyTorch to oracle", "JAX to PyTorch", "Tolerance")),
+        Column("Status"),
+    )
+    rows = []
+    for check in frame.to_dict("records"):
+        status = chip("passed" if check["passed"] is True else "failed", href=cell_path(check["record"]))
+        errors = [error_cell(check[name]) for name in ("error_jax", "error_torch", "error_between", "tolerance")]
+        rows.append(Row((*(plain(frames.text(check[name])) for name in names), *errors, Cell((status,)))))
+    yield Table(f"Checks of {architecture}", columns, tuple(rows))
+
+
+def _largest(values: Sequence[object]) -> float | None:
+    found = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return max(found, default=None)
+
+
+def error_cell(value: object) -> Cell:
+    """A measured error: zero is exact equality."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return plain(frames.text(value) or "–", style="" if value else "quiet")
+    return Cell((Span("0" if value == 0 else f"{value:.1e}"),), float(value))
+
+
+def facts_table(caption: str, values: dict[str, Any]) -> Table:
+    """An open-ended dictionary as two columns, nested names dotted."""
+    rows = tuple(Row((plain(name), plain(value))) for name, value in frames.leaves(values))
+    return Table(caption, (Column("Name"), Column("Value", grow=True)), rows, sortable=False)
+
+
+def rows_table(caption: str, rows: Sequence[dict[str, Any]]) -> Table:
+    """An open-ended table of a record."""
+    names = sorted({name for row in rows for name in row})
+    cells = [tuple(error_cell(row.get(name)) for name in names) for row in rows]
+    return Table(caption, tuple(Column(name) for name in names), tuple(Row(row) for row in cells))

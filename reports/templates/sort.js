@@ -1,0 +1,30 @@
+"use strict";
+// Sort a table by the column whose header button is pressed: ascending, then descending. Cells without a value go last.
+for (const table of document.querySelectorAll("table[data-sortable]")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
+      const key = (row) => {
+        const cell = row.cells[column];
+        return (cell.dataset.sort ?? cell.textContent).trim();
+      };
+      const empty = (text) => text === "" || text === "–";
+      const order = (a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (empty(x) || empty(y)) return empty(x) - empty(y);
+        const [p, q] = [Number(x), Number(y)];
+        const numbers = !Number.isNaN(p) && !Number.isNaN(q);
+        return direction * (numbers ? p - q : x.localeCompare(y, "en", { numeric: true }));
+      };
+      const body = table.tBodies[0];
+      body.append(...[...body.rows].sort(order));
+    });
+  });
+}
