@@ -48,12 +48,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption."""
+    """A table with a caption; style facts is a compact list of names and values, which is not sorted."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    sortable: bool = True
+    style: str = ""
     block: str = field(default="table", init=False)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from reports import frames
 from reports.blocks import Figure
@@ -119,6 +119,8 @@ def twin_difference(group: Group, name: str) -> Figure | None:
             style = {"alpha": max(0.35, 1 - 0.2 * index), "linewidth": 1.2, "label": f"seed {seed}"}
             axes.plot(shown["x"], shown["y"], color=PUBLISHED, **style)
         axes.set(xlabel="step", ylabel="|JAX − PyTorch| training loss", yscale="log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.legend()
 
     largest = max(points["y"].max() for points in found.values())
@@ -143,8 +145,6 @@ def seed_dots(group: Group, name: str) -> Figure | None:
             if number.std:
                 low, high = number.value - number.std, number.value + number.std
                 axes.axvspan(low, high, color=PUBLISHED, alpha=0.22, linewidth=0, label="± its std")
-        if group.majority is not None:
-            axes.axvline(group.majority, color=MAJORITY, linestyle=":", linewidth=1.4, label="majority class")
         axes.set_yticks(range(len(entries)), [_label(entry.framework) for entry in entries])
         axes.set_ylim(len(entries) - 0.4, -0.6)
         axes.set_xlabel(f"{_plain(group.metric.replace('_', ' '))}{', %' if group.unit else ''}")

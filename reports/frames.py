@@ -148,7 +148,7 @@ def machine(record: Record) -> str:
 
 
 def groups(records: Iterable[Record], published: Published) -> list[Group]:
-    """The rows of the result table, sorted by benchmark, task, architecture and profile."""
+    """The rows of the result table: those with measured values first, then by task, architecture and profile."""
     members: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         if is_equivalence(record):
@@ -158,7 +158,8 @@ def groups(records: Iterable[Record], published: Published) -> list[Group]:
         members.setdefault((*key, fingerprint(record.recipe), fingerprint(record.protocol)), []).append(record)
     order = {profile: str(index) for index, profile in enumerate(PROFILES)}
     keys = sorted(members, key=lambda key: (*key[:3], order.get(key[3], key[3]), *key[3:]))
-    return [_group(key, members[key], published) for key in keys]
+    found = [_group(key, members[key], published) for key in keys]
+    return sorted(found, key=lambda group: not any(entry.values for entry in group.entries.values()))
 
 
 def _group(key: tuple[str, ...], records: list[Record], published: Published) -> Group:

@@ -22,7 +22,12 @@ from reports.blocks import (
 from reports.frames import FRAMEWORKS, Entry, Group
 from reports.pages import Report
 from reports.statistics import mean_interval, summarize
-from reports.verdicts import MARGINS, STATUS_MEANING
+from reports.verdicts import MARGINS, STATUS_MEANING, signed
+
+INTRODUCTION = (
+    "Every architecture is built twice, in JAX and in PyTorch, run from the same weights on the same batches, and set "
+    "beside the number that its paper printed."
+)
 
 
 def empty(runs: Sequence[str]) -> Page:
@@ -43,7 +48,11 @@ def empty(runs: Sequence[str]) -> Page:
 
 def overview(report: Report) -> Page:
     """The overview of a report with records."""
-    blocks: list[Block] = [Paragraph(tuple(counts(report)), "lead"), Paragraph(tuple(scope(report)))]
+    blocks: list[Block] = [
+        Paragraph((Span(INTRODUCTION),), "lead"),
+        Paragraph(tuple(counts(report))),
+        Paragraph(tuple(scope(report))),
+    ]
     blocks.append(Items(tuple(tuple(line) for line in conclusions(report)), "What may be concluded", "callout"))
     if report.groups:
         blocks += [Heading("Results", anchor="results"), *tables.result_table(report.groups, caption())]
@@ -52,7 +61,7 @@ def overview(report: Report) -> Page:
             blocks += [Heading(f"Learning curves: {group_name(report.groups[0])}"), Figures(tuple(drawn))]
     blocks += [Heading("Equivalence of the twins", anchor="equivalence"), parity_summary(report)]
     blocks += [Heading("Pages"), Items(tuple(pages(report)))]
-    return Page("index", "Results", "results", tuple(blocks))
+    return Page("index", "Long-sequence benchmark report", "results", tuple(blocks))
 
 
 def caption() -> str:
@@ -121,12 +130,13 @@ def record_name(record: frames.Record) -> str:
 def learned(group: Group) -> Spans:
     """Whether every seed lies above the majority class, by the Wilson interval of its test split."""
     entries = [entry for entry in group.entries.values() if entry.summary]
-    if group.majority is None or not entries or not group.unit:
+    majority = group.majority
+    if majority is None or not entries or not group.unit:
         return []
-    low = frames.seeds(group)["low"].dropna()
-    above = len(low) == sum(len(entry.values) for entry in entries) and bool((low > group.majority).all())
+    low = [value for value in frames.seeds(group)["low"] if value is not None and value > majority]
+    above = len(low) == sum(len(entry.values) for entry in entries)
     verb = "learns: every seed lies above" if above else "is not shown to learn in every seed: compare with"
-    told = f"{group_name(group)} {verb} the majority class ({group.majority:.2f} %):"
+    told = f"{group_name(group)} {verb} the majority class ({majority:.2f} %):"
     return [Span(told), Span(", ".join(f"{tables.title(e.framework)} {mean_text(e)}" for e in entries) + ".")]
 
 
@@ -152,9 +162,9 @@ def apart(group: Group) -> Spans:
     sample = summarize(differences)
     interval = mean_interval(sample)
     unit = " points" if group.unit else ""
-    told = f"Twins on {group_name(group)}: JAX − PyTorch {sample.mean:+.2f}{unit} over {sample.n} shared "
+    told = f"{group_name(group)}: JAX − PyTorch is {signed(sample.mean)}{unit} over {sample.n} shared "
     told += "seeds" if sample.n > 1 else "seed"
-    return [Span(told + (f", 95 % interval {interval[0]:+.2f} to {interval[1]:+.2f}." if interval else "."))]
+    return [Span(told + (f", 95 % interval {signed(interval[0])} to {signed(interval[1])}." if interval else "."))]
 
 
 def parity_summary(report: Report) -> Table:

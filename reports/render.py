@@ -73,14 +73,18 @@ def fence(value: str) -> str:
     return f"{ticks}`text\n{value}\n{ticks}`"
 
 
-def text_of(cell: Cell) -> str:
-    """A cell as plain text on one line."""
-    return " ".join(" ".join(clean(span.text).split()) for span in cell.spans)
+def text_of(cell: Cell, brief: bool = False) -> str:
+    """A cell as plain text on one line; `brief` leaves out what is quiet."""
+    spans = [span for span in cell.spans if not (brief and span.style == "quiet" and len(span.text) > 1)]
+    return " ".join(" ".join(clean(span.text).split()) for span in spans)
 
 
 def text_table(table: Table) -> str:
-    """A table as aligned plain text."""
-    lines = [[column.title for column in table.columns], *([text_of(cell) for cell in row.cells] for row in table.rows)]
+    """A table as aligned plain text, columns of sentences cut to what stands out in them."""
+    lines = [[column.title for column in table.columns]]
+    for row in table.rows:
+        pairs = zip(row.cells, table.columns, strict=True)
+        lines.append([text_of(cell, brief=column.grow) for cell, column in pairs])
     widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
     lines.insert(1, ["-" * width for width in widths])
     rows = ("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)) for line in lines)

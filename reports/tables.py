@@ -1,7 +1,7 @@
 """Tables of a report: one function per kind of table, one per kind of cell."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reports import frames
@@ -83,14 +83,17 @@ def published_cell(reference: tuple[PaperNumbers, Number] | None) -> Cell:
 
 
 def verdict_cell(group: Group) -> Cell:
-    """The verdict, once if all frameworks share it, with its reason."""
-    entries = [entry for entry in group.entries.values() if entry.records]
-    if len({(entry.verdict.label, entry.verdict.reason) for entry in entries}) == 1:
+    """The verdict, once if all frameworks share it, with its reason; a dash where no seed has finished."""
+    entries = [entry for entry in group.entries.values() if entry.values]
+    if not entries:
+        return Cell((Span("–", "", "quiet"),))
+    everyone = len(entries) == sum(bool(entry.records) for entry in group.entries.values())
+    if everyone and len({(entry.verdict.label, entry.verdict.reason) for entry in entries}) == 1:
         verdict = entries[0].verdict
         return Cell((chip(verdict.label, verdict.kind), Span(verdict.reason, "", "quiet")))
     spans: list[Span] = []
     for entry in entries:
-        spans.append(Span(f"{title(entry.framework)}:", line=bool(spans)))
+        spans.append(Span(title(entry.framework), "", "strong", line=bool(spans)))
         spans += [chip(entry.verdict.label, entry.verdict.kind), Span(entry.verdict.reason, "", "quiet")]
     return Cell(tuple(spans))
 
@@ -107,9 +110,7 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
         Column("Majority class", numeric=True),
         Column("Published"),
         Column("Verdict", grow=True),
-        Column("Profile"),
-        Column("Hardware"),
-        Column("Protocol"),
+        Column("Profile, hardware, protocol"),
     )
     rows = []
     for group in groups:
@@ -118,7 +119,12 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
         siblings = [
             g for g in groups if (g.task, g.architecture, g.profile) == (group.task, group.architecture, group.profile)
         ]
-        recipe = Span(f"recipe {group.recipe}", "", "quiet", line=True)
+        recipe = [Span(f"recipe {group.recipe}", "", "quiet", line=True)] if len(siblings) > 1 else []
+        run = (
+            Span(group.profile, "", "strong"),
+            Span(", ".join(group.hardware), "", "quiet"),
+            Span((group.protocol_name or "–") + mark, "", "quiet", line=True),
+        )
         rows.append(
             Row(
                 (
@@ -128,16 +134,14 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
                     number(group.majority),
                     published_cell(group.reference),
                     verdict_cell(group),
-                    Cell((Span(group.profile), *([recipe] if len(siblings) > 1 else []))),
-                    plain(", ".join(group.hardware)),
-                    plain((group.protocol_name or "–") + mark),
+                    Cell((*run, *recipe), group.profile),
                 )
             )
         )
     blocks: list[Block] = [Table(caption, columns, tuple(rows))]
     if notes:
         items = tuple(
-            (Span(f"[{index + 1}]", style="strong"), Span(" ".join(note))) for index, note in enumerate(notes)
+            (Span(f"[{index + 1}]", style="strong"), Span(" · ".join(note))) for index, note in enumerate(notes)
         )
         blocks.append(Items(items, style="note"))
     return blocks
@@ -233,7 +237,7 @@ def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Bloc
     frame = frames.parity(records, architecture)
     command = run_command(benchmarks=frames.EQUIVALENCE, architectures=architecture)
     yield Heading("Equivalence of the twins", anchor="parity")
-    yield Paragraph((Span("Largest errors per rung, relative to the scale that each check names."),))
+    yield Paragraph((Span("The largest measured error of each rung; every check with its tolerance stands below."),))
     rungs = [*frames.RUNGS, *sorted(set(frame["rung"]) - set(frames.RUNGS))]
     columns = (
         Column("Rung", numeric=True),
@@ -272,7 +276,7 @@ def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Bloc
     yield Table(f"Checks of {architecture}", columns, tuple(rows))
 
 
-def _largest(values: Sequence[object]) -> float | None:
+def _largest(values: Iterable[object]) -> float | None:
     found = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return max(found, default=None)
 
@@ -287,7 +291,7 @@ def error_cell(value: object) -> Cell:
 def facts_table(caption: str, values: dict[str, Any]) -> Table:
     """An open-ended dictionary as two columns, nested names dotted."""
     rows = tuple(Row((plain(name), plain(value))) for name, value in frames.leaves(values))
-    return Table(caption, (Column("Name"), Column("Value", grow=True)), rows, sortable=False)
+    return Table(caption, (Column("Name"), Column("Value", grow=True)), rows, style="facts")
 
 
 def rows_table(caption: str, rows: Sequence[dict[str, Any]]) -> Table:

@@ -52,6 +52,11 @@ class Verdict:
         return f"{self.kind} (needs n ≥ {self.needs})" if self.needs else self.kind
 
 
+def signed(value: float) -> str:
+    """A difference with its sign and two decimals."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def judge(
     values: Sequence[float],
     number: Number | None,
@@ -73,7 +78,7 @@ def judge(
         return _single_seed(measured, published, margin, unit)
     result = equivalence(measured, published, margin)
     what = (
-        f"difference {result.difference:+.2f}, 90 % interval {result.low:+.2f} to {result.high:+.2f}, "
+        f"difference {signed(result.difference)}, 90 % interval {signed(result.low)} to {signed(result.high)}, "
         f"margin ±{margin:g} {unit}, n = {measured.n}"
     )
     if result.outcome == "undecided":
@@ -116,7 +121,7 @@ def _not_comparable(
 
 def _single_seed(measured: Sample, published: Sample, margin: float, unit: str) -> Verdict:
     difference = measured.mean - published.mean
-    what = f"one seed, difference {difference:+.2f}, margin ±{margin:g} {unit}"
+    what = f"one seed, difference {signed(difference)}, margin ±{margin:g} {unit}"
     if published.std is None:
         return Verdict("underpowered", what + "; no std is published to plan with", 2)
     needs = required_runs(published.std, published, margin, difference)
@@ -124,4 +129,4 @@ def _single_seed(measured: Sample, published: Sample, margin: float, unit: str) 
         return Verdict(
             "underpowered", what + "; the difference is too close to the margin to plan with the published std"
         )
-    return Verdict("underpowered", f"{what}; n planned with the published std and {POWER:.0%} power", needs)
+    return Verdict("underpowered", f"{what}; n planned with the published std and {100 * POWER:g} % power", needs)
