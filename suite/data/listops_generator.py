@@ -1,7 +1,6 @@
 """ListOps sequences in any number: chunks of candidates on all cores, joined in the order of the candidates."""
 
 import hashlib
-import itertools
 import os
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -14,7 +13,9 @@ from suite.data.errors import SettingsError
 from suite.data.listops_trees import candidates
 from suite.data.sequences import Advance, Sequences, join, silent
 
+FIRST_CHUNK = 256
 CHUNK = 8192
+TOKENS_AT_ONCE = 1 << 24
 PATIENCE = 1 << 20
 
 
@@ -35,6 +36,7 @@ def generate(
     """
     seen: set[bytes] = set()
     jobs = jobs or available_cores()
+    chunk = max(1, min(chunk, TOKENS_AT_ONCE // settings.max_length))
     with ThreadPoolExecutor(jobs) as workers:
         splits = {}
         for stream, split in enumerate(listops.SPLITS):
@@ -47,13 +49,14 @@ def generate(
 def _in_order(
     workers: ThreadPoolExecutor, depth: int, settings: listops.ListOpsSettings, stream: int, chunk: int
 ) -> Generator[Sequences, None, None]:
-    """Accepted candidates of a stream, chunk by chunk, `depth` chunks computed ahead."""
-    starts = itertools.count(step=chunk)
+    """Accepted candidates of a stream, chunk by chunk, `depth` chunks computed ahead; sizes double up to `chunk`."""
+    start, size = 0, min(FIRST_CHUNK, chunk)
     ahead: deque[Future[Sequences]] = deque()
     try:
         while True:
             while len(ahead) < depth:
-                ahead.append(workers.submit(candidates, settings, stream, next(starts), chunk))
+                ahead.append(workers.submit(candidates, settings, stream, start, size))
+                start, size = start + size, min(2 * size, chunk)
             yield ahead.popleft().result()
     finally:
         for future in ahead:

@@ -56,13 +56,17 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
     """Line number, source and target of each row; fields may be quoted as CSV."""
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file, delimiter="\t", strict=True)
-        try:
-            header = next(reader, [])
-            if header != ["Source", "Target"]:
-                raise DataError(f"{path}, line 1: expected the columns Source and Target, found {header!r:.80}")
-            for row in reader:
-                if len(row) != 2:
-                    raise DataError(f"{path}, line {reader.line_num}: expected 2 columns, found {len(row)}")
-                yield reader.line_num, row[0], row[1].strip()
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{path}, line {reader.line_num + 1}: {error}") from None
+        while True:
+            line = reader.line_num + 1
+            try:
+                row = next(reader, None)
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise DataError(f"{path}, line {line}: {error}") from None
+            if line == 1 and row != ["Source", "Target"]:
+                raise DataError(f"{path}, line 1: expected the columns Source and Target, found {row!r:.80}")
+            if row is None:
+                return
+            if len(row) != 2:
+                raise DataError(f"{path}, line {line}: expected 2 columns, found {len(row)}")
+            if line > 1:
+                yield line, row[0], row[1].strip()
