@@ -260,8 +260,8 @@ def leaves(values: Any, path: str = "") -> list[tuple[str, str]]:
     if isinstance(values, list) and values and all(isinstance(value, dict) for value in values):
         return [leaf for index, value in enumerate(values) for leaf in leaves(value, f"{path}.{index}")]
     if isinstance(values, list):
-        return [(path, ", ".join(text(value) for value in values))]
-    return [(path, text(values))]
+        return [(path, ", ".join(text(value) for value in values) or "–")]
+    return [(path, text(values) or "–")]
 
 
 def metric_text(name: str, value: float | None) -> str:

@@ -56,9 +56,10 @@ def overview(report: Report) -> Page:
     blocks.append(Items(tuple(tuple(line) for line in conclusions(report)), "What may be concluded", "callout"))
     if report.groups:
         blocks += [Heading("Results", anchor="results"), *tables.result_table(report.groups, caption())]
-        drawn = figures.of_group(report.groups[0])[:2]
+        shown = max(report.groups, key=lambda group: sum(bool(entry.values) for entry in group.entries.values()))
+        drawn = figures.of_group(shown)[:2]
         if drawn:
-            blocks += [Heading(f"Learning curves: {group_name(report.groups[0])}"), Figures(tuple(drawn))]
+            blocks += [Heading(f"Learning curves: {group_name(shown)}"), Figures(tuple(drawn))]
     blocks += [Heading("Equivalence of the twins", anchor="equivalence"), parity_summary(report)]
     blocks += [Heading("Pages"), Items(tuple(pages(report)))]
     return Page("index", "Long-sequence benchmark report", "results", tuple(blocks))
@@ -67,7 +68,7 @@ def overview(report: Report) -> Page:
 def caption() -> str:
     """Caption of the result table."""
     margins = ", ".join(f"{name} ± {value:g} {unit}" for name, (value, unit) in sorted(MARGINS.items()))
-    return f"Mean ± sample standard deviation over all seeds, accuracies in %. Margin of verdicts: {margins}."
+    return f"Mean ± sample standard deviation over all seeds, accuracies in %. Margin of verdicts: {margins}"
 
 
 def group_name(group: Group) -> str:
@@ -174,7 +175,7 @@ def parity_summary(report: Report) -> Table:
         checks = frames.parity(report.records, name)
         passed = sum(value is True for value in checks["passed"])
         status = "not run" if not len(checks) else "passed" if passed == len(checks) else "failed"
-        rungs = ", ".join(rung for rung in frames.RUNGS if (checks["rung"] == rung).any()) or "–"
+        rungs = ", ".join(rung for rung in frames.RUNGS if rung in set(checks["rung"])) or "–"
         told = f"{passed} of {len(checks)}" if len(checks) else "–"
         command = tables.run_command(benchmarks=frames.EQUIVALENCE, architectures=name)
         cells = (

@@ -190,17 +190,17 @@ def methods_page() -> Page:
         Row((plain(name), Cell((Span(f"± {value:g} {unit}"),), value)))
         for name, (value, unit) in sorted(MARGINS.items())
     )
-    level = f"{1 - 2 * ALPHA:.0%}".replace("%", " %")
+    level = f"{100 * (1 - 2 * ALPHA):g} %"
     rules = (
         "A verdict needs the paper's own recipe (profile paper), a protocol that follows the published one, all seeds "
         "and a checked transcription. How our protocol still differs is printed under the table.",
         f"Equivalence is two one-sided Welch tests at level {ALPHA:g} against the stated margin, which is the same as "
         f"asking whether the {level} interval of the difference lies inside it. Each claim is wrong in at most "
-        f"{ALPHA:.0%} of the cases in which it does not hold.",
+        f"{100 * ALPHA:g} % of the cases in which it does not hold.",
         f"Where a paper prints a standard deviation but not the number of its runs, it counts as {UNSTATED_RUNS}, the "
         "fewest that have one. Where it prints none, its number counts as one run with our standard deviation.",
-        f"The seeds that an underpowered cell needs are those that decide with {POWER:.0%} probability if the observed "
-        "difference is the true one; with one seed they are planned with the published standard deviation.",
+        f"The seeds that an underpowered cell needs are those that decide with {100 * POWER:g} % probability "
+        "if the observed difference is the true one; with one seed they are planned with the published standard deviation.",
         "Mean ± sample standard deviation over all seeds that ended; never the best seed. A group with a failed seed "
         "has no verdict. The interval of one accuracy is Wilson's, for the finite test split.",
         "Values of different tasks, profiles, recipes or protocols are never averaged or ranked together.",

@@ -20,7 +20,7 @@ LONGEST = 20_000
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~$^!])")
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("://", "&#58;//"), ("www.", "www&#46;"), ("@", "&#64;"))
-_BLOCK_START = re.compile(r"^([-+=]|\d+(?=[.)]))")
+_BLOCK_START = re.compile(r"^(\d*)([-+=.)])(?=\s|\2|$)")
 
 
 def clean(value: str) -> str:
@@ -52,7 +52,7 @@ def markdown(value: str) -> str:
     value = _MARKDOWN.sub(r"\\\1", value)
     for raw, entity in _ENTITIES:
         value = value.replace(raw, entity)
-    return _BLOCK_START.sub(lambda match: f"&#{ord(match[1][0])};{match[1][1:]}", value)
+    return _BLOCK_START.sub(lambda match: f"{match[1]}&#{ord(match[2])};", value)
 
 
 def markdown_spans(page: Page, spans: Spans) -> str:

@@ -65,11 +65,8 @@ def number_text(item: Number) -> str:
     """A published number with its std and dagger."""
     if item.value is None:
         return "–"
-    digits = 2 if item.unit == "%" else 4
-    spread = "" if item.std is None else f" ± {item.std:g}"
-    return (
-        f"{item.value:.{digits}f}{spread}{item.dagger}" if item.unit == "%" else f"{item.value:g}{spread}{item.dagger}"
-    )
+    value = f"{item.value:.2f}" if item.unit == "%" else f"{item.value:g}"
+    return value + ("" if item.std is None else f" ± {item.std:g}") + item.dagger
 
 
 def published_cell(reference: tuple[PaperNumbers, Number] | None) -> Cell:
@@ -192,43 +189,29 @@ def published_table(caption: str, pairs: Sequence[tuple[PaperNumbers, Number]], 
         Column("Task"),
         Column("Metric"),
         Column("Value", numeric=True),
-        Column("Unit"),
         Column("n", numeric=True),
         Column("Version"),
         Column("Table", grow=True),
         Column("Transcription"),
-        Column("Note", grow=True),
     )
     rows = []
     for paper, item in pairs:
         anchor = paper.anchor(item)
-        note = "; ".join(part for part in (item.note, item.parameters and f"parameters: {item.parameters}") if part)
-        version = item.version_note or item.version
-        rows.append(
-            Row(
-                (
-                    plain(item.name),
-                    plain(item.task),
-                    plain(item.metric),
-                    Cell(
-                        (Span(number_text(item), paper.paper.url if anchors else f"published.*#{anchor}"),),
-                        item.value or "",
-                    ),
-                    plain(item.unit),
-                    plain(str(item.n or "–")),
-                    Cell(
-                        (
-                            Span(item.version),
-                            *([Span(version, "", "quiet", line=True)] if version != item.version else []),
-                        )
-                    ),
-                    plain(f"arXiv {paper.paper.arxiv}, {item.table}"),
-                    Cell((chip(item.transcription + item.dagger, item.transcription),)),
-                    plain(note),
-                ),
-                anchor if anchors else "",
-            )
+        notes = (item.version_note, item.note, item.parameters and f"parameters: {item.parameters}")
+        note = "; ".join(part for part in notes if part)
+        source = Span(f"arXiv {paper.paper.arxiv}, {item.table}")
+        href = paper.paper.url if anchors else f"published.*#{anchor}"
+        cells = (
+            plain(item.name),
+            plain(item.task),
+            plain(f"{item.metric}, {item.unit}"),
+            Cell((Span(number_text(item), href),), "" if item.value is None else item.value),
+            plain(str(item.n or "–")),
+            plain(item.version),
+            Cell((source, *([Span(note, "", "quiet", line=True)] if note else []))),
+            Cell((chip(item.transcription + item.dagger, item.transcription),)),
         )
+        rows.append(Row(cells, anchor if anchors else ""))
     return Table(caption, columns, tuple(rows))
 
 
