@@ -41,7 +41,7 @@ def linear_recurrence(
         return right[0] * left[0], right[0] * left[1] + right[1]
 
     a = jnp.broadcast_to(a, b.shape)
-    decay, x = jax.lax.associative_scan(combine, (a, b), reverse=reverse, axis=-2)
+    decay, x = jax.lax.associative_scan(combine, (a, b), reverse=reverse, axis=b.ndim - 2)
     return x if initial is None else x + decay * initial[..., None, :]
 
 
