@@ -200,7 +200,7 @@ def methods_page() -> Page:
         f"Where a paper prints a standard deviation but not the number of its runs, it counts as {UNSTATED_RUNS}, the "
         "fewest that have one. Where it prints none, its number counts as one run with our standard deviation.",
         f"The seeds that an underpowered cell needs are those that decide with {100 * POWER:g} % probability "
-        "if the observed difference is the true one; with one seed they are planned with the published standard deviation.",
+        "if the observed difference is the true one; with one seed they are planned with the published std.",
         "Mean ± sample standard deviation over all seeds that ended; never the best seed. A group with a failed seed "
         "has no verdict. The interval of one accuracy is Wilson's, for the finite test split.",
         "Values of different tasks, profiles, recipes or protocols are never averaged or ranked together.",

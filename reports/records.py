@@ -202,4 +202,4 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Path):
         return str(value)
-    raise NotImplementedError(f"a record cannot hold a {type(value).__name__}")
+    raise NotImplementedError(f"a record cannot hold an object of type {type(value).__name__}")

@@ -36,6 +36,7 @@ MARGINS: dict[str, tuple[float, str]] = {"lra": (1.5, "%")}
 
 # A printed std needs two runs or more; where the paper does not say how many, it counts as the fewest.
 UNSTATED_RUNS = 2
+TOO_CLOSE = "too close to the margin to decide with any number of seeds here, the published mean is too uncertain"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def judge(
     )
     if result.outcome == "undecided":
         needs = required_runs(measured.std, published, margin, result.difference)
-        more = "" if needs else "; 1000 seeds would not decide, the difference is too close to the margin"
+        more = "" if needs else f"; {TOO_CLOSE}"
         return Verdict("underpowered", what + more, needs and max(needs, measured.n + 1))
     kinds: dict[str, Kind] = {"equivalent": "reproduced", "above": "above", "below": "below"}
     return Verdict(kinds[result.outcome], what)

@@ -105,7 +105,10 @@ class Published:
 def read(path: Path) -> PaperNumbers:
     """Read and validate one file; raises PublishedError."""
     try:
-        paper = msgspec.toml.decode(path.read_bytes(), type=PaperNumbers)
+        found = msgspec.toml.decode(path.read_bytes(), type=dict)
+        for index, number in enumerate(found.get("numbers", [])):
+            _check_number(index, number)
+        paper = msgspec.convert(found, PaperNumbers)
     except OSError as error:
         raise PublishedError(f"cannot read published numbers {path}: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -121,6 +124,15 @@ def read(path: Path) -> PaperNumbers:
         if number.reference and number.value is None:
             raise PublishedError(where.format("a reference number needs a value"))
     return paper
+
+
+def _check_number(index: int, number: object) -> None:
+    """Validate one number so that the error names its place in the file."""
+    try:
+        msgspec.convert(number, Number)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$")
+        raise msgspec.ValidationError(f"{what} - at `$.numbers[{index}]{place or '`'}") from error
 
 
 def load(folder: Path = FOLDER) -> Published:

@@ -1,0 +1,109 @@
+"""The rules of verdicts, one row per rule."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from reports import published
+from reports.published import Number
+from reports.verdicts import MARGINS, STATUS_MEANING, VERDICT_MEANING, judge
+
+FACTS: dict[str, Any] = {"benchmark": "lra", "metric": "accuracy", "profile": "paper", "comparable_to": "lra-s4-line"}
+
+
+def reference() -> Number:
+    """S5 on ListOps: 62.15 ± 0.23, n not stated."""
+    found = published.shipped().reference("lra.listops", "s5")
+    assert found is not None
+    return found[1]
+
+
+def verdict(values: list[float], number: Number | None = None, **changes: Any) -> tuple[str, str]:
+    """Label and reason of a judged cell that follows the paper unless `changes` say otherwise."""
+    facts: dict[str, Any] = {
+        "benchmark": "lra",
+        "metric": "accuracy",
+        "profile": "paper",
+        "comparable_to": "lra-s4-line",
+    }
+    found = judge(values, number or reference(), **(facts | changes))
+    return found.label, found.reason
+
+
+DECIDED = [
+    ([62.0, 61.8, 62.4], "reproduced"),
+    ([61.6, 61.5], "reproduced"),
+    ([65.0, 65.3, 65.1], "above"),
+    ([58.0, 58.2, 58.1], "below"),
+]
+
+
+@pytest.mark.parametrize(("values", "label"), DECIDED)
+def test_seeds_that_decide(values: list[float], label: str) -> None:
+    found, reason = verdict(values)
+    assert found == label
+    assert f"n = {len(values)}" in reason
+    assert "margin ±1.5 %" in reason
+
+
+@pytest.mark.parametrize("values", [[62.15], [59.0], [61.0, 63.0], [61.0, 63.5, 62.0]])
+def test_too_few_seeds_say_how_many_decide(values: list[float]) -> None:
+    label, _ = verdict(values)
+    assert label.startswith("underpowered (needs n ≥ ")
+    assert int(label.rpartition(" ")[2].rstrip(")")) > len(values)
+
+
+def test_a_difference_at_the_margin_cannot_be_decided() -> None:
+    label, reason = verdict([60.65])
+    assert label == "underpowered"
+    assert "too close to the margin" in reason
+
+
+def test_one_seed_without_a_published_std_needs_a_second() -> None:
+    label, reason = verdict([62.1], msgspec.structs.replace(reference(), std=None))
+    assert label == "underpowered (needs n ≥ 2)"
+    assert "no std is published" in reason
+
+
+REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"profile": "smoke"}, {}, "profile smoke"),
+    ({"profile": "small"}, {}, "profile small"),
+    ({"comparable_to": ""}, {}, "does not follow"),
+    ({"comparable_to": "lra-mega"}, {}, "protocol lra-mega"),
+    ({"failed": 1}, {}, "1 of 4 seeds failed"),
+    ({"metric": "perplexity"}, {}, "metric perplexity"),
+    ({"benchmark": "speed"}, {}, "no margin"),
+    ({}, {"transcription": "unverified"}, "†"),
+    ({}, {"protocol": ""}, "not recorded"),
+    ({}, {"unit": "1e-3"}, "no margin"),
+    ({}, {"value": None}, "no published number"),
+]
+
+
+@pytest.mark.parametrize(("changes", "number", "reason"), REFUSED)
+def test_everything_else_is_not_comparable_and_says_why(
+    changes: dict[str, Any], number: dict[str, Any], reason: str
+) -> None:
+    values = [62.1, 62.2, 62.0]
+    assert verdict(values)[0] == "reproduced"
+    found, why = verdict(values, msgspec.structs.replace(reference(), **number), **changes)
+    assert found == "not comparable"
+    assert reason in why
+
+
+def test_no_seed_and_no_number_are_not_comparable() -> None:
+    assert verdict([])[1] == "no seed has finished"
+    assert judge([62.0, 62.1], None, **FACTS).reason == "there is no published number of this task and architecture"
+
+
+def test_more_published_runs_make_a_narrower_interval() -> None:
+    values = [61.0, 61.2, 61.1]
+    assert verdict(values)[0].startswith("underpowered")
+    assert verdict(values, msgspec.structs.replace(reference(), n=100))[0] == "reproduced"
+
+
+def test_every_status_and_verdict_is_explained() -> None:
+    assert set(STATUS_MEANING) == {"measured", "compiled", "published", "failed", "no data", "not run"}
+    assert set(VERDICT_MEANING) == {"reproduced", "above", "below", "underpowered", "not comparable"}
+    assert MARGINS["lra"] == (1.5, "%")
