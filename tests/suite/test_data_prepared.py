@@ -195,7 +195,11 @@ def test_a_generator_that_leaves_its_manifest_stops(own, monkeypatch):
 
 
 PREPARE = ["prepare", "lra_listops", *(word for key, n in COUNTS.items() for word in (f"--{key}", str(n)))]
-RUN = "import os, sys\nfrom suite.data import store\nfrom suite.data.__main__ import main\n{patch}\nsys.exit(main({argv}))"
+RUN = """import os, sys
+from suite.data import store
+from suite.data.__main__ import main
+{patch}
+sys.exit(main({argv}))"""
 
 
 def start(patch: str, root: Path) -> subprocess.Popen:
