@@ -1,0 +1,169 @@
+"""The training backend in JAX; `torch.py` beside it is its twin. What is trained and when is decided in `loop.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from implementations import catalog
+from implementations.common.initializers import Keys
+from implementations.common.jax import BatchStatistic, matmul_precision
+from implementations.parameters import check
+from suite.recipes.base import Recipe
+from suite.training.optimizer import OptimizerSpec
+
+Arrays = dict[str, Array]
+
+
+def cross_entropy(logits: Float[Array, "B C"], labels: Array) -> Float[Array, ""]:
+    """Mean cross entropy in nats, in float32 or better."""
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
+
+
+def clip_by_global_norm(gradients: Arrays, limit: float) -> Arrays:
+    """Gradients scaled down together so that their global norm is at most `limit`."""
+    norm = jnp.sqrt(sum((g * g).sum() for g in gradients.values()))
+    return {path: g * (limit / jnp.maximum(norm, limit)) for path, g in gradients.items()}
+
+
+def adam(
+    spec: OptimizerSpec,
+    parameters: Arrays,
+    gradients: Arrays,
+    moments: tuple[Arrays, Arrays],
+    rates: Mapping[str, Any],
+    corrections: tuple[Any, Any],
+) -> tuple[Arrays, tuple[Arrays, Arrays]]:
+    """One update of every parameter by the equations of `optimizer.py`."""
+    first, second = moments
+    first = {path: spec.b1 * first[path] + (1 - spec.b1) * g for path, g in gradients.items()}
+    second = {path: spec.b2 * second[path] + (1 - spec.b2) * g * g for path, g in gradients.items()}
+    groups, updated = spec.parameter_groups(), {}
+    for path, p in parameters.items():
+        group = spec.group_of(path)
+        direction = (first[path] / corrections[0]) / (jnp.sqrt(second[path] / corrections[1]) + spec.eps)
+        updated[path] = p - rates[group] * (direction + groups[group].weight_decay * p)
+    return updated, (first, second)
+
+
+class Backend:
+    """One model with its optimizer on one device: `kind` "cpu", "gpu" or "tpu"; parameters drawn from `seed`."""
+
+    framework = "jax"
+
+    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu") -> None:
+        self.recipe, self.spec, self.step = recipe, recipe.optimizer, 0
+        self.device = _device(kind)
+        with jax.default_device(self.device):
+            model = catalog.model_class(recipe.model, "jax")(recipe.model, Keys(seed))
+            self._graph, parameters, statistics = nnx.split(model, nnx.Param, BatchStatistic)
+        # Committed to the device like everything the step returns: otherwise the second step would compile again.
+        self.parameters, self.statistics = jax.device_put((_flat(parameters), _flat(statistics)), self.device)
+        self.moments = tuple({path: jnp.zeros_like(p) for path, p in self.parameters.items()} for _ in range(2))
+        self._dtype = next(iter(self.parameters.values())).dtype
+        self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2))
+        self._logits = jax.jit(self._logits_function)
+
+    def _train_function(self, parameters, statistics, moments, batch, rates, corrections, dropout_seed):
+        def loss_of(parameters):
+            model = nnx.merge(self._graph, _nested(parameters | statistics))
+            inputs, lengths, labels = batch
+            logits = model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths,
+                           training=True, dropout_seed=dropout_seed)  # fmt: skip
+            return cross_entropy(logits, labels), _flat(nnx.state(model, BatchStatistic))
+
+        with matmul_precision(self.recipe.matmul_precision):
+            (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
+        if self.spec.clip_norm is not None:
+            gradients = clip_by_global_norm(gradients, self.spec.clip_norm)
+        parameters, moments = adam(self.spec, parameters, gradients, moments, rates, corrections)
+        return parameters, statistics, moments, loss
+
+    def _logits_function(self, parameters, statistics, inputs, lengths):
+        with matmul_precision(self.recipe.matmul_precision):
+            model = nnx.merge(self._graph, _nested(parameters | statistics))
+            return model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths)
+
+    def _move(self, *arrays: np.ndarray | None) -> Any:
+        return jax.device_put(arrays, self.device)
+
+    def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Array:
+        """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
+        moved = self._move(batch.inputs, batch.lengths, batch.labels)
+        typed = {group: np.asarray(rate, self._dtype) for group, rate in rates.items()}
+        corrections = tuple(np.asarray(c, self._dtype) for c in self.spec.bias_corrections(self.step))
+        self.parameters, self.statistics, self.moments, loss = self._train(
+            self.parameters, self.statistics, self.moments, moved, typed, corrections, np.uint32(dropout_seed)
+        )
+        self.step += 1
+        return loss
+
+    def losses(self, handles: Sequence[Array]) -> Float[np.ndarray, " n"]:
+        """The losses behind handles; waits for the device."""
+        return np.asarray(jax.device_get(list(handles)), np.float64)
+
+    def evaluate(self, batch: Any) -> Float[np.ndarray, "B C"]:
+        """Logits of a batch with running statistics and without dropout."""
+        return np.asarray(self._logits(self.parameters, self.statistics, *self._move(batch.inputs, batch.lengths)))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that a later step depends on, by name, as NumPy copies."""
+        parts = ("parameters", self.parameters), ("statistics", self.statistics)
+        moments = ("first_moment", self.moments[0]), ("second_moment", self.moments[1])
+        arrays = {f"{part}.{path}": array for part, found in (*parts, *moments) for path, array in found.items()}
+        return {**jax.tree.map(np.array, jax.device_get(arrays)), "step": np.array(self.step)}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """The inverse of `state`; missing, unknown or misshapen arrays raise ParameterError."""
+        check(dict(state), self.state())
+        moved = {name: jax.device_put(array, self.device) for name, array in state.items()}
+        self.parameters, self.statistics = _part(moved, "parameters"), _part(moved, "statistics")
+        self.moments = (_part(moved, "first_moment"), _part(moved, "second_moment"))
+        self.step = int(state["step"])
+
+    def synchronize(self) -> None:
+        """Wait until the device has done everything asked of it."""
+        jax.block_until_ready((self.parameters, self.statistics))
+
+    def peak_memory(self) -> int | None:
+        """The most bytes that were in use on the device, or None where the device does not tell."""
+        return (self.device.memory_stats() or {}).get("peak_bytes_in_use")
+
+    def describe(self) -> dict[str, Any]:
+        """The device, the arithmetic and the size of the model."""
+        return {
+            "device": self.device.device_kind,
+            "dtype": str(self._dtype),
+            "matmul_precision": self.recipe.matmul_precision,
+            "compiled": True,
+            "parameter_count": sum(p.size for p in self.parameters.values()),
+        }
+
+
+def _device(kind: str) -> jax.Device:
+    try:
+        return jax.devices(kind)[0]
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"JAX sees no {kind} here; install JAX for it or choose other --hardware ({error})"
+        ) from None
+
+
+def _part(state: Mapping[str, Any], part: str) -> Arrays:
+    return {name.removeprefix(f"{part}."): array for name, array in state.items() if name.startswith(f"{part}.")}
+
+
+def _flat(state: Any) -> Arrays:
+    return {".".join(map(str, path)): variable[...] for path, variable in nnx.to_flat_state(state)}
+
+
+def _nested(flat: Arrays) -> Any:
+    paths = {path: tuple(int(part) if part.isdigit() else part for part in path.split(".")) for path in flat}
+    return nnx.from_flat_state({paths[path]: array for path, array in flat.items()})

@@ -1,0 +1,191 @@
+"""The training backend in PyTorch; `jax.py` beside it is its twin. What is trained and when is decided in `loop.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from implementations import catalog
+from implementations.common.initializers import Keys
+from implementations.common.torch import matmul_precision
+from implementations.parameters import check
+from suite.recipes.base import Recipe
+from suite.training.cuda_graph import Captured
+from suite.training.optimizer import OptimizerSpec
+
+Tensors = dict[str, Tensor]
+
+
+def cross_entropy(logits: Float[Tensor, "B C"], labels: Tensor) -> Float[Tensor, ""]:
+    """Mean cross entropy in nats, in float32 or better."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return torch.nn.functional.cross_entropy(logits, labels.long())
+
+
+def clip_by_global_norm(gradients: Sequence[Tensor], limit: float) -> None:
+    """Scale gradients down together, in place, so that their global norm is at most `limit`."""
+    norm = torch.sqrt(torch.stack([(g * g).sum() for g in gradients]).sum())
+    torch._foreach_mul_(list(gradients), limit / torch.clamp(norm, min=limit))
+
+
+def adam(spec: OptimizerSpec, parameters: Tensors) -> torch.optim.AdamW:
+    """The optimizer of `optimizer.py`: one parameter group per group of the specification, rates set at every step.
+
+    On a GPU rates and step counts are tensors there, so that a recorded step sees their changes. The moments exist
+    from the start: recording and loading change them in place.
+    """
+    members: dict[str, list[Tensor]] = {name: [] for name in spec.parameter_groups()}
+    for path, p in parameters.items():
+        members[spec.group_of(path)].append(p)
+    cuda = all(p.is_cuda for p in parameters.values())
+    device = next(iter(parameters.values())).device
+    groups = [
+        {
+            "params": members[name],
+            "name": name,
+            "weight_decay": group.weight_decay,
+            "lr": torch.zeros((), device=device) if cuda else 0.0,
+        }
+        for name, group in spec.parameter_groups().items()
+        if members[name]
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(spec.b1, spec.b2), eps=spec.eps, fused=cuda, capturable=cuda)
+    for p in parameters.values():
+        step = torch.zeros((), device=device if cuda else "cpu")
+        optimizer.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+    return optimizer
+
+
+class Backend:
+    """One model with its optimizer on one device: `kind` "cpu" or "gpu"; parameters drawn from `seed`."""
+
+    framework = "torch"
+
+    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu") -> None:
+        self.recipe, self.spec, self.step = recipe, recipe.optimizer, 0
+        self.device = _device(kind)
+        self.model = catalog.model_class(recipe.model, "torch")(recipe.model, Keys(seed)).to(self.device)
+        self.parameters, self.statistics = dict(self.model.named_parameters()), dict(self.model.named_buffers())
+        self.optimizer = adam(self.spec, self.parameters)
+        self.compiled = recipe.compile and self.device.type == "cuda"
+        self._loss = torch.compile(self._loss_function, dynamic=False) if self.compiled else self._loss_function
+        self._captured: dict[Any, Captured] = {}
+
+    def _loss_function(self, inputs: Tensor, lengths: Tensor | None, labels: Tensor, dropout_seed: Tensor) -> Tensor:
+        logits = self._logits_function(inputs, lengths, training=True, dropout_seed=dropout_seed)
+        return cross_entropy(logits, labels)
+
+    def _logits_function(self, inputs: Tensor, lengths: Tensor | None, **options: Any) -> Tensor:
+        return self.model(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths, **options)
+
+    def _move(self, *arrays: np.ndarray | None) -> Any:
+        tensors = (None if array is None else torch.from_numpy(np.asarray(array)) for array in arrays)
+        if self.device.type == "cpu":
+            return tuple(tensors)
+        return tuple(None if t is None else t.pin_memory().to(self.device, non_blocking=True) for t in tensors)
+
+    def _update(self, *moved: Tensor | None) -> Tensor:
+        """Loss, gradients and optimizer step on tensors of the device."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(*moved)
+        loss.backward()
+        if self.spec.clip_norm is not None:
+            clip_by_global_norm([p.grad for p in self.parameters.values() if p.grad is not None], self.spec.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _run(self, function: Callable[..., Tensor], moved: Sequence[Tensor | None]) -> Tensor:
+        """The function as it is, or on a GPU its recording for arguments of these shapes."""
+        if not self.compiled:
+            return function(*moved)
+        key = (function.__name__, *(None if t is None else (t.shape, t.dtype) for t in moved))
+        if key not in self._captured:
+            self._captured[key] = Captured(function, moved, self._changing())
+        return self._captured[key](*moved)
+
+    def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Tensor:
+        """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
+        moved = self._move(batch.inputs, batch.lengths, batch.labels, np.asarray(dropout_seed, np.int64))
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rates[group["name"]])
+            else:
+                group["lr"] = rates[group["name"]]
+        with matmul_precision(self.recipe.matmul_precision):
+            loss = self._run(self._update, moved)
+        self.step += 1
+        return loss
+
+    def losses(self, handles: Sequence[Tensor]) -> Float[np.ndarray, " n"]:
+        """The losses behind handles; waits for the device."""
+        return torch.stack(list(handles)).double().cpu().numpy()
+
+    def evaluate(self, batch: Any) -> Float[np.ndarray, "B C"]:
+        """Logits of a batch with running statistics and without dropout."""
+        with torch.no_grad(), matmul_precision(self.recipe.matmul_precision):
+            return self._run(self._logits_function, self._move(batch.inputs, batch.lengths)).cpu().numpy()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that a later step depends on, by name, as NumPy copies."""
+        arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._tensors().items()}
+        return {**arrays, "step": np.array(self.step)}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """The inverse of `state`; missing, unknown or misshapen arrays raise ParameterError."""
+        check(dict(state), self.state())
+        self.step = int(state["step"])
+        with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                tensor.copy_(torch.from_numpy(np.array(state[name])))
+            for step in self._step_counts():
+                step.fill_(self.step)
+
+    def _tensors(self) -> Tensors:
+        """Parameters, statistics and moments by name: the tensors themselves."""
+        found = self.optimizer.state
+        parts = {
+            "parameters": self.parameters,
+            "statistics": self.statistics,
+            "first_moment": {path: found[p]["exp_avg"] for path, p in self.parameters.items()},
+            "second_moment": {path: found[p]["exp_avg_sq"] for path, p in self.parameters.items()},
+        }
+        return {f"{part}.{path}": tensor for part, tensors in parts.items() for path, tensor in tensors.items()}
+
+    def _step_counts(self) -> list[Tensor]:
+        return [self.optimizer.state[p]["step"] for p in self.parameters.values()]
+
+    def _changing(self) -> list[Tensor]:
+        """Every tensor that a step changes in place."""
+        return [*self._tensors().values(), *self._step_counts()]
+
+    def synchronize(self) -> None:
+        """Wait until the device has done everything asked of it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def peak_memory(self) -> int | None:
+        """The most bytes that were in use on the device, or None where the device does not tell."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+
+    def describe(self) -> dict[str, Any]:
+        """The device, the arithmetic and the size of the model."""
+        return {
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            "dtype": str(next(iter(self.parameters.values())).dtype).removeprefix("torch."),
+            "matmul_precision": self.recipe.matmul_precision,
+            "compiled": self.compiled,
+            "parameter_count": sum(p.numel() for p in self.parameters.values()),
+        }
+
+
+def _device(kind: str) -> torch.device:
+    if kind == "cpu":
+        return torch.device("cpu")
+    if kind == "gpu" and torch.cuda.is_available():
+        return torch.device("cuda")
+    raise RuntimeError(f"PyTorch sees no {kind} here; install PyTorch for it or choose other --hardware")
