@@ -93,9 +93,10 @@ class Prepared:
         pinned = manifest.read(self.name).pinned(self.settings)
         for file, expected in self.files.items():
             path = self.directory / file
-            if not path.is_file():
-                raise self._corrupt(file, "it is missing")
-            found = store.sha256(path)
+            try:
+                found = store.sha256(path)
+            except OSError as error:
+                raise self._corrupt(file, str(error.strerror)) from None
             if found != expected:
                 raise self._corrupt(file, f"expected sha256 {expected}, found {found}")
             if found != pinned.get(file, found):

@@ -323,7 +323,8 @@ def test_protocol_tells_sources_and_settings_apart():
     assert all(a != b for i, a in enumerate(protocols) for b in protocols[:i])
     assert set(protocols[0]) == {
         "name", "dataset", "source", "splits", "split_rule", "tokenizer", "vocabulary", "vocabulary_sha256",
-        "maximum_length", "one_hot_size", "classes", "padding", "metric", "settings", "generator_version", "differences",
+        "maximum_length", "one_hot_size", "classes", "padding", "metric", "settings",
+        "generator_version", "differences",
     }  # fmt: skip
     assert protocols[0]["maximum_length"] == 2048
     assert protocols[0]["splits"] == {"train": 96_000, "validation": 2_000, "test": 2_000}
