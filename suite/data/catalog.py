@@ -20,7 +20,11 @@ from suite.data.sequences import Advance
 
 DATA_SETS = {
     listops.NAME: DataSet(
-        listops.NAME, listops.TITLE, listops.ListOpsSettings, listops_generator.generate, listops_released.read
+        listops.NAME,
+        listops.TITLE,
+        listops.ListOpsSettings.from_dict,
+        listops_generator.generate,
+        listops_released.read,
     ),
 }
 ENVIRONMENT = "LONGSEQ_DATA"
@@ -70,7 +74,7 @@ class Place:
 def place(name: str, root: str | Path | None, settings: dict[str, Any]) -> Place:
     """The place of a data set; raises UnknownData and SettingsError."""
     data_set = find(name)
-    return Place(data_set, data_set.settings.from_dict(settings), data_root(root))
+    return Place(data_set, data_set.settings(settings), data_root(root))
 
 
 def open_dataset(

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 from suite.data.sequences import Advance, Sequences
 
 
+@runtime_checkable
 class Settings(Protocol):
     """What a prepared data set holds: a frozen dataclass of numbers and names, checked when made."""
 
@@ -17,11 +18,6 @@ class Settings(Protocol):
     @property
     def counts(self) -> dict[str, int]:
         """Sequences per split."""
-        ...
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> Self:
-        """Checked settings; SettingsError names the field or, for an unknown key, the nearest known one."""
         ...
 
     def to_dict(self) -> dict[str, Any]: ...
@@ -41,11 +37,14 @@ class Settings(Protocol):
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: `generate(settings, jobs, advance)` makes its splits, `read(settings, folder, advance)` takes them
-    and the sha256 of the raw files from a folder of the original release."""
+    """A data set: functions that check its settings, make its splits, and read them from the original release.
+
+    `settings(given)` raises SettingsError naming the field or the nearest known one; `generate(settings, jobs,
+    advance)` gives the splits, `read(settings, folder, advance)` the splits and the sha256 of the release's files.
+    """
 
     name: str
     title: str
-    settings: type[Settings]
+    settings: Callable[[dict[str, Any]], Settings]
     generate: Callable[[Any, int | None, Advance], dict[str, Sequences]]
     read: Callable[[Any, Path, Advance], tuple[dict[str, Sequences], dict[str, str]]]
