@@ -1,0 +1,234 @@
+"""The training loop, without a framework: what is trained on, when it is evaluated, selected, timed and saved.
+
+Batches are a pure function of (seed, step), so is the dropout seed, and a checkpoint holds everything else; a run that
+is killed and started again ends in the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from suite.data import Prepared, Split
+from suite.data.batches import evaluation_batches, indices
+from suite.recipes.base import Recipe
+from suite.training.checkpoint import CheckpointStore
+
+BLOCK_STEPS = 50
+"""Updates between two synchronisations with the device, at most."""
+BLOCK_SECONDS = 2.0
+"""Time between two synchronisations, about: a stop is answered that soon."""
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer a number; the message names the update."""
+
+
+class Stopped(RuntimeError):
+    """The run was asked to stop before its end and has written a checkpoint; the message says by whom."""
+
+
+class Backend(Protocol):
+    """What the loop asks of `suite/training/{jax,torch}.py`."""
+
+    def train_step(self, batch: Any, rates: dict[str, float], dropout_seed: int) -> Any: ...
+    def losses(self, handles: list[Any]) -> Float[np.ndarray, " n"]: ...
+    def evaluate(self, batch: Any) -> Float[np.ndarray, "B C"]: ...
+    def state(self) -> dict[str, np.ndarray]: ...
+    def load_state(self, state: dict[str, np.ndarray]) -> None: ...
+    def synchronize(self) -> None: ...
+    def peak_memory(self) -> int | None: ...
+
+
+@dataclasses.dataclass
+class Run:
+    """How far a run is: everything that a checkpoint holds beside the backend's state."""
+
+    step: int = 0
+    losses: list[float] = dataclasses.field(default_factory=list)
+    epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    selected: int | None = None
+    predictions: Int[np.ndarray, " n"] | None = None
+    compile_seconds: float = 0.0
+    block_seconds: list[float] = dataclasses.field(default_factory=list)
+    block_steps: list[int] = dataclasses.field(default_factory=list)
+    evaluation_seconds: float = 0.0
+    total_seconds: float = 0.0
+    starts: int = 0
+    peak_memory: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Controls:
+    """Everything about a run that changes none of its numbers.
+
+    `stop` gives a reason as soon as the run shall end; `say` takes a line for the log; `show` takes the progress;
+    checkpoints are written every `checkpoint_seconds`, every `checkpoint_steps` updates and at the end of an epoch.
+    """
+
+    stop: Callable[[], str | None] = lambda: None
+    say: Callable[[str], None] = print
+    show: Callable[[dict[str, Any]], None] = lambda progress: None
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+
+
+def dropout_seed(seed: int, step: int) -> int:
+    """32 bits that depend on the seed and the step only."""
+    return int.from_bytes(hashlib.sha256(f"dropout/{seed}/{step}".encode()).digest()[:4], "little")
+
+
+def train(
+    recipe: Recipe, data: Prepared, backend: Backend, seed: int, store: CheckpointStore, controls: Controls
+) -> Run:
+    """Train to the end of the recipe from wherever the checkpoint is; raises Diverged and Stopped."""
+    return _Loop(recipe, data, backend, seed, store, controls).run_to_end()
+
+
+class _Loop:
+    def __init__(self, recipe, data, backend, seed, store, controls) -> None:
+        self.recipe: Recipe = recipe
+        self.data: Prepared = data
+        self.backend: Backend = backend
+        self.seed: int = seed
+        self.store: CheckpointStore = store
+        self.controls: Controls = controls
+        self.run = Run()
+        self.first_step = True
+        self.clock = self.saved_at = time.perf_counter()
+
+    def run_to_end(self) -> Run:
+        recipe, run = self.recipe, self._restore()
+        run.starts += 1
+        while len(run.epochs) < recipe.epochs:
+            epoch_end = (len(run.epochs) + 1) * recipe.steps_per_epoch
+            while run.step < epoch_end:
+                self._block(epoch_end)
+                self._stop_if_asked()
+                self._save_if_due()
+            self._finish_epoch()
+            self._save()
+        return run
+
+    def _block(self, epoch_end: int) -> None:
+        """Some updates, one synchronisation, and a look at the losses."""
+        run, started = self.run, time.perf_counter()
+        last = min(run.step + self._block_length(), epoch_end)
+        if self.controls.checkpoint_steps:
+            last = min(last, run.step + self.controls.checkpoint_steps - run.step % self.controls.checkpoint_steps)
+        losses = self.backend.losses([self._update(step) for step in range(run.step, last)])
+        elapsed = time.perf_counter() - started
+        if self.first_step:
+            run.compile_seconds = run.compile_seconds or elapsed
+            self.first_step = False
+        else:
+            run.block_seconds.append(elapsed)
+            run.block_steps.append(last - run.step)
+        wrong = np.flatnonzero(~np.isfinite(losses))
+        if len(wrong):
+            raise Diverged(f"diverged at step {run.step + int(wrong[0])}: the loss is {losses[wrong[0]]}")
+        run.losses.extend(losses.tolist())
+        run.step = last
+        self._show(f"loss {losses[-1]:.4f}")
+
+    def _block_length(self) -> int:
+        if self.first_step or not self.run.block_steps:
+            return 1
+        per_step = self.run.block_seconds[-1] / self.run.block_steps[-1]
+        return int(min(max(BLOCK_SECONDS / max(per_step, 1e-9), 1), BLOCK_STEPS))
+
+    def _update(self, step: int) -> Any:
+        split = self.data.train
+        batch = split.batch(indices(split.count, self.recipe.batch_size, self.seed, step))
+        return self.backend.train_step(batch, self.recipe.optimizer.rates(step), dropout_seed(self.seed, step))
+
+    def _finish_epoch(self) -> None:
+        """Evaluate on all examples of every split that the protocol looks at, and select."""
+        run, recipe, started = self.run, self.recipe, time.perf_counter()
+        row: dict[str, float] = {"epoch": len(run.epochs) + 1, "epoch_step": run.step}
+        row["train_loss"] = float(np.mean(run.losses[-recipe.steps_per_epoch :]))
+        predictions = np.empty(0, np.int64)
+        for name in ("validation", "test") if self.data.validation.count else ("test",):
+            row[f"{name}_loss"], row[f"{name}_accuracy"], predictions = self._evaluate(getattr(self.data, name), name)
+        run.epochs.append(row)
+        if _is_better(recipe, run):
+            run.selected, run.predictions = len(run.epochs) - 1, predictions
+        run.evaluation_seconds += time.perf_counter() - started
+        shown = ", ".join(
+            f"{key.replace('_', ' ')} {row[key]:.4f}" for key in row if key not in ("epoch", "epoch_step")
+        )
+        self.controls.say(f"epoch {len(run.epochs)} of {recipe.epochs}, step {run.step}: {shown}")
+        self._show("")
+
+    def _evaluate(self, split: Split, name: str) -> tuple[float, float, Int[np.ndarray, " n"]]:
+        """Mean loss, accuracy and predicted classes over all examples; the last batch is filled up with repetitions."""
+        size, found = self.recipe.evaluation_batch_size, []
+        for rows in evaluation_batches(split.count, size):
+            filled = np.concatenate([rows, np.full(size - len(rows), rows[-1])])
+            found.append(self.backend.evaluate(split.batch(filled))[: len(rows)])
+            self._show(f"evaluating {name}")
+            self._stop_if_asked()
+        logits = np.concatenate(found).astype(np.float64)
+        if not np.isfinite(logits).all():
+            raise Diverged(f"diverged at step {self.run.step}: logits of the {name} split are not finite")
+        shifted = logits - logits.max(1, keepdims=True)
+        log_probabilities = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        predicted = logits.argmax(1)
+        loss = -log_probabilities[np.arange(len(logits)), split.labels].mean()
+        return float(loss), float((predicted == split.labels).mean()), predicted
+
+    def _show(self, text: str) -> None:
+        run = self.run
+        self.controls.show({"step": run.step, "total": self.recipe.total_steps, "epoch": len(run.epochs), "text": text})
+
+    def _stop_if_asked(self) -> None:
+        reason = self.controls.stop()
+        if reason:
+            self._save()
+            raise Stopped(f"{reason} at step {self.run.step} of {self.recipe.total_steps}; a checkpoint is written")
+
+    def _save_if_due(self) -> None:
+        every = self.controls.checkpoint_steps
+        due = time.perf_counter() - self.saved_at >= self.controls.checkpoint_seconds
+        if due or (every and self.run.step % every == 0):
+            self._save()
+
+    def _save(self) -> None:
+        run, now = self.run, time.perf_counter()
+        run.total_seconds += now - self.clock
+        self.clock = now
+        run.peak_memory = max((m for m in (run.peak_memory, self.backend.peak_memory()) if m), default=None)
+        values = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name not in _ARRAYS}
+        arrays = {f"backend.{name}": array for name, array in self.backend.state().items()}
+        arrays["losses"] = np.array(run.losses, np.float64)
+        if run.predictions is not None:
+            arrays["predictions"] = run.predictions
+        self.store.save(arrays, values)
+        self.saved_at = time.perf_counter()
+
+    def _restore(self) -> Run:
+        checkpoint = self.store.load()
+        if checkpoint is None:
+            return self.run
+        arrays = checkpoint.arrays
+        self.run = Run(**checkpoint.values, losses=arrays["losses"].tolist(), predictions=arrays.get("predictions"))
+        state = {name.removeprefix("backend."): a for name, a in arrays.items() if name.startswith("backend.")}
+        self.backend.load_state(state)
+        self.controls.say(f"resumed from the checkpoint at step {self.run.step} of {self.recipe.total_steps}")
+        return self.run
+
+
+_ARRAYS = ("losses", "predictions")
+
+
+def _is_better(recipe: Recipe, run: Run) -> bool:
+    if recipe.selection == "last epoch" or run.selected is None:
+        return True
+    key = "validation_accuracy" if recipe.selection == "best validation accuracy" else "test_accuracy"
+    return run.epochs[-1][key] > run.epochs[run.selected][key]
