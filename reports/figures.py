@@ -206,7 +206,10 @@ def _plain(value: str) -> str:
 
 def _svg(draw: Callable[[Axes], None], name: str, height: float = 2.9) -> str:
     with matplotlib.rc_context(rc=SETTINGS):
-        canvas = Canvas(figsize=(5.2, height), layout="constrained")
+        width = 5.2
+        canvas = Canvas(figsize=(width, height))
+        left, right, bottom, top = 0.72 / width, 1 - 0.12 / width, 0.48 / height, 1 - 0.3 / height
+        canvas.subplots_adjust(left, bottom, right, top)
         FigureCanvasSVG(canvas)
         canvas.patch.set_visible(False)
         axes = canvas.add_subplot()

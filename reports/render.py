@@ -29,6 +29,11 @@ def clean(value: str) -> str:
     return value if len(value) <= LONGEST else f"[… {len(value) - LONGEST} characters left out]\n{value[-LONGEST:]}"
 
 
+def one_line(value: str) -> str:
+    """Clean text without line breaks."""
+    return " ".join(clean(value).split())
+
+
 def slug(value: str) -> str:
     """A file name for any string: itself if it is a plain one, else made plain with a hash that keeps it apart."""
     if re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,99}", value) and ".." not in value:
@@ -48,8 +53,7 @@ def link(page: Page, href: str, suffix: str = ".html") -> str:
 
 def markdown(value: str) -> str:
     """Text as Markdown that shows exactly it, on one line, also inside a table."""
-    value = " ".join(clean(value).split())
-    value = _MARKDOWN.sub(r"\\\1", value)
+    value = _MARKDOWN.sub(r"\\\1", one_line(value))
     for raw, entity in _ENTITIES:
         value = value.replace(raw, entity)
     return _BLOCK_START.sub(lambda match: f"{match[1]}&#{ord(match[2])};", value)
@@ -76,12 +80,12 @@ def fence(value: str) -> str:
 def text_of(cell: Cell, brief: bool = False) -> str:
     """A cell as plain text on one line; `brief` leaves out what is quiet."""
     spans = [span for span in cell.spans if not (brief and span.style == "quiet" and len(span.text) > 1)]
-    return " ".join(" ".join(clean(span.text).split()) for span in spans)
+    return " ".join(one_line(span.text) for span in spans)
 
 
 def text_table(table: Table) -> str:
     """A table as aligned plain text, columns of sentences cut to what stands out in them."""
-    lines = [[column.title for column in table.columns]]
+    lines = [[one_line(column.title) for column in table.columns]]
     for row in table.rows:
         pairs = zip(row.cells, table.columns, strict=True)
         lines.append([text_of(cell, brief=column.grow) for cell, column in pairs])

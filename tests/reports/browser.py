@@ -4,10 +4,10 @@ import base64
 import json
 import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 import websocket
@@ -47,8 +47,6 @@ class Browser:
 
     @staticmethod
     def _target(port: int) -> str:
-        from urllib.request import ProxyHandler, build_opener
-
         with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
             targets = json.load(answer)
         return next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
@@ -98,11 +96,11 @@ class Browser:
         self._process.wait(timeout=30)
 
 
-def launch() -> Browser:
+def launch(profile: Path) -> Browser:
     """A browser with an empty profile; skips the test where there is none."""
     binary = next(
         (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
     )
     if binary is None:
         pytest.skip(REMEDY)
-    return Browser(binary, Path(tempfile.mkdtemp(prefix="longseq-browser-")))
+    return Browser(binary, profile)

@@ -1,0 +1,302 @@
+"""The built site: whole, linked, byte-stable, safe to interrupt, and honest about what is missing."""
+
+import contextlib
+import itertools
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import Factory, everything, store
+
+from reports import atomic, build, frames, published, records
+from reports.build import BuildError
+from reports.records import Record
+
+
+class Document(HTMLParser):
+    """What the tests ask of a page: its tags, ids, links and text."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def count(self, tag: str) -> int:
+        """How often a tag occurs."""
+        return sum(name == tag for name, _ in self.tags)
+
+    def values(self, attribute: str) -> list[str]:
+        """All values of an attribute."""
+        return [value for _, attributes in self.tags if (value := attributes.get(attribute))]
+
+
+def contents(site: Path) -> dict[str, bytes]:
+    """Every file of a site."""
+    return {str(path.relative_to(site)): path.read_bytes() for path in sorted(site.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with records of every status."""
+    folder = tmp_path_factory.mktemp("built")
+    return build.build([store(everything(), folder / "runs")], folder / "site").parent
+
+
+def test_every_page_is_there_in_both_forms(site: Path) -> None:
+    files = set(contents(site))
+    pages = ["index", "published", "methods", "tasks/lra.listops", "tasks/lra.text", "architectures/s5"]
+    pages += [f"cells/{record.cell.id}" for record in everything()]
+    assert {f"{page}.{suffix}" for page in pages for suffix in ("html", "md")} <= files
+    assert {f"records/{record.cell.id}.json" for record in everything()} <= files
+
+
+def test_every_link_resolves_and_nothing_comes_from_a_network(site: Path) -> None:
+    for path in sorted(site.rglob("*.html")):
+        page = Document(path)
+        assert page.count("script") == 1
+        assert page.count("img") == page.count("iframe") == 0
+        assert page.values("src") == []
+        for href in page.values("href"):
+            if href.startswith(("https://arxiv.org/abs/", "data:,")):
+                continue
+            target, _, anchor = href.partition("#")
+            other = (path.parent / target).resolve() if target else path
+            assert other.is_relative_to(site.resolve())
+            assert other.is_file(), f"{path.name} links to {href}"
+            if anchor and other.suffix == ".html":
+                assert f'id="{anchor}"' in other.read_text(encoding="utf-8")
+
+
+def test_every_markdown_link_resolves(site: Path) -> None:
+    for path in sorted(site.rglob("*.md")):
+        for href in re.findall(r"(?<!\\)\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+            if not href.startswith(("https://arxiv.org/abs/", "#")):
+                assert (path.parent / href.partition("#")[0]).is_file(), f"{path.name} links to {href}"
+
+
+def test_pages_have_headings_scopes_captions_and_unique_ids(site: Path) -> None:
+    for path in sorted(site.rglob("*.html")):
+        page = Document(path)
+        assert page.count("h1") == page.count("main") == page.count("title") == 1
+        assert page.count("caption") == page.count("table")
+        assert all(attributes.get("scope") in ("col", "row") for tag, attributes in page.tags if tag == "th")
+        ids = page.values("id")
+        assert len(ids) == len(set(ids)), path.name
+        figures = [attributes for tag, attributes in page.tags if attributes.get("role") == "img"]
+        assert page.count("figure") == len(figures)
+        assert all(len(figure.get("aria-label") or "") > 30 for figure in figures)
+
+
+def test_the_overview_says_what_was_run_and_what_follows(site: Path) -> None:
+    page = Document(site / "index.html")
+    assert "8 measured" in page.text
+    assert "1 of 11 cells failed" in page.text
+    assert "Parity ladder of s5: 3 of 4 checks pass." in page.text
+    assert "every seed lies above the majority class (17.80 %)" in page.text
+    assert "profile smoke is not the paper's recipe" in page.text
+    assert "The data are generated with the released settings" in page.text
+    for status in ("measured", "compiled", "failed", "no-data", "not-run", "underpowered", "not-comparable"):
+        assert any(f"chip-{status}" in value for value in page.values("class")), status
+    assert "62.15 ± 0.23" in page.text
+
+
+def test_measured_cells_link_to_their_record_and_published_ones_to_their_row(site: Path) -> None:
+    links = Document(site / "index.html").values("href")
+    assert {
+        f"cells/{r.cell.id}.html" for r in everything() if r.status != "measured" or "parity" not in r.tables
+    } - set(links) == set()
+    assert any(link.startswith("published.html#s5-final-lra.listops") for link in links)
+    record = everything()[0]
+    page = Document(site / "cells" / f"{record.cell.id}.html")
+    assert f"../records/{record.cell.id}.json" in page.values("href")
+    assert records.read(site / "records" / f"{record.cell.id}.json") == record
+
+
+def test_a_record_page_has_what_a_reader_needs_to_run_it_again(site: Path) -> None:
+    text = Document(site / "cells" / "lra.listops-s5-jax-smoke-0.html").text
+    for piece in (
+        "python -m suite.run",
+        "0123456789abcdef",
+        "batch_size",
+        "118.00 ms",
+        "512.0 MiB",
+        "2000 predictions",
+    ):
+        assert piece in text
+    failed = Document(site / "cells" / "lra.listops-s5-torch-paper-0.html").text
+    assert "loss is not finite" in failed
+    assert "FloatingPointError" in failed
+
+
+def test_the_architecture_page_has_every_measured_error_and_says_what_was_not_run(site: Path) -> None:
+    page = (site / "architectures" / "s5.md").read_text(encoding="utf-8")
+    assert "| 3 | forward | **failed** | 1 of 2 | 1.1e-07 | 1.3e-07 | 4.0e-06 |" in page
+    assert "| 4 | gradients | **not run** |" in page
+    assert "python -m suite.run --tasks lra.pathx --architectures s5 --profile paper" in page
+
+
+def test_every_published_number_has_its_row_and_transcription(site: Path) -> None:
+    page = Document(site / "published.html")
+    assert sum(value.startswith("s5-") for value in page.values("id")) == 219
+    assert page.text.count("cross-checked") >= 172
+
+
+def test_architectures_without_equivalence_records_get_the_command(make: Factory, tmp_path: Path) -> None:
+    index = build.build([store([make()], tmp_path / "runs")], tmp_path / "site")
+    page = Document(index.parent / "architectures" / "s5.html")
+    assert "python -m suite.run --benchmarks equivalence --architectures s5" in page.text
+    assert "Every check" not in page.text
+    task = Document(index.parent / "tasks" / "lra.listops.html").text
+    assert "python -m suite.run --tasks lra.listops --architectures s5 --frameworks torch --profile smoke" in task
+
+
+def test_equal_records_give_equal_bytes_in_any_process(runs: Path, site: Path, tmp_path: Path) -> None:
+    shuffled = tmp_path / "shuffled"
+    store(everything()[::-1], shuffled)
+    environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1"}
+    command = [sys.executable, "-m", "reports.build", str(shuffled), "-o", str(tmp_path / "other")]
+    root = Path(build.__file__).parents[1]
+    subprocess.run(command, check=True, env=environment, cwd=root, stdout=subprocess.DEVNULL)
+    assert contents(tmp_path / "other") == contents(site)
+
+
+def test_a_second_build_touches_nothing_and_drops_what_is_gone(make: Factory, tmp_path: Path) -> None:
+    runs, site = store([make(), make("torch")], tmp_path / "runs"), tmp_path / "site"
+    build.build([runs], site)
+    stamps = {path: path.stat().st_mtime_ns for path in site.rglob("*.html")}
+    (site / "notes.txt").write_text("mine")
+    build.build([runs], site)
+    assert {path: path.stat().st_mtime_ns for path in site.rglob("*.html")} == stamps
+    gone = make("torch").cell.id
+    (runs / "records" / f"{gone}.json").unlink()
+    build.build([runs], site)
+    assert not list(site.rglob(f"{gone}.*"))
+    assert (site / "notes.txt").read_text() == "mine"
+
+
+def test_a_build_that_is_interrupted_anywhere_leaves_a_readable_site(
+    make: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = build.site_files([store([make()], tmp_path / "old")])
+    new = build.site_files([store([make("torch", accuracy=0.4), make("torch", 1)], tmp_path / "new")])
+    whole = atomic.write_bytes
+    for survived in itertools.count(0, 3):
+        site, written = tmp_path / f"site-{survived}", []
+        monkeypatch.setattr(build, "site_files", lambda runs: old)
+        build.build([], site)
+        monkeypatch.setattr(build, "site_files", lambda runs: new)
+
+        def interrupted(path: Path, data: bytes, limit: int = survived, written: list[Path] = written) -> Path:
+            if len(written) == limit:
+                raise KeyboardInterrupt
+            written.append(path)
+            return whole(path, data)
+
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(atomic, "write_bytes", interrupted)
+            build.build([], site)
+        assert (site / "index.html").read_bytes() in (old["index.html"], new["index.html"])
+        for href in Document(site / "index.html").values("href"):
+            assert href.startswith(("#", "data:")) or (site / href.partition("#")[0]).is_file()
+        build.build([], site)
+        assert {name: data for name, data in contents(site).items() if name != build.MANIFEST} == new
+        if len(written) < survived:
+            break
+    assert survived > 12
+
+
+def test_a_full_disk_is_one_sentence(make: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = store([make()], tmp_path / "runs")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BuildError, match="No space left on device; free the disk"):
+        build.build([runs], tmp_path / "site")
+
+
+def test_a_folder_with_someone_elses_page_is_left_alone(make: Factory, tmp_path: Path) -> None:
+    runs = store([make()], tmp_path / "runs")
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(BuildError, match=r"index\.html was not written by a report"):
+        build.build([runs], tmp_path)
+    assert (tmp_path / "index.html").read_text() == "mine"
+
+
+def test_a_manifest_cannot_make_a_build_delete_anything_outside(make: Factory, tmp_path: Path) -> None:
+    runs, site = store([make()], tmp_path / "runs"), tmp_path / "site"
+    build.build([runs], site)
+    (tmp_path / "precious").write_text("1")
+    (site / build.MANIFEST).write_text('["../precious", "/etc/hostname", "a/../../precious"]')
+    with pytest.raises(BuildError):
+        build.build([runs], site)
+    assert (tmp_path / "precious").exists()
+
+
+def test_the_command_line_prints_the_table(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build.main([str(runs), "-o", str(tmp_path / "site")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"Task +Architecture +JAX +PyTorch +Majority class +Published +Verdict", lines[0])
+    assert re.match(r"lra\.listops +s5 +62\.02 ± 1\.10 n = 3.*underpowered \(needs n ≥ \d+\)", lines[2])
+    assert lines[-1] == f"report: {tmp_path / 'site' / 'index.html'}"
+    assert "\n".join(lines).startswith(build.text_table([runs]).rstrip("\n"))
+
+
+def test_no_records_give_a_page_with_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs").mkdir()
+    assert build.main([str(tmp_path / "runs"), "-o", str(tmp_path / "site")]) == 0
+    assert capsys.readouterr().out.startswith("no results yet\n")
+    text = Document(tmp_path / "site" / "index.html").text
+    assert "There are no records in runs yet." in text
+    assert "python -m suite.run --tasks lra.listops --architectures s5 --frameworks jax torch" in text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda runs: runs / "nowhere", "nowhere does not exist"),
+        (lambda runs: (next((runs / "records").glob("*.json")).write_text("{"), runs)[1], "is not valid"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_1(
+    spoil, message: str, make: Factory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = store([make()], tmp_path / "runs")
+    assert build.main([str(spoil(runs)), "-o", str(tmp_path / "site")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "site").exists()
+
+
+def test_building_a_report_imports_no_framework_and_no_suite() -> None:
+    others = {"jax", "torch", "flax", "suite", "implementations"}
+    code = f"import sys, reports.build; print(sorted({others} & set(sys.modules)))"
+    root = Path(build.__file__).parents[1]
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_different_recipes_are_never_averaged(make: Factory) -> None:
+    def rows(*found: Record) -> list[frames.Group]:
+        return frames.groups(found, published.shipped())
+
+    assert len(rows(make(), make(seed=1))) == 1
+    assert len(rows(make(), make(seed=1, recipe={"batch_size": 64}))) == 2
+    assert len(rows(make(), make(seed=1, profile="small"))) == 2
+    assert len(rows(make(), make(seed=1, protocol={"name": "released"}))) == 2
+    (both,) = rows(make(hardware="h100"), make(seed=1, hardware="h200"))
+    assert both.hardware == ("h100", "h200")
