@@ -78,7 +78,7 @@ def train_loss(records: Sequence[Record], name: str) -> Figure | None:
     def draw(axes: Axes) -> None:
         _overlay(axes, curves)
         axes.set(xlabel=axis, ylabel="training loss")
-        axes.legend()
+        _legend(axes)
 
     caption = f"Training loss per {axis}." + (" Neighbouring steps are averaged." if per_step else "")
     return Figure(name, _svg(draw, name), caption, f"Line chart, training loss per {axis}. {_last(curves, '')}")
@@ -99,7 +99,7 @@ def validation(group: Group, records: Sequence[Record], name: str) -> Figure | N
             axes.axhline(value, color=colour, linestyle=style, linewidth=1.4, label=label)
         axes.set(xlabel="epoch", ylabel="validation accuracy, %")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
+        _legend(axes)
 
     said = " ".join(f"{label[0].upper()}{label[1:]}: {value:.2f} %." for label, value, _, _ in lines)
     alt = f"Line chart, validation accuracy per epoch. {_last(curves, ' %')} {said}".strip()
@@ -116,12 +116,16 @@ def twin_difference(group: Group, name: str) -> Figure | None:
     def draw(axes: Axes) -> None:
         for index, (seed, points) in enumerate(found.items()):
             shown = frames.thin(points.reset_index(drop=True))
-            style = {"alpha": max(0.35, 1 - 0.2 * index), "linewidth": 1.2, "label": f"seed {seed}"}
+            style = {
+                "alpha": max(0.35, 1 - 0.2 * index),
+                "linewidth": 1.2,
+                "label": f"seed {seed}" if index < 4 else "",
+            }
             axes.plot(shown["x"], shown["y"], color=PUBLISHED, **style)
         axes.set(xlabel="step", ylabel="|JAX − PyTorch| training loss", yscale="log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.legend()
+        _legend(axes)
 
     largest = max(points["y"].max() for points in found.values())
     caption = "Distance of the twins' training losses; bit-equal steps are left out."
@@ -148,8 +152,7 @@ def seed_dots(group: Group, name: str) -> Figure | None:
         axes.set_yticks(range(len(entries)), [_label(entry.framework) for entry in entries])
         axes.set_ylim(len(entries) - 0.4, -0.6)
         axes.set_xlabel(f"{_plain(group.metric.replace('_', ' '))}{', %' if group.unit else ''}")
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        _legend(axes)
 
     told = "; ".join(f"{_label(e.framework)}: {', '.join(f'{value:.2f}' for value in e.values)}" for e in entries)
     against = f" Published: {number.value:.2f}." if number and number.value is not None else ""
@@ -187,6 +190,13 @@ def _overlay(axes: Axes, curves: Sequence[tuple[Record, pd.DataFrame]], marker: 
             label="" if framework in named else _label(framework),
         )
         named.add(framework)
+
+
+def _legend(axes: Axes) -> None:
+    """One line above the axes, where it hides nothing."""
+    if axes.get_legend_handles_labels()[0]:
+        spacing = {"handlelength": 1.7, "columnspacing": 1.2, "handletextpad": 0.5, "borderaxespad": 0.2}
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=5, **spacing)
 
 
 def _last(curves: Sequence[tuple[Record, pd.DataFrame]], unit: str) -> str:

@@ -271,6 +271,13 @@ def error_cell(value: object) -> Cell:
     return Cell((Span("0" if value == 0 else f"{value:.1e}"),), float(value))
 
 
+def value_cell(value: object) -> Cell:
+    """Any value of an open-ended table."""
+    if isinstance(value, float):
+        return Cell((Span(f"{value:.4g}"),), value)
+    return plain(frames.text(value) or "–")
+
+
 def facts_table(caption: str, values: dict[str, Any]) -> Table:
     """An open-ended dictionary as two columns, nested names dotted."""
     rows = tuple(Row((plain(name), plain(value))) for name, value in frames.leaves(values))
@@ -280,5 +287,5 @@ def facts_table(caption: str, values: dict[str, Any]) -> Table:
 def rows_table(caption: str, rows: Sequence[dict[str, Any]]) -> Table:
     """An open-ended table of a record."""
     names = sorted({name for row in rows for name in row})
-    cells = [tuple(error_cell(row.get(name)) for name in names) for row in rows]
+    cells = [tuple(value_cell(row.get(name)) for name in names) for row in rows]
     return Table(caption, tuple(Column(name) for name in names), tuple(Row(row) for row in cells))

@@ -46,10 +46,15 @@ class Browser:
         raise RuntimeError("Chromium did not start")
 
     @staticmethod
-    def _target(port: int) -> str:
-        with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
-            targets = json.load(answer)
-        return next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
+    def _target(port: int, seconds: float = 30) -> str:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/json/list", timeout=seconds) as answer:
+                pages = [target for target in json.load(answer) if target["type"] == "page"]
+            if pages:
+                return pages[0]["webSocketDebuggerUrl"]
+            time.sleep(0.05)
+        raise RuntimeError("Chromium opened no page")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a DevTools method and wait for its answer."""
