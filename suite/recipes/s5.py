@@ -274,7 +274,7 @@ def lra_pathx(profile: Profile = "paper") -> Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """What a profile changes of a published recipe; the generator's settings and the sequence length stay."""
+    """What a profile changes of a published recipe; `lengths` are the generator's bounds where they change too."""
 
     train: int
     evaluation: int
@@ -284,11 +284,13 @@ class Scaling:
     d_model: int
     ssm_size: int
     blocks: int
+    lengths: tuple[int, int] | None = None
 
 
-# The one place where smoke and small depart from the paper.
+# The one place where smoke and small depart from the paper. Two cores cannot show learning at 500 to 2,000 tokens in
+# minutes (200 steps of 25 sequences stay at the majority class); at 20 to 128 tokens they do, and the protocol says so.
 SCALINGS: dict[tuple[str, Profile], Scaling] = {
-    ("lra.listops", "smoke"): Scaling(2_000, 500, 4, 25, 2, 32, 16, 8),
+    ("lra.listops", "smoke"): Scaling(8_000, 1_000, 10, 50, 2, 32, 16, 8, lengths=(20, 128)),
     ("lra.listops", "small"): Scaling(20_000, 2_000, 8, 50, 4, 64, 16, 8),
 }
 SMOKE = Scaling(train=1_000, evaluation=250, epochs=2, batch_size=25, depth=2, d_model=32, ssm_size=16, blocks=2)
@@ -303,6 +305,8 @@ def scale(recipe: Recipe, task: str, profile: Profile) -> Recipe:
     layer = recipe.model.layer.replace(d_model=to.d_model, ssm_size=to.ssm_size, blocks=to.blocks)
     counts = {"train": to.train, "test": to.evaluation}
     counts["validation"] = to.evaluation if recipe.data.settings["validation"] else 0
+    if to.lengths is not None:
+        counts |= {"min_length": to.lengths[0], "max_length": to.lengths[1]}
     return recipe.rescaled(
         model=recipe.model.replace(layer=layer, depth=to.depth),
         data=recipe.data.replace(settings={**recipe.data.settings, **counts}),
