@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Browser, launch
-from conftest import everything, store
 from matplotlib.image import imread
+from report_browser import Browser, launch
+from report_records import everything, store
 from test_hostile import hostile_records
 
 from reports import build

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_record, store
-from test_build import Document
+from report_document import Document
+from report_records import make_record, store
 
 from reports import build
 from reports.records import Record

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Factory, everything, store
+from report_records import Factory, everything, store
 
 from reports import atomic, records
 from reports.records import RecordError
