@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -46,7 +47,7 @@ class Cell:
     hardware: str
     recipe: Recipe | None
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits of the SHA-256 of everything that decides the cell's numbers."""
         text = json.dumps(self.to_dict(identity=True), sort_keys=True, separators=(",", ":"))

@@ -1,7 +1,7 @@
 """Training recipes: one file per architecture, a typed function per task.
 
 An architecture joins by a file `suite/recipes/<architecture>.py` with a dictionary `RECIPES` from task to a function of
-the profile.
+the profile, and a function `operations_per_token(model)` for estimates of cost.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 
+from implementations.models.config import ModelConfig
 from suite.recipes.base import Profile, Recipe
 
 
@@ -19,3 +20,11 @@ def recipes(architecture: str) -> dict[str, Callable[[Profile], Recipe]]:
     if importlib.util.find_spec(module) is None:
         return {}
     return importlib.import_module(module).RECIPES
+
+
+def operations_per_token(architecture: str, model: ModelConfig) -> float | None:
+    """Floating-point operations of one forward pass per position, or None where they are not counted."""
+    module = f"{__name__}.{architecture}"
+    if importlib.util.find_spec(module) is None:
+        return None
+    return importlib.import_module(module).operations_per_token(model)

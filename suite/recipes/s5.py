@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
-from implementations.models.config import ClassifierConfig, DualEncoderConfig
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
+from implementations.ops.scan import CHUNK
 from implementations.s5.config import S5Config
 from suite.recipes.base import DataSpec, Profile, Recipe, Selection
 from suite.training.optimizer import OptConfig, Schedule, s5_optimizer
@@ -324,3 +325,14 @@ RECIPES: dict[str, Callable[[Profile], Recipe]] = {
     "lra.pathfinder": lra_pathfinder,
     "lra.pathx": lra_pathx,
 }
+
+
+def operations_per_token(model: ModelConfig) -> float:
+    """Floating-point operations of one forward pass per position: matrix products, the scan and the encoder."""
+    layer = model.layer
+    assert isinstance(layer, S5Config)
+    D, P, directions = layer.d_model, layer.kept_states, 2 if layer.bidirectional else 1
+    products = 4 * D * P * (1 + directions)  # B u once, C x per direction; two real products each
+    gates = {"full_glu": 4, "half_glu1": 2, "half_glu2": 2, "gelu": 0}[layer.activation] * D * D
+    scan = 8 * CHUNK * P * directions  # a complex product with the positions of a block
+    return model.depth * (products + gates + scan + 30 * D) + 2 * model.input_size * D

@@ -11,6 +11,7 @@ checkpoint is removed only after the new one is on disk, so at every moment one 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -68,7 +69,7 @@ class CheckpointStore:
             self._lock = None
 
     def save(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
-        """Write a checkpoint, then forget all but the one before it; raises CheckpointError (disk full, no permission)."""
+        """Write a checkpoint and forget all but the one before it; raises CheckpointError (disk full, say)."""
         known = self._numbers()
         stem = f"checkpoint-{max(known, default=0) + 1:06d}"
         data = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
@@ -94,8 +95,16 @@ class CheckpointStore:
         return None
 
     def clear(self) -> None:
-        """Remove every checkpoint, as after a cell is measured."""
+        """Remove every checkpoint, so that the cell starts from the beginning."""
         self._forget(set())
+
+    def remove(self) -> None:
+        """Remove the folder with everything in it, as after a cell is measured."""
+        self.clear()
+        (self.folder / "lock").unlink(missing_ok=True)
+        self.unlock()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _numbers(self) -> list[int]:
         names = (_NAME.fullmatch(path.name) for path in self.folder.glob("checkpoint-*.json"))

@@ -7,6 +7,7 @@ is killed and started again ends in the same numbers.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import time
 from collections.abc import Callable
@@ -60,6 +61,7 @@ class Run:
     block_steps: list[int] = dataclasses.field(default_factory=list)
     evaluation_seconds: float = 0.0
     total_seconds: float = 0.0
+    started: str = ""
     starts: int = 0
     peak_memory: int | None = None
 
@@ -106,6 +108,7 @@ class _Loop:
     def run_to_end(self) -> Run:
         recipe, run = self.recipe, self._restore()
         run.starts += 1
+        run.started = run.started or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         while len(run.epochs) < recipe.epochs:
             epoch_end = (len(run.epochs) + 1) * recipe.steps_per_epoch
             while run.step < epoch_end:

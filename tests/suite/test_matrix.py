@@ -1,5 +1,6 @@
 """Selections become cells: order, ids made of content, and clear answers to wrong names."""
 
+import dataclasses
 import json
 import re
 
@@ -25,7 +26,7 @@ def test_ids_follow_the_content():
     ids = [cell.id for cell in cells(LISTOPS)]
     assert len(set(ids)) == 4
     assert all(re.fullmatch(r"[0-9a-f]{12}", i) for i in ids)
-    again = Selection(**{**LISTOPS.__dict__, "seeds": (1, 0, 1)})
+    again = dataclasses.replace(LISTOPS, seeds=(1, 0, 1))
     assert [cell.id for cell in cells(again)] == ids
     for change in (
         {"profile": "paper"},
@@ -33,13 +34,13 @@ def test_ids_follow_the_content():
         {"overrides": ("epochs=2",)},
         {"overrides": ("data.settings.seed=1",)},
     ):
-        assert not {cell.id for cell in cells(Selection(**{**LISTOPS.__dict__, **change}))} & set(ids)
+        assert not {cell.id for cell in cells(dataclasses.replace(LISTOPS, **change))} & set(ids)
 
 
 def test_the_source_of_a_number_is_no_part_of_the_id():
     cell = cells(LISTOPS)[0]
     assert cell.recipe is not None
-    noted = Cell(**{**cell.__dict__, "recipe": cell.recipe.replace(source={"all": "elsewhere"})})
+    noted = dataclasses.replace(cell, recipe=cell.recipe.replace(source={"all": "elsewhere"}))
     assert noted.id == cell.id
 
 
@@ -79,7 +80,7 @@ def test_an_equivalence_cell_needs_both_frameworks():
 )
 def test_unknown_names_answer_with_the_nearest(change, message):
     with pytest.raises(SelectionError, match=re.escape(message)):
-        cells(Selection(**{**LISTOPS.__dict__, **change}))
+        cells(dataclasses.replace(LISTOPS, **change))
 
 
 def test_every_task_is_complete():

@@ -1,0 +1,163 @@
+"""One cell in a process of its own: `python -m suite.launch.cell SPEC.json`, started by `local.py`.
+
+Exit status: 0 the record says measured, 1 an error (its last line is the reason), 3 stopped with a checkpoint and
+without a record, 4 the record says failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from reports import records
+from suite import provenance
+from suite.data import open_dataset
+from suite.hardware.profiles import PROFILES
+from suite.launch import result
+from suite.matrix import Cell
+from suite.training.checkpoint import CheckpointStore
+from suite.training.loop import Controls, Diverged, Stopped, train
+
+MEASURED, ERROR, NOT_FINISHED, FAILED = 0, 1, 3, 4
+REASON = "cell failed: "
+"""How the last line of a log begins that holds the reason of a failure."""
+SHOW_SECONDS = 0.5
+SAY_SECONDS = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What the launcher tells a cell; paths are as the command line gave them."""
+
+    cell: dict[str, Any]
+    protocol: dict[str, Any]
+    out: str
+    data: str
+    arguments: list[str]
+    deadline: float | None = None
+    fresh: bool = False
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+
+
+def say(line: str) -> None:
+    """A line for the log."""
+    print(line, flush=True)
+
+
+def progress_path(out: Path, cell: Cell) -> Path:
+    """Where a running cell shows how far it is."""
+    return out / "logs" / f"{cell.id}.progress.json"
+
+
+def stop_rule(deadline: float | None) -> Callable[[], str | None]:
+    """A function that gives the reason to stop, once there is one: a signal, the time limit, or a launcher gone."""
+    asked: list[str] = []
+    parent = os.getppid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        asked.append(f"stopped by {signal.Signals(number).name}")
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+    def stop() -> str | None:
+        if asked:
+            return asked[0]
+        if deadline is not None and time.time() >= deadline:
+            return "stopped by the time limit"
+        return "stopped because the launcher is gone" if os.getppid() != parent else None
+
+    return stop
+
+
+def _show_to(path: Path) -> Callable[[dict[str, Any]], None]:
+    shown = said = 0.0
+
+    def show(progress: dict[str, Any]) -> None:
+        nonlocal shown, said
+        now = time.monotonic()
+        if now - said >= SAY_SECONDS:
+            said = now
+            say(f"step {progress['step']} of {progress['total']}, epoch {progress['epoch'] + 1}: {progress['text']}")
+        if now - shown >= SHOW_SECONDS:
+            shown = now
+            temporary = path.with_suffix(".tmp")
+            with contextlib.suppress(OSError):  # a full disk costs the progress bar, not the run
+                temporary.write_text(json.dumps(progress))
+                os.replace(temporary, path)
+
+    return show
+
+
+def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
+    """Train a cell to its end and write its record."""
+    assert cell.recipe is not None
+    out, settings = Path(spec.out), cell.recipe.data.settings
+    data = open_dataset(cell.recipe.data.name, spec.data, prepare=False, verify=False, **settings)
+    store = CheckpointStore(out / "checkpoints" / cell.id, say)
+    store.lock()
+    if spec.fresh:
+        store.clear()
+    module = importlib.import_module(f"suite.training.{cell.framework}")
+    backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind)
+    say(f"{cell.label}: {cell.recipe.total_steps} updates on {backend.describe()['device']}")
+    controls = Controls(
+        stop=stop,
+        say=say,
+        show=_show_to(progress_path(out, cell)),
+        checkpoint_seconds=spec.checkpoint_seconds,
+        checkpoint_steps=spec.checkpoint_steps,
+    )
+    run = train(cell.recipe, data, backend, cell.seed, store, controls)
+    origin = provenance.collect(spec.arguments)
+    records.write(result.measured(cell, spec.protocol, run, data, origin, backend.describe()), out)
+    store.remove()
+    return MEASURED
+
+
+def run_equivalence(cell: Cell, spec: Spec) -> int:
+    """Run the parity ladder of an architecture and write its record."""
+    module = importlib.import_module("suite.tasks.equivalence")
+    rows = module.run(cell.architecture, cell.seed)
+    record = result.parity(cell, rows, provenance.collect(spec.arguments))
+    records.write(record, Path(spec.out))
+    say(record.reason or f"{cell.label}: all {len(rows)} checks passed")
+    return FAILED if record.status == "failed" else MEASURED
+
+
+def main(arguments: list[str]) -> int:
+    """Run the cell of a specification; every error ends in one line that begins with `cell failed: `."""
+    faulthandler.enable()
+    spec = Spec(**json.loads(Path(arguments[0]).read_text()))
+    cell = Cell.from_dict(spec.cell)
+    try:
+        return (
+            run_equivalence(cell, spec) if cell.recipe is None else run_training(cell, spec, stop_rule(spec.deadline))
+        )
+    except Stopped as stopped:
+        say(f"{cell.label}: {stopped}")
+        return NOT_FINISHED
+    except Diverged as error:
+        say(REASON + str(error))
+        return ERROR
+    except Exception as error:
+        traceback.print_exc(file=sys.stdout)
+        say(f"{REASON}{type(error).__name__}: {' '.join(str(error).split())[:1000]}")
+        return ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""From a run to its record: metrics, curves, tables, predictions, timing, and the protocol they belong to."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from reports.records import Cell as RecordCell
+from reports.records import Record, encode_predictions
+from suite import matrix
+from suite.data import Prepared
+from suite.matrix import Cell
+from suite.recipes.base import Recipe, differences
+from suite.tasks import all_tasks
+from suite.training.loop import Run
+
+STEP_POINTS = 2_000
+"""Points of the step-loss curve at most; longer runs are averaged over equal windows."""
+
+
+def record_cell(cell: Cell) -> RecordCell:
+    """The cell as records name it."""
+    values = {key: value for key, value in cell.to_dict().items() if key != "recipe"}
+    return RecordCell(id=cell.id, **values)
+
+
+def window(recipe: Recipe) -> int:
+    """How many consecutive updates one point of the step-loss curve averages."""
+    return math.ceil(recipe.total_steps / STEP_POINTS)
+
+
+def protocol(cell: Cell, data: Prepared | None) -> dict[str, Any]:
+    """What decides whether the cell's numbers may be compared: the same for every seed and framework of its task."""
+    task, recipe = all_tasks()[cell.task], cell.recipe
+    if recipe is None:
+        return {"name": cell.task, "metric": task.metric}
+    facts = dict(data.protocol) if data is not None else {"name": cell.task}
+    published = matrix.published(cell)
+    changed = differences(recipe, published) if published else ["no published recipe is known"]
+    every = window(recipe)
+    return {
+        **facts,
+        "metric": task.metric,
+        "metric_definition": facts.get("metric", "accuracy over all examples of the split"),
+        "selection": f"{recipe.selection}; the test accuracy reported is that of the selected epoch",
+        "evaluation": "every epoch, on all examples; the last batch is filled up and the filling discarded",
+        "training": "shuffled epochs; the examples that fill no batch sit an epoch out",
+        "step_loss": "mean cross entropy in nats" + (f", averaged over {every} updates" if every > 1 else ""),
+        "comparable_to": "" if changed else task.comparable_to,
+        "differences": [*changed, *facts.get("differences", [])],
+        "test_count": recipe.data.settings.get("test"),
+    }
+
+
+def measured(
+    cell: Cell, facts: dict[str, Any], run: Run, data: Prepared, provenance: dict[str, Any], device: dict[str, Any]
+) -> Record:
+    """The record of a run that reached its end."""
+    assert cell.recipe is not None
+    assert run.selected is not None
+    assert run.predictions is not None
+    best, last = run.epochs[run.selected], run.epochs[-1]
+    metrics = {key: value for key, value in best.items() if key not in ("epoch", "epoch_step")}
+    metrics |= {
+        "selected_epoch": best["epoch"],
+        "last_test_accuracy": last["test_accuracy"],
+        "majority_accuracy": data.majority("test"),
+        "parameter_count": device["parameter_count"],
+    }
+    classes = data.protocol["classes"]
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Record(
+        cell=record_cell(cell),
+        status="measured",
+        recipe=cell.recipe.to_dict(),
+        protocol=facts,
+        metrics=metrics,
+        curves=_curves(cell.recipe, run),
+        predictions=encode_predictions(run.predictions, data.test.labels, "test", classes),
+        timing={**_timing(cell.recipe, run, data), **device},
+        provenance={**provenance, "data": data.hashes, "started": run.started, "finished": now},
+    )
+
+
+def _curves(recipe: Recipe, run: Run) -> dict[str, list[float | None]]:
+    curves: dict[str, Any] = {key: [row[key] for row in run.epochs] for key in run.epochs[0]}
+    every = window(recipe)
+    ends = [min(end, len(run.losses)) for end in range(every, len(run.losses) + every, every)]
+    curves["step"] = ends
+    curves["step_loss"] = [float(np.mean(run.losses[end - 1 - (end - 1) % every : end])) for end in ends]
+    return curves
+
+
+def _timing(recipe: Recipe, run: Run, data: Prepared) -> dict[str, Any]:
+    seconds = np.array(run.block_seconds) / np.array(run.block_steps)
+    tokens = recipe.batch_size * data.protocol["maximum_length"]
+    quantiles = np.quantile(seconds, [0.2, 0.5, 0.8]).tolist() if len(seconds) else [None] * 3
+    return {
+        "compile_seconds": run.compile_seconds,
+        **{f"step_seconds_p{p}": q for p, q in zip((20, 50, 80), quantiles, strict=True)},
+        "step_seconds_definition": "mean of an update within blocks of updates that end with a synchronisation, the "
+        "making of the batches included; quantiles over blocks; the first update of a start is compile_seconds",
+        "tokens_per_second": tokens / quantiles[1] if quantiles[1] else None,
+        "tokens_per_second_definition": "training positions, padding included, per second at the median update",
+        "peak_memory_bytes": run.peak_memory,
+        "evaluation_seconds": run.evaluation_seconds,
+        "total_seconds": run.total_seconds,
+        "starts": run.starts,
+    }
+
+
+def parity(cell: Cell, rows: Sequence[dict[str, Any]], provenance: dict[str, Any]) -> Record:
+    """The record of an equivalence cell: failed where any check failed."""
+    failed = [row for row in rows if not row["passed"]]
+    named = ", ".join(f"rung {row['rung']} {row['check']} {row['case']}" for row in failed[:3])
+    return Record(
+        cell=record_cell(cell),
+        status="failed" if failed or not rows else "measured",
+        reason=f"{len(failed)} of {len(rows)} checks failed: {named}" if failed else "" if rows else "no check was run",
+        protocol=protocol(cell, None),
+        metrics={"checks": len(rows), "failed_checks": len(failed)},
+        tables={"parity": list(rows)},
+        provenance=provenance,
+    )
+
+
+def without_numbers(
+    cell: Cell, status: Any, reason: str, facts: dict[str, Any], provenance: dict[str, Any], log_tail: str = ""
+) -> Record:
+    """The record of a cell that failed or has no data."""
+    return Record(
+        cell=record_cell(cell),
+        status=status,
+        reason=reason,
+        log_tail=log_tail,
+        recipe=cell.recipe.to_dict() if cell.recipe else {},
+        protocol=facts,
+        provenance=provenance,
+    )
