@@ -30,7 +30,8 @@ def site_files(runs_dirs: Sequence[Path]) -> dict[str, bytes]:
     made += [pages.task_page(report, task) for task in report.tasks]
     made += [pages.architecture_page(report, name) for name in report.architectures]
     made += [pages.published_page(report.published), pages.methods_page()]
-    made.append(overview.overview(report) if found else overview.empty([Path(path).name for path in runs_dirs]))
+    names = [Path(path).resolve().name for path in runs_dirs]
+    made.append(overview.overview(report) if found else overview.empty(names))
     files = {f"records/{record.cell.id}.json": records.to_json(record) for record in found}
     renderer = Renderer(pages.SECTIONS)
     for page in made:

@@ -1,7 +1,10 @@
 """The result record: what is written comes back, and nothing damaged comes in."""
 
+import base64
 import json
 import os
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -143,9 +146,12 @@ def test_damaged_predictions_are_errors(data: str) -> None:
 
 
 def test_predictions_of_more_than_their_count_are_not_unpacked() -> None:
-    stored = records.encode_predictions(
-        np.zeros(100_000, dtype=np.int64), np.zeros(100_000, dtype=np.int64), "test", 10
-    )
+    stored = records.encode_predictions(np.arange(10), np.arange(10), "test", 10)
     fields = {name: getattr(stored, name) for name in stored.__struct_fields__}
+    bomb = base64.b64encode(zlib.compress(bytes(2**26))).decode()
+    tracemalloc.start()
     with pytest.raises(RecordError, match="do not match"):
-        records.decode_predictions(records.Predictions(**fields | {"count": 10}))
+        records.decode_predictions(records.Predictions(**fields | {"data": bomb}))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
