@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
@@ -54,7 +55,7 @@ class Linear(nnx.Module):
 
     def __init__(self, in_features: int, out_features: int, keys: Keys) -> None:
         self.kernel = parameter(keys, lecun_normal(keys.child("kernel"), (in_features, out_features)))
-        self.bias = parameter(keys, jnp.zeros(out_features))
+        self.bias = parameter(keys, np.zeros(out_features))
 
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch E"]:
         return einsum("...d,de->...e", x, self.kernel[...]) + self.bias[...]
@@ -64,8 +65,8 @@ class LayerNorm(nnx.Module):
     """Normalisation over the features, with scale and bias; epsilon `conventions.LAYER_NORM_EPSILON`."""
 
     def __init__(self, features: int, keys: Keys) -> None:
-        self.scale = parameter(keys, jnp.ones(features))
-        self.bias = parameter(keys, jnp.zeros(features))
+        self.scale = parameter(keys, np.ones(features))
+        self.bias = parameter(keys, np.zeros(features))
 
     def __call__(
         self, x: Float[Array, "B L D"], mask: Bool[Array, "B L"] | None = None, training: bool = False
@@ -85,10 +86,10 @@ class BatchNorm(nnx.Module):
 
     def __init__(self, features: int, momentum: float, keys: Keys) -> None:
         self.momentum = momentum
-        self.scale = parameter(keys, jnp.ones(features))
-        self.bias = parameter(keys, jnp.zeros(features))
-        self.mean = BatchStatistic(jnp.asarray(keys.cast(jnp.zeros(features))))
-        self.var = BatchStatistic(jnp.asarray(keys.cast(jnp.ones(features))))
+        self.scale = parameter(keys, np.ones(features))
+        self.bias = parameter(keys, np.zeros(features))
+        self.mean = BatchStatistic(jnp.asarray(keys.cast(np.zeros(features))))
+        self.var = BatchStatistic(jnp.asarray(keys.cast(np.ones(features))))
 
     def __call__(
         self, x: Float[Array, "B L D"], mask: Bool[Array, "B L"] | None = None, training: bool = False
