@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -123,9 +123,11 @@ def headline(record: Record) -> str:
     return name if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) else "test_accuracy"
 
 
-def is_equivalence(record: Record) -> bool:
-    """Whether a record belongs to the parity ladder and not to the result table."""
-    return "parity" in record.tables or record.cell.benchmark == EQUIVALENCE
+def kind(record: Record) -> Literal["result", "equivalence", "other"]:
+    """Where a record is shown: in the result table, on the parity ladder, or with its own tables only."""
+    if "parity" in record.tables or record.cell.benchmark == EQUIVALENCE:
+        return "equivalence"
+    return "other" if record.tables and headline(record) not in record.metrics else "result"
 
 
 def fingerprint(value: dict[str, Any]) -> str:
@@ -150,12 +152,18 @@ def machine(record: Record) -> str:
 def groups(records: Iterable[Record], published: Published) -> list[Group]:
     """The rows of the result table: those with measured values first, then by task, architecture and profile."""
     members: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        if is_equivalence(record):
+    # Measured records first: one that failed before it knew its protocol joins the seeds that it was meant for.
+    known: dict[tuple[str, ...], str] = {}
+    for record in sorted(records, key=lambda record: (record.status != "measured", record.cell.id)):
+        if kind(record) != "result":
             continue
         cell = record.cell
-        key = (cell.benchmark, cell.task, cell.architecture, cell.profile, headline(record))
-        members.setdefault((*key, fingerprint(record.recipe), fingerprint(record.protocol)), []).append(record)
+        key = (cell.benchmark, cell.task, cell.architecture, cell.profile, headline(record), fingerprint(record.recipe))
+        protocol = fingerprint(record.protocol)
+        known.setdefault(key, protocol)
+        if record.status != "measured":
+            protocol = known[key]
+        members.setdefault((*key, protocol), []).append(record)
     order = {profile: str(index) for index, profile in enumerate(PROFILES)}
     keys = sorted(members, key=lambda key: (*key[:3], order.get(key[3], key[3]), *key[3:]))
     found = [_group(key, members[key], published) for key in keys]
@@ -267,7 +275,9 @@ def leaves(values: Any, path: str = "") -> list[tuple[str, str]]:
 def metric_text(name: str, value: float | None) -> str:
     """A metric with its unit."""
     number = shown(value, name)
-    return "not finite" if number is None else f"{number:.2f} %" if unit_of(name) else f"{number:.6g}"
+    if number is None:
+        return "not finite"
+    return f"{number:.2f} %" if unit_of(name) else f"{number:,.0f}" if number.is_integer() else f"{number:.6g}"
 
 
 def timing_text(name: str, value: Any) -> Any:

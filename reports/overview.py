@@ -84,7 +84,7 @@ def counts(report: Report) -> Spans:
 
 def scope(report: Report) -> list[Span]:
     """What was run and on what hardware, in one sentence."""
-    tasks = ", ".join(report.tasks) or "no task"
+    tasks = ", ".join(sorted({record.cell.task for record in report.records}))
     machines = ", ".join(sorted({frames.machine(record) for record in report.records}))
     profiles = ", ".join(sorted({record.cell.profile for record in report.records}))
     return [
@@ -194,4 +194,5 @@ def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
     found = [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
     found += [(Span("Architecture"), Span(name, tables.architecture_path(name))) for name in report.architectures]
+    found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]
     return found

@@ -52,6 +52,11 @@ class Report:
         return sorted({record.cell.architecture for record in self.records})
 
     @property
+    def others(self) -> list[Record]:
+        """Records that are shown with their own tables only."""
+        return [record for record in self.records if frames.kind(record) == "other"]
+
+    @property
     def tasks(self) -> list[str]:
         """Tasks in the result table."""
         return sorted({group.task for group in self.groups})
@@ -89,6 +94,11 @@ def architecture_page(report: Report, architecture: str) -> Page:
     groups = [group for group in report.groups if group.architecture == architecture]
     blocks: list[Block] = tables.result_table(groups, f"Results of {architecture}") if groups else []
     blocks += tables.parity_blocks(report.records, architecture)
+    for record in report.others:
+        if record.cell.architecture == architecture:
+            blocks += [Heading(f"{record.cell.task}, {record.cell.hardware}", anchor=f"record-{record.cell.id}")]
+            blocks.append(Paragraph((Span(frames.text(record.protocol.get("name"))), tables.record_link(record))))
+            blocks += [tables.rows_table(title, record.tables[title]) for title in sorted(record.tables)]
     run = {group.task for group in groups}
     missing = [
         item for item in report.published.references(architecture) if item.task not in run and item.value is not None
@@ -204,7 +214,7 @@ def methods_page() -> Page:
         "Mean ± sample standard deviation over all seeds that ended; never the best seed. A group with a failed seed "
         "has no verdict. The interval of one accuracy is Wilson's, for the finite test split.",
         "Values of different tasks, profiles, recipes or protocols are never averaged or ranked together.",
-        "The majority class is the accuracy of always answering the most frequent class of the training split.",
+        "The majority class is the accuracy of always answering the most frequent class of the evaluated split.",
         "A compiler's estimate is never a time.",
     )
     blocks = (

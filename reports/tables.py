@@ -32,6 +32,11 @@ def cell_path(record: Record) -> str:
     return f"cells/{record.cell.id}.*"
 
 
+def record_link(record: Record) -> Span:
+    """A link to a record in words."""
+    return Span(f"Record of {record.cell.task}, {title(record.cell.framework)}", cell_path(record))
+
+
 def run_command(**selection: str | Sequence[str]) -> str:
     """The command that runs a selection."""
     parts = ["python", "-m", "suite.run"]

@@ -276,3 +276,22 @@ def test_different_recipes_are_never_averaged(make: Factory) -> None:
     assert len(rows(make(), make(seed=1, protocol={"name": "released"}))) == 2
     (both,) = rows(make(hardware="h100"), make(seed=1, hardware="h200"))
     assert both.hardware == ("h100", "h200")
+
+
+def test_a_seed_that_failed_before_it_knew_its_protocol_stays_with_its_group(make: Factory) -> None:
+    seeds = [make(seed=seed, accuracy=0.62, profile="paper") for seed in range(3)]
+    early = make(seed=3, status="failed", profile="paper", protocol={"name": "lra.listops"})
+    (group,) = frames.groups([early, *seeds], published.shipped())
+    assert len(group.records) == 4
+    assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed")
+    assert group.protocol == seeds[0].protocol
+
+
+def test_a_record_of_tables_only_is_shown_beside_the_results(make: Factory, tmp_path: Path) -> None:
+    rows = [{"implementation": "authors", "milliseconds": 11.5, "rounds": 5}]
+    cell = {"benchmark": "speed", "task": "speed.train_step", "framework": "jax+torch"}
+    speed = make(metrics={}, curves={}, predictions=None, tables={"train_step": rows}, **cell)
+    index = build.build([store([make(), speed], tmp_path / "runs")], tmp_path / "site")
+    assert f"cells/{speed.cell.id}.html" in Document(index).values("href")
+    assert "| authors | 11.5 | 5 |" in (index.parent / "architectures" / "s5.md").read_text(encoding="utf-8")
+    assert build.text_table([tmp_path / "runs"]).count("\n") == 3
