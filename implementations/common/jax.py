@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common import conventions
 from implementations.common.conventions import MatmulPrecision
@@ -112,7 +112,7 @@ class BatchNorm(nnx.Module):
         return (x - mean) * scale + self.bias[...]
 
 
-def random_words(seed: Int[Array, ""] | int, site: int, count: int) -> Int[Array, " count"]:
+def random_words(seed: Integer[Array, ""] | int, site: int, count: int) -> Integer[Array, " count"]:
     """32-bit words that depend on (seed, site, position) only: the finaliser of MurmurHash3 over a counter."""
     word = jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9) + jnp.uint32(site)
     for salt in (jnp.asarray(seed).astype(jnp.uint32), jnp.uint32(0x85EBCA6B)):
@@ -133,7 +133,7 @@ class Dropout(nnx.Module):
         self.rate, self.site = rate, keys.site
 
     def __call__(
-        self, x: Float[Array, "B L D"], seed: Int[Array, ""] | int | None, training: bool = False
+        self, x: Float[Array, "B L D"], seed: Integer[Array, ""] | int | None, training: bool = False
     ) -> Float[Array, "B L D"]:
         if not training or self.rate == 0.0:
             return x

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.common import conventions
@@ -111,7 +111,9 @@ class BatchNorm(nn.Module):
         return (x - mean) * scale + self.bias
 
 
-def random_words(seed: Int[Tensor, ""] | int, site: int, count: int, device: torch.device) -> Int[Tensor, " count"]:
+def random_words(
+    seed: Integer[Tensor, ""] | int, site: int, count: int, device: torch.device
+) -> Integer[Tensor, " count"]:
     """32-bit words that depend on (seed, site, position) only: the finaliser of MurmurHash3 over a counter.
 
     PyTorch has little arithmetic on unsigned 32-bit integers: the words live in int64 and are cut to 32 bits.
@@ -137,7 +139,7 @@ class Dropout(nn.Module):
         self.rate, self.site = rate, keys.site
 
     def forward(
-        self, x: Float[Tensor, "B L D"], seed: Int[Tensor, ""] | int | None, training: bool = False
+        self, x: Float[Tensor, "B L D"], seed: Integer[Tensor, ""] | int | None, training: bool = False
     ) -> Float[Tensor, "B L D"]:
         if not training or self.rate == 0.0:
             return x

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Integer, Num
 
 from implementations.catalog import layer_class
 from implementations.common.config import ConfigError
@@ -46,7 +46,7 @@ class _Encoder(nnx.Module):
         lengths: Int[Array, " B"] | None = None,
         *,
         training: bool = False,
-        dropout_seed: Int[Array, ""] | int | None = None,
+        dropout_seed: Integer[Array, ""] | int | None = None,
         **options,
     ) -> Float[Array, "B D"]:
         """Sequences to vectors; `options` go to every layer (for S5: step_rescale, timesteps, scan)."""
@@ -79,7 +79,7 @@ class Classifier(_Encoder):
         lengths: Int[Array, " B"] | None = None,
         *,
         training: bool = False,
-        dropout_seed: Int[Array, ""] | int | None = None,
+        dropout_seed: Integer[Array, ""] | int | None = None,
         **options,
     ) -> Float[Array, "B C"]:
         """Logits; `lengths` are the genuine lengths, None where nothing is padded."""
@@ -102,7 +102,7 @@ class DualEncoder(_Encoder):
         lengths: Int[Array, " B"] | None = None,
         *,
         training: bool = False,
-        dropout_seed: Int[Array, ""] | int | None = None,
+        dropout_seed: Integer[Array, ""] | int | None = None,
         **options,
     ) -> Float[Array, "B2 C"]:
         """Logits of pairs (b, B + b); `lengths` are the genuine lengths, None where nothing is padded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Integer, Num
 from torch import Tensor, nn
 
 from implementations.catalog import layer_class
@@ -46,7 +46,7 @@ class _Encoder(nn.Module):
         lengths: Int[Tensor, " B"] | None = None,
         *,
         training: bool = False,
-        dropout_seed: Int[Tensor, ""] | int | None = None,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
         **options,
     ) -> Float[Tensor, "B D"]:
         """Sequences to vectors; `options` go to every layer (for S5: step_rescale, timesteps, scan)."""
@@ -84,7 +84,7 @@ class Classifier(_Encoder):
         lengths: Int[Tensor, " B"] | None = None,
         *,
         training: bool = False,
-        dropout_seed: Int[Tensor, ""] | int | None = None,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
         **options,
     ) -> Float[Tensor, "B C"]:
         """Logits; `lengths` are the genuine lengths, None where nothing is padded."""
@@ -107,7 +107,7 @@ class DualEncoder(_Encoder):
         lengths: Int[Tensor, " B"] | None = None,
         *,
         training: bool = False,
-        dropout_seed: Int[Tensor, ""] | int | None = None,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
         **options,
     ) -> Float[Tensor, "B2 C"]:
         """Logits of pairs (b, B + b); `lengths` are the genuine lengths, None where nothing is padded."""

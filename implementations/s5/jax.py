@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common import conventions
 from implementations.common.config import ConfigError
@@ -142,7 +142,7 @@ class S5Layer(nnx.Module):
         mask: Bool[Array, "B L"] | None = None,
         *,
         training: bool = False,
-        dropout_seed: Int[Array, ""] | int | None = None,
+        dropout_seed: Integer[Array, ""] | int | None = None,
         step_rescale: float = 1.0,
         timesteps: Float[Array, "B L"] | None = None,
         scan: Method | None = None,

@@ -8,7 +8,7 @@ bilinear:  Lambda_bar = (1 + step/2 Lambda) / (1 - step/2 Lambda),  B_bar = step
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.common import conventions
@@ -143,7 +143,7 @@ class S5Layer(nn.Module):
         mask: Bool[Tensor, "B L"] | None = None,
         *,
         training: bool = False,
-        dropout_seed: Int[Tensor, ""] | int | None = None,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
         step_rescale: float = 1.0,
         timesteps: Float[Tensor, "B L"] | None = None,
         scan: Method | None = None,
