@@ -30,7 +30,7 @@ def powers(log_a: Float[Array, "P 2"], exponents: Num[Array, "*k"]) -> Float[Arr
 
 
 def linear_recurrence(
-    a: Num[Array, "B L P"], b: Num[Array, "B L P"], initial: Num[Array, "B P"] | None = None, reverse: bool = False
+    a: Num[Array, "#B #L P"], b: Num[Array, "B L P"], initial: Num[Array, "B P"] | None = None, reverse: bool = False
 ) -> Num[Array, "B L P"]:
     """x_t = a_t x_{t-1} + b_t by an associative scan of logarithmic depth; real or complex, differentiable.
 
@@ -57,7 +57,7 @@ def invariant_recurrence(
     """
     method = choose(method, varying=False)
     if method == "associative":
-        a = exponential(log_a)
+        a = exponential(log_a)[None, None]
         complex_initial = None if initial is None else jax.lax.complex(initial[..., 0], initial[..., 1])
         x = linear_recurrence(
             jax.lax.complex(a[..., 0], a[..., 1]), jax.lax.complex(b[..., 0], b[..., 1]), complex_initial

@@ -32,7 +32,7 @@ def powers(log_a: Float[Tensor, "P 2"], exponents: Num[Tensor, "*k"]) -> Float[T
 
 
 def linear_recurrence(
-    a: Num[Tensor, "B L P"], b: Num[Tensor, "B L P"], initial: Num[Tensor, "B P"] | None = None, reverse: bool = False
+    a: Num[Tensor, "#B #L P"], b: Num[Tensor, "B L P"], initial: Num[Tensor, "B P"] | None = None, reverse: bool = False
 ) -> Num[Tensor, "B L P"]:
     """x_t = a_t x_{t-1} + b_t by an associative scan of logarithmic depth; real or complex, differentiable.
 
@@ -81,7 +81,7 @@ def invariant_recurrence(
     """
     method = choose(method, varying=False)
     if method == "associative":
-        a = exponential(log_a)
+        a = exponential(log_a)[None, None]
         complex_initial = None if initial is None else torch.complex(initial[..., 0], initial[..., 1])
         x = linear_recurrence(torch.complex(a[..., 0], a[..., 1]), torch.complex(b[..., 0], b[..., 1]), complex_initial)
         return torch.stack([x.real, x.imag], -1)
