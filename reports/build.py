@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from reports import atomic, figures, frames, overview, pages, published, records
+from reports import atomic, figures, overview, pages, published, records
 from reports.blocks import Figure, Figures, Page, Table
 from reports.render import Renderer
 from reports.render import text_table as render_text
@@ -68,10 +68,12 @@ def build(runs_dirs: Sequence[Path], site: Path) -> Path:
 
 
 def text_table(runs_dirs: Sequence[Path]) -> str:
-    """The result table of some runs folders as plain text; raises RecordError and PublishedError."""
-    groups = frames.groups(records.read_all(runs_dirs), published.shipped())
-    table = next((block for block in result_table(groups, "Results") if isinstance(block, Table)), None)
-    return render_text(table) if table and table.rows else "no results yet\n"
+    """The result table, and what is known of the parity ladder, as plain text; raises RecordError, PublishedError."""
+    report = pages.Report.of(records.read_all(runs_dirs), published.shipped())
+    found = [block for block in result_table(report.groups, "Results") if isinstance(block, Table) and block.rows]
+    if any(record.tables.get("parity") for record in report.records):
+        found.append(overview.parity_summary(report))
+    return "\n".join(render_text(table) for table in found) or "no results yet\n"
 
 
 def _figures(page: Page) -> list[Figure]:

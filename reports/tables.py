@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import pandas as pd
+
 from reports import frames
 from reports.blocks import Block, Cell, Code, Column, Heading, Items, Paragraph, Row, Span, Table, chip, number, plain
 from reports.frames import FRAMEWORK_TITLE, FRAMEWORKS, Entry, Group
@@ -221,38 +223,19 @@ def published_table(caption: str, pairs: Sequence[tuple[PaperNumbers, Number]], 
 
 
 def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Block]:
-    """The parity ladder: one row per rung with its largest errors, then every check."""
+    """The parity ladder: the largest errors per rung and number format, then every check."""
     frame = frames.parity(records, architecture)
     command = run_command(benchmarks=frames.EQUIVALENCE, architectures=architecture)
     yield Heading("Equivalence of the twins", anchor="parity")
     yield Paragraph((Span("The largest measured error of each rung; every check with its tolerance stands below."),))
-    rungs = [*frames.RUNGS, *sorted(set(frame["rung"]) - set(frames.RUNGS))]
-    columns = (
-        Column("Rung", numeric=True),
-        Column("What is compared", grow=True),
-        Column("Status"),
-        Column("Checks passed", numeric=True),
-        Column("JAX to oracle", numeric=True),
-        Column("PyTorch to oracle", numeric=True),
-        Column("JAX to PyTorch", numeric=True),
-    )
-    rows = []
-    for rung in rungs:
-        checks = frame[frame["rung"] == rung]
-        passed = sum(value is True for value in checks["passed"])
-        status = "not run" if not len(checks) else "passed" if passed == len(checks) else "failed"
-        errors = [_largest(checks[name]) for name in ("error_jax", "error_torch", "error_between")]
-        count = plain(f"{passed} of {len(checks)}" if len(checks) else "–")
-        what = frames.RUNGS.get(rung, "")
-        rows.append(Row((plain(rung), plain(what), Cell((chip(status),)), count, *(error_cell(e) for e in errors))))
-    yield Table(f"Parity ladder of {architecture}", columns, tuple(rows))
+    yield ladder_table(frame, f"Parity ladder of {architecture}")
     if not len(frame):
         yield Code(command, "To run it")
         return
     yield Heading("Every check", 3)
     names = ("rung", "check", "case", "dtype")
     columns = (
-        *(Column(name.capitalize(), grow=name == "case") for name in names),
+        *(Column(name.capitalize(), grow=name in ("check", "case")) for name in names),
         *(Column(t, numeric=True) for t in ("JAX to oracle", "PyTorch to oracle", "JAX to PyTorch", "Tolerance")),
         Column("Status"),
     )
@@ -262,6 +245,32 @@ def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Bloc
         errors = [error_cell(check[name]) for name in ("error_jax", "error_torch", "error_between", "tolerance")]
         rows.append(Row((*(plain(frames.text(check[name])) for name in names), *errors, Cell((status,)))))
     yield Table(f"Checks of {architecture}", columns, tuple(rows))
+
+
+def ladder_table(frame: pd.DataFrame, caption: str) -> Table:
+    """One row per rung and number format with its largest errors; rungs without checks say so."""
+    columns = (
+        Column("Rung", numeric=True),
+        Column("What is compared", grow=True),
+        Column("Dtype"),
+        Column("Status"),
+        Column("Checks passed", numeric=True),
+        Column("JAX to oracle", numeric=True),
+        Column("PyTorch to oracle", numeric=True),
+        Column("JAX to PyTorch", numeric=True),
+    )
+    rows = []
+    dtypes = frame["dtype"].map(frames.text)
+    for rung in (*frames.RUNGS, *sorted(set(frame["rung"]) - set(frames.RUNGS))):
+        for dtype in sorted(set(dtypes[frame["rung"] == rung])) or [""]:
+            checks = frame[(frame["rung"] == rung) & (dtypes == dtype)]
+            passed = sum(value is True for value in checks["passed"])
+            status = "not run" if not len(checks) else "passed" if passed == len(checks) else "failed"
+            count = plain(f"{passed} of {len(checks)}" if len(checks) else "–")
+            errors = [error_cell(_largest(checks[name])) for name in ("error_jax", "error_torch", "error_between")]
+            what = (plain(rung), plain(frames.RUNGS.get(rung, "")), plain(dtype or "–"))
+            rows.append(Row((*what, Cell((chip(status),)), count, *errors)))
+    return Table(caption, columns, tuple(rows))
 
 
 def _largest(values: Iterable[object]) -> float | None:

@@ -117,8 +117,8 @@ def test_a_record_page_has_what_a_reader_needs_to_run_it_again(site: Path) -> No
 
 def test_the_architecture_page_has_every_measured_error_and_says_what_was_not_run(site: Path) -> None:
     page = (site / "architectures" / "s5.md").read_text(encoding="utf-8")
-    assert "| 3 | forward | **failed** | 1 of 2 | 1.1e-07 | 1.3e-07 | 4.0e-06 |" in page
-    assert "| 4 | gradients | **not run** |" in page
+    assert "| 3 | forward | float32 | **failed** | 1 of 2 | 1.1e-07 | 1.3e-07 | 4.0e-06 |" in page
+    assert "| 4 | gradients | – | **not run** |" in page
     assert "python -m suite.run --tasks lra.pathx --architectures s5 --profile paper" in page
 
 
@@ -226,6 +226,7 @@ def test_the_command_line_prints_the_table(runs: Path, tmp_path: Path, capsys: p
     lines = capsys.readouterr().out.splitlines()
     assert re.match(r"Task +Architecture +JAX +PyTorch +Majority class +Published +Verdict", lines[0])
     assert re.match(r"lra\.listops +s5 +62\.02 ± 1\.10 n = 3.*underpowered \(needs n ≥ \d+\)", lines[2])
+    assert any(re.match(r"s5 +failed +3 of 4 +0, 2, 3 +python -m suite.run", line) for line in lines)
     assert lines[-1] == f"report: {tmp_path / 'site' / 'index.html'}"
     assert "\n".join(lines).startswith(build.text_table([runs]).rstrip("\n"))
 

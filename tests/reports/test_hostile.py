@@ -117,7 +117,7 @@ def test_files_stay_inside_the_site(site: Path) -> None:
 
 
 def test_the_text_table_keeps_one_line_per_row(site: Path) -> None:
-    lines = build.text_table([site.parent / "runs"]).splitlines()
+    lines = build.text_table([site.parent / "runs"]).partition("\n\n")[0].splitlines()
     assert all(line.isprintable() for line in lines)
     assert len(lines) == 2 + 2 * len(HOSTILE)
 
