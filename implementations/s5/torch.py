@@ -26,9 +26,19 @@ from implementations.ops.scan.torch import (
 from implementations.s5.config import S5Config, initial_ssm
 
 
+def conjugate(x: Float[Tensor, "*x 2"]) -> Float[Tensor, "*x 2"]:
+    """The conjugate of complex pairs."""
+    return torch.stack([x[..., 0], -x[..., 1]], -1)
+
+
+def plus(real: float, x: Float[Tensor, "*x 2"]) -> Float[Tensor, "*x 2"]:
+    """Complex pairs plus a real number."""
+    return torch.stack([x[..., 0] + real, x[..., 1]], -1)
+
+
 def reciprocal(x: Float[Tensor, "*x 2"]) -> Float[Tensor, "*x 2"]:
     """1 / x for complex pairs."""
-    return torch.stack([x[..., 0], -x[..., 1]], -1) / (x * x).sum(-1, keepdim=True)
+    return conjugate(x) / (x * x).sum(-1, keepdim=True)
 
 
 def logarithm(x: Float[Tensor, "*x 2"]) -> Float[Tensor, "*x 2"]:
@@ -40,13 +50,12 @@ def discretize(
     Lambda: Float[Tensor, "P 2"], step: Float[Tensor, "*k P"], discretization: str
 ) -> tuple[Float[Tensor, "*k P 2"], Float[Tensor, "*k P 2"]]:
     """The logarithm of Lambda_bar and the gain that multiplies B~, for steps of any leading shape."""
-    one = torch.tensor([1.0, 0.0], dtype=Lambda.dtype, device=Lambda.device)
     if discretization == "zoh":
         log_Lambda_bar = step[..., None] * Lambda
-        return log_Lambda_bar, multiply(exponential(log_Lambda_bar) - one, reciprocal(Lambda))
+        return log_Lambda_bar, multiply(plus(-1.0, exponential(log_Lambda_bar)), reciprocal(Lambda))
     half = step[..., None] / 2 * Lambda
-    inverse = reciprocal(one - half)
-    return logarithm(multiply(inverse, one + half)), step[..., None] * inverse
+    inverse = reciprocal(plus(1.0, -half))
+    return logarithm(multiply(inverse, plus(1.0, half))), step[..., None] * inverse
 
 
 class S5SSM(nn.Module):
@@ -97,8 +106,7 @@ class S5SSM(nn.Module):
         else:
             x = invariant_recurrence(log_Lambda_bar, Bu, state, method)
         C = torch.cat([self.C1, self.C2], 1) if hasattr(self, "C1") else self.C
-        sign = torch.tensor([1.0, -1.0], dtype=C.dtype, device=C.device) * (2 if config.conj_sym else 1)
-        y = einsum("blpi,dpi->bld", x, sign * C) + self.D * u
+        y = einsum("blpi,dpi->bld", x, (2 if config.conj_sym else 1) * conjugate(C)) + self.D * u
         return y, None if config.bidirectional else x[:, -1]
 
     def _varying(self, log_Lambda_bar, Bu, state):
