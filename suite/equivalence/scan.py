@@ -67,6 +67,7 @@ def _jobs(long: bool) -> dict[str, dict[str, Any]]:
         for initial in (False, True):
             text = "from a state" if initial else "from zero"
             jobs[f"{method}, {text}"] = {"method": method, "initial": initial}
+        jobs[f"{method}, from both ends"] = {"method": method, "both": True}
     for real in (False, True):
         for reverse in (False, True):
             text = f"{'real' if real else 'complex'}, from the {'right' if reverse else 'left'}"
@@ -82,9 +83,12 @@ def _expected(arrays: Arrays, jobs: dict[str, dict[str, Any]]) -> Arrays:
     b, initial = _complex(arrays["b"]), _complex(arrays["initial"])
     found = {}
     for name, job in jobs.items():
-        state = initial if job["initial"] else None
+        state = initial if job.get("initial") else None
         if "method" in job:
-            found[name] = oracle(np.broadcast_to(np.exp(_complex(arrays["log_a"])), b.shape), b, state)
+            a = np.broadcast_to(np.exp(_complex(arrays["log_a"])), b.shape)
+            found[name] = oracle(a, b, state)
+            if "both" in job:
+                found[name] = np.concatenate([found[name], oracle(a, b, reverse=True)], -1)
         elif job["real"]:
             found[name] = oracle(arrays["a_re"], arrays["b"][..., 0], None, job["reverse"])
         else:
@@ -97,7 +101,9 @@ def _compute(scan: Any, complex_of: Any, jobs: dict[str, dict[str, Any]], arrays
     b, initial = arrays["b"], arrays["initial"]
     found = {}
     for name, job in jobs.items():
-        if "method" in job:
+        if "both" in job:
+            found[name] = scan.both_directions(arrays["log_a"], b, job["method"])
+        elif "method" in job:
             state = initial if job["initial"] else None
             found[name] = scan.invariant_recurrence(arrays["log_a"], b, state, job["method"])
         elif job["real"]:
