@@ -16,10 +16,11 @@ from pathlib import Path
 
 from implementations import catalog
 from implementations.common.config import ConfigError
-from reports import build, records
-from reports.published import PublishedError
+from reports import records
 from suite import provenance
-from suite.data import DataError, NoData, UnknownData, data_root, open_dataset
+from suite.data import DataError, NoData, SettingsError, UnknownData, data_root, open_dataset
+from suite.data import names as data_names
+from suite.data.catalog import place
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES as HARDWARE
 from suite.launch import cost, local, result
@@ -110,6 +111,9 @@ def select(options: argparse.Namespace) -> list[Cell]:
         overrides=tuple(options.overrides),
     )
     found = cells(selection)
+    for recipe in (cell.recipe for cell in found):
+        if recipe is not None and recipe.data.name in data_names():
+            place(recipe.data.name, options.data, recipe.data.settings)
     for framework in selection.frameworks:
         catalog.require_framework(framework)
     return found
@@ -163,8 +167,8 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
     opened = local.prepare(todo, lambda name, settings: open_dataset(name, root, **settings))
     ready = []
     for cell in todo:
-        data, error = opened[cell.id]
-        facts = result.protocol(cell, data)
+        error = opened[cell.id]
+        facts = result.protocol(cell)
         if error is None:
             ready.append((cell, facts))
         else:
@@ -211,11 +215,19 @@ def summary(outcomes: Sequence[Outcome]) -> int:
     return FAILED if "failed" in counts else DONE
 
 
-def report(out: Path) -> None:
-    """Build the pages of a runs folder, print its table and say where the pages are."""
-    index = build.build([out], out / "site")
-    print(build.text_table([out]), end="")
+def report(out: Path) -> bool:
+    """Build the pages of a runs folder, print its table and say where the pages are; False if that failed."""
+    from reports import build  # here, because drawing libraries take seconds to import
+    from reports.published import PublishedError
+
+    try:
+        index = build.build([out], out / "site")
+        print(build.text_table([out]), end="")
+    except (records.RecordError, PublishedError, build.BuildError) as error:
+        print(error, file=sys.stderr)
+        return False
     print(f"report: {index}")
+    return True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -235,16 +247,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run:
             print_matrix(found, options)
             return DONE
-    except (SelectionError, ConfigError, detect.HardwareError, catalog.MissingFramework, records.RecordError) as error:
+    except (
+        SelectionError,
+        ConfigError,
+        SettingsError,
+        detect.HardwareError,
+        catalog.MissingFramework,
+        records.RecordError,
+    ) as error:
         print(error, file=sys.stderr)
         return USAGE
     try:
         status = summary(run(found, options, arguments))
-        report(options.out)
-    except (records.RecordError, PublishedError, build.BuildError, OSError) as error:
+    except (records.RecordError, OSError) as error:
         print(error, file=sys.stderr)
         return FAILED
-    return status
+    return status if report(options.out) or status != DONE else FAILED
 
 
 if __name__ == "__main__":

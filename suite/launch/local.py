@@ -244,21 +244,17 @@ def finished(out: Path, cell: Cell) -> bool:
     return path.exists() and records.read(path).status == "measured"
 
 
-def prepare(
-    cells: Sequence[Cell], open_data: Callable[[str, dict[str, Any]], Prepared]
-) -> dict[str, tuple[Prepared | None, DataError | None]]:
-    """Open every data set of the cells once: by cell id, the prepared data or the error that stands in their way."""
-    opened: dict[str, tuple[Prepared | None, DataError | None]] = {}
-    found: dict[str, tuple[Prepared | None, DataError | None]] = {}
+def prepare(cells: Sequence[Cell], open_data: Callable[[str, dict[str, Any]], Prepared]) -> dict[str, DataError | None]:
+    """Prepare and verify every data set of the cells once: by cell id, the error that stands in the cell's way."""
+    opened: dict[str, DataError | None] = {}
+    found: dict[str, DataError | None] = {}
     for cell in cells:
-        if cell.recipe is None:
-            found[cell.id] = (None, None)
-            continue
-        key = json.dumps([cell.recipe.data.name, cell.recipe.data.settings], sort_keys=True)
-        if key not in opened:
+        key = json.dumps(cell.recipe.data.to_dict(), sort_keys=True) if cell.recipe else ""
+        if cell.recipe and key not in opened:
             try:
-                opened[key] = (open_data(cell.recipe.data.name, cell.recipe.data.settings), None)
+                open_data(cell.recipe.data.name, cell.recipe.data.settings)
+                opened[key] = None
             except DataError as error:
-                opened[key] = (None, error)
-        found[cell.id] = opened[key]
+                opened[key] = error
+        found[cell.id] = opened.get(key)
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
+import resource
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,8 @@ from reports.records import Cell as RecordCell
 from reports.records import Record, encode_predictions
 from suite import matrix
 from suite.data import Prepared
+from suite.data import names as data_names
+from suite.data.catalog import place
 from suite.matrix import Cell
 from suite.recipes.base import Recipe, differences
 from suite.tasks import all_tasks
@@ -33,12 +37,13 @@ def window(recipe: Recipe) -> int:
     return math.ceil(recipe.total_steps / STEP_POINTS)
 
 
-def protocol(cell: Cell, data: Prepared | None) -> dict[str, Any]:
+def protocol(cell: Cell) -> dict[str, Any]:
     """What decides whether the cell's numbers may be compared: the same for every seed and framework of its task."""
     task, recipe = all_tasks()[cell.task], cell.recipe
     if recipe is None:
         return {"name": cell.task, "metric": task.metric}
-    facts = dict(data.protocol) if data is not None else {"name": cell.task}
+    known = recipe.data.name in data_names()
+    facts = place(recipe.data.name, None, recipe.data.settings).settings.protocol() if known else {"name": cell.task}
     published = matrix.published(cell)
     changed = differences(recipe, published) if published else ["no published recipe is known"]
     every = window(recipe)
@@ -107,10 +112,17 @@ def _timing(recipe: Recipe, run: Run, data: Prepared) -> dict[str, Any]:
         "tokens_per_second": tokens / quantiles[1] if quantiles[1] else None,
         "tokens_per_second_definition": "training positions, padding included, per second at the median update",
         "peak_memory_bytes": run.peak_memory,
+        "process_peak_memory_bytes": _process_peak_memory(),
         "evaluation_seconds": run.evaluation_seconds,
         "total_seconds": run.total_seconds,
         "starts": run.starts,
     }
+
+
+def _process_peak_memory() -> int:
+    """The most memory that this process had in use on the host."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kibibytes elsewhere
 
 
 def parity(cell: Cell, rows: Sequence[dict[str, Any]], provenance: dict[str, Any]) -> Record:
@@ -121,7 +133,7 @@ def parity(cell: Cell, rows: Sequence[dict[str, Any]], provenance: dict[str, Any
         cell=record_cell(cell),
         status="failed" if failed or not rows else "measured",
         reason=f"{len(failed)} of {len(rows)} checks failed: {named}" if failed else "" if rows else "no check was run",
-        protocol=protocol(cell, None),
+        protocol=protocol(cell),
         metrics={"checks": len(rows), "failed_checks": len(failed)},
         tables={"parity": list(rows)},
         provenance=provenance,

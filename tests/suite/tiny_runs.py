@@ -22,7 +22,7 @@ OVERRIDES = (
 OPTIONS = [word for text in OVERRIDES for word in ("--set", text)]
 
 # Python imports a module of this name at start: it makes the child die at the moment that DIE names.
-_DYING = '''
+_DYING = """
 import hashlib, os, signal, sys
 DIE = os.environ.get("DIE")
 if DIE and "suite.launch.cell" in sys.orig_argv:
@@ -50,7 +50,7 @@ if DIE and "suite.launch.cell" in sys.orig_argv:
 
     module, name = {"step": (hashlib, "sha256"), "record": (os, "replace")}.get(what, (os, what))
     setattr(module, name, dying(getattr(module, name)))
-'''
+"""
 
 
 def cell(framework: str, *overrides: str, seed: int = 0, task: str = "lra.listops") -> Cell:
@@ -63,9 +63,10 @@ def cell(framework: str, *overrides: str, seed: int = 0, task: str = "lra.listop
 def launch(found: list[Cell], out: Path, data: Path, **options: Any) -> tuple[list[local.Outcome], str]:
     """Run cells in real child processes; gives the outcomes and what was shown."""
     shown = io.StringIO()
-    ready = [(c, result.protocol(c, open_dataset(c.recipe.data.name, data, **c.recipe.data.settings))) for c in found if c.recipe]
+    errors = local.prepare(found, lambda name, settings: open_dataset(name, data, **settings))
+    assert not any(errors.values()), errors
     launcher = local.Launcher(local.Options(out=out, data=data, **options), Display(shown))
-    return launcher.run(ready), shown.getvalue()
+    return launcher.run([(one, result.protocol(one)) for one in found]), shown.getvalue()
 
 
 def dying(monkeypatch: Any, folder: Path, moment: str | None) -> None:

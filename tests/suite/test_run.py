@@ -1,0 +1,188 @@
+"""The command line: what it prints, what it refuses, and what its exit status says."""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from tiny_runs import OPTIONS, ROOT, cell, record
+
+from reports.records import read_all
+from suite import run
+from suite.launch import cost, local
+from suite.matrix import Selection, cells
+
+LISTOPS = ["--tasks", "lra.listops", "--architectures", "s5", "--hardware", "cpu"]
+
+
+def test_bare_command_prints_help():
+    child = subprocess.run([sys.executable, "-m", "suite.run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for option in ("--all", "--benchmarks", "--profile", "--time-limit", "--dry-run", "--set", "--no-resume", "--jobs"):
+        assert option in child.stdout
+    assert run.EXAMPLE in " ".join(child.stdout.split())
+    assert child.stderr == ""
+
+
+def test_list(capsys):
+    assert run.main(["--list"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("lra.listops", "lra.pathx", "equivalence.s5", "s5", "jax, torch", "smoke, small, paper", "tpu-v4"):
+        assert name in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "lra.listop"], "unknown task 'lra.listop': did you mean 'lra.listops'"),
+        (["--all", "--architectures", "S5"], "unknown architecture 'S5'"),
+        (["--all", "--frameworks", "troch"], "unknown framework 'troch': did you mean 'torch'"),
+        (["--all", "--profile", "papr"], "unknown profile 'papr': did you mean 'paper'"),
+        (["--all", "--hardware", "h10"], "unknown hardware 'h10': did you mean 'h100'"),
+        (["--all", "--hardware", "tpu-v4"], "hardware 'tpu-v4' (Google TPU v4) is not on this machine"),
+        (["--benchmarks", "lar"], "unknown benchmark 'lar': did you mean 'lra'"),
+        ([*LISTOPS, "--set", "epoch=1"], "did you mean 'epochs'"),
+        ([*LISTOPS, "--set", "data.settings.min_length=-1"], "min_length"),
+        (["--profile", "smoke"], "nothing is selected"),
+        (["--all", "--tasks", "lra.text"], "leave out --benchmarks and --tasks"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence_and_status_2(capsys, tmp_path, arguments, message):
+    assert run.main([*arguments, "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--jobs", "0"], ["--seeds", "-1"], ["--time-limit", "soon"], ["--tsks", "x"]])
+def test_wrong_options_are_refused(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        run.main([*LISTOPS, *arguments])
+    assert stop.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_durations():
+    assert [run.duration(text) for text in ("90", "90s", "10m", "2h", "1.5h")] == [90, 90, 600, 7200, 5400]
+    with pytest.raises(argparse.ArgumentTypeError):
+        run.duration("1d")
+    assert [cost.duration(s) for s in (None, 5, 600, 7200)] == ["unknown", "5 s", "10 min", "2.0 h"]
+
+
+def test_dry_run_prints_the_matrix_and_runs_nothing(capsys, tmp_path):
+    arguments = [*LISTOPS, "--seeds", "0", "1", "--profile", "paper", "--dry-run", "--out", str(tmp_path / "runs")]
+    assert run.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = cells(Selection(tasks=("lra.listops",), seeds=(0, 1), profile="paper"))
+    assert [line.split()[0] for line in lines[1:-1]] == [one.id for one in found]
+    assert all("counted operations" in line for line in lines[1:-1])
+    assert re.match(r"4 cells, estimated \d+\.\d h with 1 at a time", lines[-1])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_costs_grow_with_the_profile():
+    operations = []
+    for profile in ("smoke", "small", "paper"):
+        (one,) = cells(Selection(tasks=("lra.listops",), frameworks=("jax",), profile=profile))
+        operations.append(cost.total_operations(one))
+    assert operations == sorted(operations)
+    assert operations[-1] > 1e16
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A command with one cell that can run and one whose data are not here."""
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("command")
+    words = ["--tasks", "lra.listops", "lra.image", "--frameworks", "torch", "--hardware", "cpu"]
+    tiny = [word for word in OPTIONS if "length" not in word and word != "--set"]
+    arguments = [*words, *(part for text in tiny for part in ("--set", text))]
+    arguments += ["--out", str(folder / "runs"), "--data", str(folder / "data")]
+    command = [sys.executable, "-m", "suite.run", *arguments]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+    return folder, arguments, child
+
+
+def test_a_command_runs_what_it_can_and_builds_the_report(finished):
+    folder, _, child = finished
+    assert child.returncode == 0, child.stdout + child.stderr
+    status = {of.cell.task: of for of in read_all(folder / "runs")}
+    assert {task: of.status for task, of in status.items()} == {"lra.listops": "measured", "lra.image": "no data"}
+    assert "python -m suite.data list" in status["lra.image"].reason
+    assert "2 cells: 1 no data, 1 measured" in child.stdout
+    assert "lra.listops" in child.stdout
+    assert "report:" in child.stdout
+    index = folder / "runs" / "site" / "index.html"
+    assert str(index) in child.stdout
+    assert "no data" in index.read_text()
+    assert "epoch 3 of 3, step 30" in child.stderr
+    assert "\r" not in child.stderr
+
+
+def test_a_measured_cell_is_kept_and_its_cost_is_known(finished, capsys):
+    folder, arguments, _ = finished
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "runs" / "records").iterdir()}
+    assert run.main(arguments) == 0
+    assert "1 kept, 1 no data" in capsys.readouterr().out
+    (measured,) = [of for of in read_all(folder / "runs") if of.status == "measured"]
+    assert (folder / "runs" / "records" / f"{measured.cell.id}.json").stat().st_mtime_ns == before[
+        f"{measured.cell.id}.json"
+    ]
+    assert run.main([*arguments, "--seeds", "0", "1", "--dry-run"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "lra.listops" in line]
+    assert "measured already, will not run" in lines[0]
+    assert f"measured, cell {measured.cell.id}" in lines[1]
+
+
+def test_no_resume_runs_a_measured_cell_again(finished, capsys):
+    folder, arguments, _ = finished
+    (before,) = [of for of in read_all(folder / "runs") if of.status == "measured"]
+    assert run.main([*arguments, "--no-resume"]) == 0
+    assert "1 no data, 1 measured" in capsys.readouterr().out
+    (after,) = [of for of in read_all(folder / "runs") if of.status == "measured"]
+    assert after.provenance["started"] > before.provenance["started"]
+    assert after.metrics == before.metrics
+
+
+def test_a_failed_cell_means_status_1_and_a_summary(tmp_path, capsys):
+    pytest.importorskip("torch")
+    arguments = ["--tasks", "lra.listops", "--frameworks", "torch", "--hardware", "cpu", *OPTIONS]
+    arguments += ["--set", "optimizer.groups.regular.rate=1e30", "--out", str(tmp_path / "runs")]
+    assert run.main([*arguments, "--data", str(tmp_path / "data")]) == 1
+    shown = capsys.readouterr().out
+    assert "1 cells: 1 failed" in shown
+    assert re.search(r"failed: lra\.listops s5 torch seed 0, cell [0-9a-f]{12}: diverged at step \d+", shown)
+    assert "report:" in shown
+
+
+def test_corrupt_data_fail_the_cell_and_name_the_mend(tmp_path, capsys):
+    pytest.importorskip("torch")
+    arguments = ["--tasks", "lra.listops", "--frameworks", "torch", "--hardware", "cpu", *OPTIONS]
+    arguments += ["--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]
+    found = cell("torch")
+    assert found.recipe is not None
+    run.open_dataset(found.recipe.data.name, tmp_path / "data", **found.recipe.data.settings)
+    (labels,) = (tmp_path / "data").rglob("test/labels.npy")
+    content = bytearray(labels.read_bytes())
+    content[-1] ^= 1
+    labels.write_bytes(content)
+    assert run.main(arguments) == 1
+    assert "is corrupt" in capsys.readouterr().out
+    failed = record(tmp_path / "runs", found)
+    assert "Mend it with: python -m suite.data prepare lra_listops" in failed.reason
+    assert json.loads(local.records_path(tmp_path / "runs", found).read_text())["status"] == "failed"
+
+
+@pytest.mark.slow
+def test_the_parity_ladder_runs_as_a_cell(tmp_path, capsys):
+    for framework in ("jax", "torch"):
+        pytest.importorskip(framework)
+    arguments = ["--benchmarks", "equivalence", "--hardware", "cpu", "--out", str(tmp_path)]
+    assert run.main(arguments) == 0, capsys.readouterr()
+    (of,) = read_all(tmp_path)
+    assert (of.status, of.cell.framework, of.cell.task) == ("measured", "jax+torch", "equivalence.s5")
+    assert of.metrics["checks"] == len(of.tables["parity"]) > 50
+    assert of.metrics["failed_checks"] == 0
