@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from reports import frames
 from reports.blocks import Figure
@@ -78,6 +78,7 @@ def train_loss(records: Sequence[Record], name: str) -> Figure | None:
     def draw(axes: Axes) -> None:
         _overlay(axes, curves)
         axes.set(xlabel=axis, ylabel="training loss")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         _legend(axes)
 
     caption = f"Training loss per {axis}." + (" Neighbouring steps are averaged." if per_step else "")
@@ -123,6 +124,7 @@ def twin_difference(group: Group, name: str) -> Figure | None:
             }
             axes.plot(shown["x"], shown["y"], color=PUBLISHED, **style)
         axes.set(xlabel="step", ylabel="|JAX − PyTorch| training loss", yscale="log")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         _legend(axes)

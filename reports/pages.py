@@ -148,6 +148,8 @@ def record_page(record: Record, group: Group | None) -> Page:
     if group:
         made = tuple(figures.of_record(record, group))
         blocks += [Heading("Learning curves"), Figures(made)] if made else []
+    for title in sorted(record.tables):
+        blocks += [Heading(f"Table: {title}"), tables.rows_table(title, record.tables[title])]
     sections = (
         ("Metrics", {name: frames.metric_text(name, value) for name, value in record.metrics.items()}),
         ("Timing", {name: frames.timing_text(name, value) for name, value in record.timing.items()}),
@@ -163,8 +165,6 @@ def record_page(record: Record, group: Group | None) -> Page:
         told = f"{kept.count} predictions over {kept.classes} classes on split {kept.split}, labels sha256 "
         said = (Span(told), Span(kept.labels_sha256, "", "code"))
         blocks += [Heading("Predictions"), Paragraph((*said, Span("; they are in the raw record.")))]
-    for title in sorted(record.tables):
-        blocks += [Heading(f"Table: {title}"), tables.rows_table(title, record.tables[title])]
     trail = (
         Span("Results", "index.*"),
         Span("/"),

@@ -299,7 +299,8 @@ def facts_table(caption: str, values: dict[str, Any]) -> Table:
 
 
 def rows_table(caption: str, rows: Sequence[dict[str, Any]]) -> Table:
-    """An open-ended table of a record."""
-    names = sorted({name for row in rows for name in row})
+    """An open-ended table of a record: columns of words first, then columns of numbers, each by name."""
+    named = {name for row in rows for name in row}
+    names = sorted(named, key=lambda name: (not any(isinstance(row.get(name), str) for row in rows), name))
     cells = [tuple(value_cell(row.get(name)) for name in names) for row in rows]
     return Table(caption, tuple(Column(name) for name in names), tuple(Row(row) for row in cells))

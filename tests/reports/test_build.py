@@ -12,7 +12,7 @@ import pytest
 from report_document import Document
 from report_records import Factory, everything, store
 
-from reports import atomic, build, frames, published, records
+from reports import atomic, build, frames, published, records, tables
 from reports.build import BuildError
 from reports.records import Record
 
@@ -296,3 +296,8 @@ def test_a_record_of_tables_only_is_shown_beside_the_results(make: Factory, tmp_
     assert f"cells/{speed.cell.id}.html" in Document(index).values("href")
     assert "| authors | 11.5 | 5 |" in (index.parent / "architectures" / "s5.md").read_text(encoding="utf-8")
     assert build.text_table([tmp_path / "runs"]).count("\n") == 3
+
+
+def test_open_tables_show_words_before_numbers():
+    table = tables.rows_table("speed", [{"a_ms": 1.5, "name": "x"}, {"a_ms": 2.0, "name": "y"}])
+    assert [column.title for column in table.columns] == ["name", "a_ms"]
