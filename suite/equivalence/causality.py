@@ -21,7 +21,7 @@ def causal(case: LayerCase, rows: Rows) -> None:
         size = np.stack([size[b, :, :, b] for b in range(case.batch)]).max((0, 2, 4))
         leaks.append(float(size[later].max(initial=0.0)))
         alive &= bool((size[~later] > 0).all() and np.isfinite(size).all())
-    rows.each(7, "nothing looks ahead", case.name, *leaks, 0.0)
+    rows.each(7, "nothing looks ahead", case.name, leaks, 0.0)
     rows.add(7, "everything looks back", case.name, alive)
 
 
@@ -32,7 +32,7 @@ def sequences(case: LayerCase, rows: Rows) -> None:
     for twin in (twins.jax, twins.torch):
         size = np.abs(twin.jacobian(arrays, "x", **case.options)).max((1, 2, 4, 5))
         leaks.append(float(size[~np.eye(case.batch, dtype=bool)].max()))
-    rows.each(7, "no sequence looks at another", case.name, *leaks, 0.0)
+    rows.each(7, "no sequence looks at another", case.name, leaks, 0.0)
 
 
 def padding(case: LayerCase, rows: Rows) -> None:
@@ -52,5 +52,5 @@ def padding(case: LayerCase, rows: Rows) -> None:
         size = size.max((1, -1)) if isinstance(case, ModelCase) else size.max((2, -1))[genuine]
         leaks.append(float(size[:, ~genuine].max()))
         alive &= bool(size[:, genuine].any(0).all())
-    rows.each(7, "nothing depends on padding", case.name, *leaks, 0.0)
+    rows.each(7, "nothing depends on padding", case.name, leaks, 0.0)
     rows.add(7, "every genuine position matters", case.name, alive)

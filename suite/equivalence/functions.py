@@ -37,9 +37,9 @@ def pair(case: LayerCase, dtype: str = "float64") -> Pair:
     from suite.equivalence.torch import Twin as TorchTwin
 
     kind = "model" if isinstance(case, ModelCase) else "layer"
-    twins = [getattr(twin, kind)(case.config, case.seed, dtype) for twin in (JaxTwin, TorchTwin)]
-    module = twins[1].module
-    found = Pair(*twins, *values(case, parameters.get_parameters(module), parameters.get_statistics(module)))
+    jax, torch = (getattr(twin, kind)(case.config, case.seed, dtype) for twin in (JaxTwin, TorchTwin))
+    initial, statistics = parameters.get_parameters(torch.module), parameters.get_statistics(torch.module)
+    found = Pair(jax, torch, *values(case, initial, statistics))
     found.set(found.parameters, found.statistics)
     return found
 
@@ -54,10 +54,10 @@ def climb(case: LayerCase, rows: Rows) -> None:
 
     jax, torch = (twin.call(arrays, cotangents, **static) for twin in (twins.jax, twins.torch))
     oracle = None if case.dropout else shapes
-    rows.compare(3, "outputs", case.name, jax.outputs, torch.outputs, oracle)
+    rows.compare(3, "outputs", case.name, (jax.outputs, torch.outputs), oracle)
     if twins.statistics:
-        rows.compare(3, "running statistics", case.name, jax.statistics, torch.statistics, None)
-    rows.compare(4, "gradients", case.name, jax.gradients, torch.gradients, None)
+        rows.compare(3, "running statistics", case.name, (jax.statistics, torch.statistics), None)
+    rows.compare(4, "gradients", case.name, (jax.gradients, torch.gradients), None)
     _health(case, twins, jax.gradients, torch.gradients, rows)
     if not case.dropout:
         _finite_differences(case, twins, arrays, cotangents, (jax.gradients, torch.gradients), rows)
@@ -99,9 +99,9 @@ def _float32(case: LayerCase, twins: Pair, arrays: dict[str, Any], cotangents: A
 
         return at
 
-    rows.compare_float32(3, "outputs", case.name, jax.outputs, torch.outputs, exact("outputs"), case.rng("a"))
-    gradients = (jax.gradients, torch.gradients, exact("gradients"), case.rng("b"))
-    rows.compare_float32(4, "gradients", case.name, *gradients)
+    for rung, wanted in ((3, "outputs"), (4, "gradients")):
+        found = [getattr(result, wanted) for result in (jax, torch)]
+        rows.compare_float32(rung, wanted, case.name, found, exact(wanted), case.rng(f"rounding of {wanted}"))
 
 
 def _finite_differences(
@@ -136,4 +136,4 @@ def _finite_differences(
         for own, gradient in zip(found, gradients, strict=True):
             own.append(float((gradient[path] * direction).sum()))
     jax, torch = (error(np.array(own), np.array(differences)) for own in found)
-    rows.each(4, "gradients, oracle's finite differences", case.name, jax, torch, 1e-8)
+    rows.each(4, "gradients, oracle's finite differences", case.name, (jax, torch), 1e-8)

@@ -17,12 +17,14 @@ Arrays = dict[str, Any]
 
 def streaming(case: LayerCase, rows: Rows) -> None:
     """A causal layer on the whole sequence, on segments, and token by token: outputs and last states."""
-    twins, arrays = pair(case), case.arrays()
+    twins = pair(case)
+    arrays: Arrays = dict(case.arrays())
     along = ["x", *case.drawn]
     cut = case.length // 2
 
     def parts(twin: Any, ends: list[int]) -> Arrays:
-        outputs, state = [], arrays["state"]
+        outputs: list[Array] = []
+        state = arrays["state"]
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
             given = {name: arrays[name][:, start:end] for name in along}
             found = twin.call({**given, "state": state}, **case.options).outputs
@@ -35,7 +37,7 @@ def streaming(case: LayerCase, rows: Rows) -> None:
         ("token by token", list(range(1, case.length + 1))),
     ):
         off = [errors(parts(t, ends), t.call(arrays, **case.options).outputs) for t in (twins.jax, twins.torch)]
-        rows.each(6, f"whole sequence = {name}", case.name, *off, FLOAT64)
+        rows.each(6, f"whole sequence = {name}", case.name, off, FLOAT64)
 
 
 def methods(case: LayerCase, names: tuple[str, ...], rows: Rows) -> None:
@@ -53,7 +55,7 @@ def methods(case: LayerCase, names: tuple[str, ...], rows: Rows) -> None:
                 for other in found[1:]
             )
         )
-    rows.each(6, " = ".join(names), case.name, *off, FLOAT64)
+    rows.each(6, " = ".join(names), case.name, off, FLOAT64)
 
 
 def padding(case: ModelCase, rows: Rows) -> None:
@@ -68,7 +70,7 @@ def padding(case: ModelCase, rows: Rows) -> None:
     refilled = {**arrays, "inputs": _refill(inputs, lengths, rng)}
 
     def both(check: str, off: Callable[[Any], float]) -> None:
-        rows.each(6, check, case.name, off(twins.jax), off(twins.torch), FLOAT64)
+        rows.each(6, check, case.name, (off(twins.jax), off(twins.torch)), FLOAT64)
 
     def change(twin: Any, other: Arrays, training: bool) -> float:
         static = {**case.options, "training": training}
@@ -110,7 +112,7 @@ def compiled(case: LayerCase, rows: Rows) -> None:
         steps.append({**arrays, "dropout_seed": np.asarray(step)})
     jax_error, traces = _compiled_jax(twins, case, steps)
     torch_error, graphs, breaks = _compiled_torch(twins, case, steps)
-    rows.each(6, "eager = compiled, over training steps", case.name, jax_error, torch_error, FLOAT64)
+    rows.each(6, "eager = compiled, over training steps", case.name, (jax_error, torch_error), FLOAT64)
     rows.add(6, "compiled once, without a graph break", case.name, (traces, graphs, breaks) == (1, 1, 0))
 
 
@@ -154,19 +156,21 @@ def _compiled_torch(twins: Pair, case: LayerCase, steps: list[Arrays]) -> tuple[
     Graphs are captured whole but run by PyTorch itself (`aot_eager`): no C++ compiler is needed to count them.
     """
     import torch
+    from torch._dynamo.exc import Unsupported
     from torch._dynamo.testing import CompileCounterWithBackend
 
     from implementations.parameters import get_statistics
+    from suite.equivalence.torch import DEVICE
 
     def run(function: Any) -> list[dict[str, Array]]:
         twins.torch.set(twins.parameters, twins.statistics)
         found = []
         for arrays in steps:
-            given = {name: torch.tensor(a) for name, a in arrays.items() if a is not None}
+            given = {name: torch.tensor(a, device=DEVICE) for name, a in arrays.items() if a is not None}
             outputs = function(**given, training=True, **case.options)
             y = outputs[0] if isinstance(outputs, tuple) else outputs
             gradients = torch.autograd.grad((y * y).sum(), list(twins.torch.module.parameters()))
-            found.append({"y": y.detach().numpy()} | {str(i): g.numpy() for i, g in enumerate(gradients)})
+            found.append({"y": y.detach().cpu().numpy()} | {str(i): g.cpu().numpy() for i, g in enumerate(gradients)})
         return [*found, get_statistics(twins.torch.module)]
 
     eager = run(twins.torch.module)
@@ -174,7 +178,7 @@ def _compiled_torch(twins: Pair, case: LayerCase, steps: list[Arrays]) -> tuple[
     counter = CompileCounterWithBackend("aot_eager")
     try:
         fast = run(torch.compile(twins.torch.module, backend=counter, fullgraph=True))
-    except torch._dynamo.exc.Unsupported:
+    except Unsupported:
         return float("inf"), counter.frame_count, 1
     finally:
         torch.compiler.reset()

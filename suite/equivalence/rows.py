@@ -6,7 +6,7 @@ An error is the largest absolute difference of two arrays, divided by the larges
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,18 +80,20 @@ class Rows:
         )
 
     def compare(
-        self, rung: int, check: str, case: str, jax: Arrays, torch: Arrays, oracle: Arrays | None, tolerance=FLOAT64
+        self, rung: int, check: str, case: str, twins: Sequence[Arrays], oracle: Arrays | None, tolerance=FLOAT64
     ) -> None:
         """Float64: both twins against the oracle (where there is one) and against each other, within `tolerance`."""
+        jax, torch = twins
         between = errors(jax, torch)
         own = (None, None) if oracle is None else (errors(jax, oracle), errors(torch, oracle))
         worst = max([between, *(e for e in own if e is not None)])
         self.add(rung, check, case, worst <= tolerance, "float64", *own, between, tolerance)
 
     def each(
-        self, rung: int, check: str, case: str, jax: float, torch: float, tolerance: float, dtype: str = "float64"
+        self, rung: int, check: str, case: str, twins: Sequence[float], tolerance: float, dtype: str = "float64"
     ) -> None:
         """A property of each twin by itself, as the error against what it should be."""
+        jax, torch = twins
         self.add(rung, check, case, max(jax, torch) <= tolerance, dtype, jax, torch, None, tolerance)
 
     def compare_float32(
@@ -99,8 +101,7 @@ class Rows:
         rung: int,
         check: str,
         case: str,
-        jax: Arrays,
-        torch: Arrays,
+        twins: Sequence[Arrays],
         oracle: Callable[[np.random.Generator | None], Arrays],
         rng: np.random.Generator,
     ) -> None:
@@ -111,13 +112,14 @@ class Rows:
         within `ROUNDING` times the effect of rounding. The first alone could not fail (the triangle inequality gives
         it); together they bound the difference of the twins, and no twin hides a lower precision.
         """
+        jax, torch = twins
         exact = oracle(None)
         jax_error, torch_error, between = errors(jax, exact), errors(torch, exact), errors(jax, torch, exact)
         rule = 2 * max(jax_error, torch_error)
         self.add(rung, check, case, between <= rule, "float32", jax_error, torch_error, between, rule)
         effect = max(errors(oracle(rng), exact) for _ in range(4))
         bound = ROUNDING * max(effect, float(np.finfo(np.float32).eps) / 2)
-        self.each(rung, f"{check}, rounding only", case, jax_error, torch_error, bound, "float32")
+        self.each(rung, f"{check}, rounding only", case, (jax_error, torch_error), bound, "float32")
 
 
 def rounded(arrays: Mapping[str, Any], rng: np.random.Generator | None) -> dict[str, Any]:

@@ -19,6 +19,8 @@ LENGTHS = (1, 2, 7, 8, 9, 21, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1)
 LONG = (CHUNK**2 - 1, CHUNK**2, CHUNK**2 + 1)
 """The chunked form recurs: more than CHUNK blocks need blocks of blocks."""
 
+IN_FLOAT32 = (1, 9, CHUNK + 1, CHUNK**2 + 1)
+
 
 def climb(rows: Rows, seed: int) -> None:
     """The rows of rung 2 for the scan."""
@@ -32,19 +34,19 @@ def _climb(rows: Rows, rng: np.random.Generator, length: int) -> None:
     jobs = _jobs(long)
     expected = _expected(arrays, jobs)
     case = f"length {length}"
-    for dtype in ("float64", "float32"):
+    for dtype in ("float64", "float32") if length in IN_FLOAT32 else ("float64",):
         jax, torch = (_run(framework, jobs, arrays, dtype) for framework in ("jax", "torch"))
         for form in dict.fromkeys(name.partition(",")[0] for name in jobs):
             names = [name for name in jobs if name.startswith(form)]
             own = [{name: found[name] for name in names} for found in (jax, torch)]
             if dtype == "float64":
-                rows.compare(2, f"scan, {form}", case, *own, {name: expected[name] for name in names})
+                rows.compare(2, f"scan, {form}", case, own, {name: expected[name] for name in names})
             else:
 
                 def exact(rng: np.random.Generator | None, names: list[str] = names) -> Arrays:
                     return _expected(rounded(arrays, rng), {name: jobs[name] for name in names})
 
-                rows.compare_float32(2, f"scan, {form}", case, *own, exact, rng)
+                rows.compare_float32(2, f"scan, {form}", case, own, exact, rng)
 
 
 def _arrays(rng: np.random.Generator, length: int) -> Arrays:
@@ -55,8 +57,8 @@ def _arrays(rng: np.random.Generator, length: int) -> Arrays:
         "log_a": single(log_a),
         "b": normal(rng, (2, length, 3, 2)),
         "initial": normal(rng, (2, 3, 2)),
-        "a_re": single(decay.real),
-        "a_im": single(decay.imag),
+        "a_re": single(np.real(decay)),
+        "a_im": single(np.imag(decay)),
     }
 
 
@@ -127,7 +129,9 @@ def _run(framework: str, jobs: dict[str, dict[str, Any]], arrays: Arrays, dtype:
         import torch
 
         from implementations.ops.scan import torch as scan
+        from suite.equivalence.torch import DEVICE
 
-        found = _compute(scan, torch.complex, jobs, {n: torch.tensor(v.astype(dtype)) for n, v in arrays.items()})
+        given = {name: torch.tensor(value.astype(dtype), device=DEVICE) for name, value in arrays.items()}
+        found = {name: value.cpu() for name, value in _compute(scan, torch.complex, jobs, given).items()}
     out = {name: np.asarray(value) for name, value in found.items()}
     return {name: _complex(value) if "method" in jobs[name] else value for name, value in out.items()}

@@ -27,11 +27,14 @@ def _named(outputs: Any) -> dict[str, torch.Tensor]:
     return {"y": y} | {"state" + pytree.keystr(path): leaf for path, leaf in leaves}
 
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class Twin:
     """A module, called as a pure function of NumPy arrays: no call changes its parameters or statistics."""
 
     def __init__(self, module: torch.nn.Module, dtype: str) -> None:
-        self.module, self.dtype = module, dtype
+        self.module, self.dtype = module.to(DEVICE), dtype
 
     @classmethod
     def layer(cls, config: Any, seed: int, dtype: str) -> Twin:
@@ -60,7 +63,8 @@ class Twin:
             leaves = dict(self.module.named_parameters())
             leaves |= {f"input {name}": tensor for name, tensor in inputs.items() if tensor.requires_grad}
             product = sum(
-                (outputs[n] * torch.as_tensor(c, dtype=outputs[n].dtype)).sum() for n, c in cotangents.items()
+                (outputs[n] * torch.as_tensor(c, dtype=outputs[n].dtype, device=DEVICE)).sum()
+                for n, c in cotangents.items()
             )
             found = torch.autograd.grad(product, list(leaves.values()), materialize_grads=True)  # pyright: ignore
             gradients = dict(zip(leaves, found, strict=True))
@@ -72,10 +76,10 @@ class Twin:
         inputs = self._tensors(arrays)
         y = _named(self.module(**inputs, **static))["y"]
         parameters.set_statistics(self.module, before)
-        basis = torch.eye(y.numel(), dtype=y.dtype).reshape(-1, *y.shape)
+        basis = torch.eye(y.numel(), dtype=y.dtype, device=DEVICE).reshape(-1, *y.shape)
         (rows,) = torch.autograd.grad(y, inputs[wrt], basis, is_grads_batched=True)
-        return rows.reshape(*y.shape, *inputs[wrt].shape).numpy()
+        return rows.reshape(*y.shape, *inputs[wrt].shape).cpu().numpy()
 
     def _tensors(self, arrays: Arrays) -> dict[str, torch.Tensor]:
         cast = cast_all(arrays, self.dtype)
-        return {name: torch.tensor(a, requires_grad=is_differentiable(a)) for name, a in cast.items()}
+        return {name: torch.tensor(a, device=DEVICE, requires_grad=is_differentiable(a)) for name, a in cast.items()}

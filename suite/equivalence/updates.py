@@ -6,6 +6,7 @@ are so short that 100 updates run from the warm-up to the end of the cosine.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass
 from functools import partial
@@ -52,8 +53,20 @@ def batch(recipe: Recipe, step: int) -> Batch:
 def backend(framework: str, recipe: Recipe, seed: int = 0, dtype: str = "float64") -> Any:
     """The training backend of a framework on the CPU, with parameters of any dtype (training itself uses float32)."""
     module = importlib.import_module(f"suite.training.{framework}")
-    with mock.patch.object(module, "Keys", partial(Keys, dtype=dtype)):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(module, "Keys", partial(Keys, dtype=dtype)))
+        if framework == "jax":
+            stack.enter_context(quickly_compiled())
         return module.Backend(recipe, seed, "cpu")
+
+
+def quickly_compiled() -> contextlib.AbstractContextManager:
+    """What is wrapped in `jax.jit` meanwhile compiles with the options of `quick`."""
+    import jax
+
+    from suite.equivalence.jax import quick
+
+    return mock.patch.object(jax, "jit", partial(jax.jit, compiler_options=quick()))
 
 
 def train(found: Any, recipe: Recipe, start: Arrays | None = None) -> dict[int, Arrays]:
@@ -102,7 +115,7 @@ def climb(name: str, recipe: Recipe, rows: Rows, seed: int) -> None:
     for run in runs:
         steps = [(adam(recipe, run[k], run[k + 1], k), run[k + 1]) for k in range(10)]
         off.append(max(errors({n: after[n] for n in expected}, expected) for expected, after in steps))
-    rows.each(5, "an update is the optimizer's equation", name, *off, FLOAT64)
+    rows.each(5, "an update is the optimizer's equation", name, off, FLOAT64)
     for steps in STEPS:
         text = f"{steps} update{'s' if steps > 1 else ''}"
-        rows.compare(5, text, name, *(_values(run[steps]) for run in runs), None)
+        rows.compare(5, text, name, [_values(run[steps]) for run in runs], None)

@@ -27,7 +27,7 @@ def rows_of(jax: float, torch: float) -> list[dict]:
     rows, one = Rows(), np.ones(5)
     values = {"x": one}
     found = [{"x": one + off} for off in (jax, torch)]
-    rows.compare_float32(3, "check", "case", *found, lambda rng: rounded(values, rng), np.random.default_rng(0))
+    rows.compare_float32(3, "check", "case", found, lambda rng: rounded(values, rng), np.random.default_rng(0))
     return rows.rows
 
 
@@ -48,5 +48,5 @@ def test_float64_twins_must_agree_with_the_oracle_and_each_other():
         (one, one, None, True),
     ):
         rows = Rows()
-        rows.compare(3, "check", "case", jax, torch, oracle)
+        rows.compare(3, "check", "case", (jax, torch), oracle)
         assert rows.rows[0]["passed"] is passes
