@@ -24,6 +24,8 @@ import numpy as np
 
 from reports.records import Cell, Record, write
 from suite import provenance
+from suite.hardware import detect
+from suite.hardware.profiles import PROFILES
 from suite.recipes.base import Recipe
 from suite.recipes.s5 import lra_listops
 
@@ -145,10 +147,12 @@ def interleaved(contenders: list[Contender], rounds: int, steps: int) -> tuple[l
 
 
 def device_time(contender: Contender, steps: int = 3) -> dict[str, float]:
-    """What the device does in a step, by the CUDA profiler: kernels, busy time, share of matrix products."""
+    """What a GPU does in a step, by the CUDA profiler: kernels, busy time, share of matrix products."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
+    if not torch.cuda.is_available():
+        return {}
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(steps):
             contender.step()
@@ -196,25 +200,28 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=10, help="steps per block")
     options = parser.parse_args(arguments)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        hardware = detect.resolve(options.hardware)
+    except detect.HardwareError as error:
+        print(error, file=sys.stderr)
+        return 2
+    kind = PROFILES[hardware].kind
     recipe = lra_listops("paper")
     batch = random_batch(recipe.batch_size)
     contenders = [authors(options.authors, recipe, batch)]
     for precision in options.precisions:
         for framework in ("jax", "torch"):
-            contenders.append(ours(framework, recipe.replace(matmul_precision=precision), batch))
+            contenders.append(ours(framework, recipe.replace(matmul_precision=precision), batch, kind))
     seconds, first = interleaved(contenders, options.rounds, options.steps)
     table = rows(contenders, seconds, first)
     for row in table:
         print({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
-    write(record(table, recipe, options), options.out)
+    write(record(table, recipe, options, hardware), options.out)
     return 0
 
 
-def record(table: list[dict[str, Any]], recipe: Recipe, options: argparse.Namespace) -> Record:
+def record(table: list[dict[str, Any]], recipe: Recipe, options: argparse.Namespace, hardware: str) -> Record:
     """The measurement as a record of the benchmark `speed`."""
-    from suite.hardware import detect
-
-    hardware = detect.resolve(options.hardware)
     cell = Cell(
         id=f"speed-authors-s5-{hardware}", benchmark="speed", task="speed.train_step", architecture="s5",
         framework="jax+torch", seed=0, profile="paper", hardware=hardware,
