@@ -69,7 +69,7 @@ def measured(
     assert run.selected is not None
     assert run.predictions is not None
     best, last = run.epochs[run.selected], run.epochs[-1]
-    metrics = {key: value for key, value in best.items() if key not in ("epoch", "epoch_step")}
+    metrics: dict[str, float | None] = {key: best[key] for key in best if key not in ("epoch", "epoch_step")}
     metrics |= {
         "selected_epoch": best["epoch"],
         "last_test_accuracy": last["test_accuracy"],

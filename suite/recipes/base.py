@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from implementations.common.config import Config, ConfigError, nearest
 from implementations.common.conventions import MatmulPrecision
+from implementations.models.config import ModelConfig, config_from_dict
 from suite.training.optimizer import OptimizerSpec
 
 Profile = Literal["smoke", "small", "paper"]
@@ -37,7 +38,7 @@ class Recipe(Config):
     backend use `torch.compile` on a GPU (JAX always compiles).
     """
 
-    model: Config
+    model: ModelConfig
     optimizer: OptimizerSpec
     batch_size: int
     epochs: int
@@ -75,8 +76,6 @@ class Recipe(Config):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        from implementations.models.config import config_from_dict
-
         model = values.get("model")
         return super().from_dict({**values, "model": config_from_dict(model)} if isinstance(model, dict) else values)
 

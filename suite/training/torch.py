@@ -30,7 +30,8 @@ def cross_entropy(logits: Float[Tensor, "B C"], labels: Tensor) -> Float[Tensor,
 def clip_by_global_norm(gradients: Sequence[Tensor], limit: float) -> None:
     """Scale gradients down together, in place, so that their global norm is at most `limit`."""
     norm = torch.sqrt(torch.stack([(g * g).sum() for g in gradients]).sum())
-    torch._foreach_mul_(list(gradients), limit / torch.clamp(norm, min=limit))
+    for g in gradients:
+        g.mul_(limit / torch.clamp(norm, min=limit))
 
 
 def adam(spec: OptimizerSpec, parameters: Tensors) -> torch.optim.AdamW:
@@ -89,7 +90,7 @@ class Backend:
             return tuple(tensors)
         return tuple(None if t is None else t.pin_memory().to(self.device, non_blocking=True) for t in tensors)
 
-    def _update(self, *moved: Tensor | None) -> Tensor:
+    def _update(self, *moved: Any) -> Tensor:
         """Loss, gradients and optimizer step on tensors of the device."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(*moved)
