@@ -114,7 +114,7 @@ def test_killed_at_every_moment_of_a_write_one_whole_checkpoint_is_left(tmp_path
     for moment in range(1, 20):
         folder = tmp_path / str(moment)
         arguments = [sys.executable, "-c", KILLED, str(folder), str(moment)]
-        child = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        child = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         found, lines = store(folder)
         loaded = found.load()
         assert loaded is not None
@@ -150,7 +150,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
         print(store.load().values)
     """)
     arguments = [sys.executable, "-c", program, str(tmp_path / "cell")]
-    child = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    child = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     message, values = child.stdout.splitlines()
     assert "cannot write checkpoint" in message
     assert "File too large" in message
@@ -164,10 +164,10 @@ def test_a_cell_runs_in_one_process_at_a_time(tmp_path):
     found.lock()
     program = "import sys; from suite.training.checkpoint import *; CheckpointStore(sys.argv[1]).lock()"
     arguments = [sys.executable, "-c", program, str(tmp_path)]
-    child = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    child = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert child.returncode != 0
     assert CheckpointError.__name__ in child.stderr
     assert "another process is running this cell" in child.stderr
     found.unlock()
     assert os.path.exists(tmp_path / "lock")
-    subprocess.run(arguments, cwd=ROOT, check=True, timeout=60)
+    subprocess.run(arguments, cwd=ROOT, check=True, timeout=300)

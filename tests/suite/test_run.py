@@ -102,7 +102,7 @@ def finished(tmp_path_factory):
     arguments = [*words, *(part for text in tiny for part in ("--set", text))]
     arguments += ["--out", str(folder / "runs"), "--data", str(folder / "data")]
     command = [sys.executable, "-m", "suite.run", *arguments]
-    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     return folder, arguments, child
 
 
