@@ -99,10 +99,10 @@ class BatchNorm(nnx.Module):
                 mean = x.mean((0, 1))
                 variance = ((x - mean) ** 2).mean((0, 1))
             else:
-                weight = mask[..., None].astype(x.dtype)
-                count = weight.sum()
-                mean = (x * weight).sum((0, 1)) / count
-                variance = ((x - mean) ** 2 * weight).sum((0, 1)) / count
+                genuine = mask[..., None]
+                count = genuine.sum().astype(x.dtype)
+                mean = jnp.where(genuine, x, 0.0).sum((0, 1)) / count
+                variance = (jnp.where(genuine, x - mean, 0.0) ** 2).sum((0, 1)) / count
             keep = self.momentum
             self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(mean)
             self.var[...] = keep * self.var[...] + (1 - keep) * jax.lax.stop_gradient(variance)
@@ -115,7 +115,8 @@ class BatchNorm(nnx.Module):
 def random_words(seed: Integer[Array, ""] | int, site: int, count: int) -> Integer[Array, " count"]:
     """32-bit words that depend on (seed, site, position) only: the finaliser of MurmurHash3 over a counter."""
     word = jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9) + jnp.uint32(site)
-    for salt in (jnp.asarray(seed).astype(jnp.uint32), jnp.uint32(0x85EBCA6B)):
+    seed = jnp.uint32(seed & 0xFFFFFFFF) if isinstance(seed, int) else seed.astype(jnp.uint32)
+    for salt in (seed, jnp.uint32(0x85EBCA6B)):
         word = word ^ salt
         word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
         word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)

@@ -98,10 +98,10 @@ class BatchNorm(nn.Module):
                 mean = x.mean((0, 1))
                 variance = ((x - mean) ** 2).mean((0, 1))
             else:
-                weight = mask[..., None].to(x.dtype)
-                count = weight.sum()
-                mean = (x * weight).sum((0, 1)) / count
-                variance = ((x - mean) ** 2 * weight).sum((0, 1)) / count
+                genuine = mask[..., None]
+                count = genuine.sum().to(x.dtype)
+                mean = torch.where(genuine, x, 0.0).sum((0, 1)) / count
+                variance = (torch.where(genuine, x - mean, 0.0) ** 2).sum((0, 1)) / count
             keep = self.momentum
             self.mean.copy_(keep * self.mean + (1 - keep) * mean.detach())
             self.var.copy_(keep * self.var + (1 - keep) * variance.detach())

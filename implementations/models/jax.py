@@ -27,7 +27,7 @@ def pool(x: Float[Array, "B L D"], lengths: Int[Array, " B"] | None, pooling: st
     if lengths is None:
         return x.mean(1)
     mask = length_mask(lengths, x.shape[1])
-    return (x * mask[..., None].astype(x.dtype)).sum(1) / lengths[:, None].astype(x.dtype)
+    return jnp.where(mask[..., None], x, 0.0).sum(1) / lengths[:, None].astype(x.dtype)
 
 
 class _Encoder(nnx.Module):
@@ -54,11 +54,11 @@ class _Encoder(nnx.Module):
         if config.input_kind == "tokens":
             if inputs.ndim != 2 or not jnp.issubdtype(inputs.dtype, jnp.integer):
                 raise ConfigError(f"inputs have shape {inputs.shape} of {inputs.dtype}: expected (B, L) integer tokens")
-            x = jax.nn.one_hot(inputs, config.input_size, dtype=self.encoder.kernel[...].dtype)
+            x = jax.nn.one_hot(inputs.astype(jnp.int32), config.input_size, dtype=self.encoder.kernel[...].dtype)
         else:
             if inputs.ndim != 3 or inputs.shape[-1] != config.input_size:
                 raise ConfigError(f"inputs have shape {inputs.shape}: expected (B, L, {config.input_size}) values")
-            x = inputs
+            x = inputs.astype(self.encoder.kernel[...].dtype)
         x = self.encoder(x)
         mask = None if lengths is None else length_mask(lengths, x.shape[1])
         for layer in self.layers:

@@ -26,7 +26,7 @@ def pool(x: Float[Tensor, "B L D"], lengths: Int[Tensor, " B"] | None, pooling: 
     if lengths is None:
         return x.mean(1)
     mask = length_mask(lengths, x.shape[1])
-    return (x * mask[..., None].to(x.dtype)).sum(1) / lengths[:, None].to(x.dtype)
+    return torch.where(mask[..., None], x, 0.0).sum(1) / lengths[:, None].to(x.dtype)
 
 
 class _Encoder(nn.Module):
@@ -52,18 +52,18 @@ class _Encoder(nn.Module):
         """Sequences to vectors; `options` go to every layer (for S5: step_rescale, timesteps, scan)."""
         config = self.config
         if config.input_kind == "tokens":
-            if inputs.ndim != 2 or inputs.is_floating_point():
+            if inputs.ndim != 2 or inputs.is_floating_point() or inputs.dtype == torch.bool:
                 raise ConfigError(
                     f"inputs have shape {tuple(inputs.shape)} of {inputs.dtype}: expected (B, L) integer tokens"
                 )
             symbols = torch.arange(config.input_size, device=inputs.device)
-            x = (inputs[..., None] == symbols).to(self.encoder.kernel.dtype)
+            x = (inputs.int()[..., None] == symbols).to(self.encoder.kernel.dtype)
         else:
             if inputs.ndim != 3 or inputs.shape[-1] != config.input_size:
                 raise ConfigError(
                     f"inputs have shape {tuple(inputs.shape)}: expected (B, L, {config.input_size}) values"
                 )
-            x = inputs
+            x = inputs.to(self.encoder.kernel.dtype)
         x = self.encoder(x)
         mask = None if lengths is None else length_mask(lengths, x.shape[1])
         for layer in self.layers:

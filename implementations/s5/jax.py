@@ -43,8 +43,9 @@ def reciprocal(x: Float[Array, "*x 2"]) -> Float[Array, "*x 2"]:
 
 
 def logarithm(x: Float[Array, "*x 2"]) -> Float[Array, "*x 2"]:
-    """The principal logarithm of complex pairs."""
-    return jnp.stack([0.5 * jnp.log((x * x).sum(-1)), jnp.arctan2(x[..., 1], x[..., 0])], -1)
+    """The principal logarithm of complex pairs; that of zero is a large negative number, whose exponential is zero."""
+    square = jnp.maximum((x * x).sum(-1), jnp.finfo(x.dtype).tiny)
+    return jnp.stack([0.5 * jnp.log(square), jnp.arctan2(x[..., 1], x[..., 0])], -1)
 
 
 def discretize(
@@ -57,6 +58,17 @@ def discretize(
     half = step[..., None] / 2 * Lambda
     inverse = reciprocal(plus(1.0, -half))
     return logarithm(multiply(inverse, plus(1.0, half))), step[..., None] * inverse
+
+
+def last_state(
+    x: Float[Array, "B L P 2"], state: Float[Array, "B P 2"] | None, mask: Bool[Array, "B L"] | None
+) -> Float[Array, "B P 2"]:
+    """The state after the last position that `mask` admits; the state before where it admits none."""
+    if mask is None:
+        return x[:, -1]
+    before = jnp.zeros_like(x[:, 0]) if state is None else state
+    count = (mask * (1 + jnp.arange(mask.shape[1]))).max(1)
+    return jnp.concatenate([before[:, None], x], 1)[jnp.arange(x.shape[0]), count]
 
 
 class S5SSM(nnx.Module):
@@ -79,8 +91,10 @@ class S5SSM(nnx.Module):
     ) -> tuple[Float[Array, "B L D"], Float[Array, "B P 2"] | None]:
         """Map a segment from a state to outputs and the state after it (None where bidirectional).
 
-        `mask` is False where a position must not enter the states. `timesteps` scale the time step per token
-        (irregular sampling). `step_rescale` scales all of them (another sampling rate). `scan` overrides the config's.
+        `mask` is False where a position must not enter the states: the state returned is that after the last genuine
+        position, and what such a position holds, NaN included, reaches no other. `timesteps` scale the time step per
+        token (irregular sampling). `step_rescale` scales all of them (another sampling rate). `scan` overrides the
+        config's.
         """
         config = self.config
         if config.bidirectional and state is not None:
@@ -98,7 +112,7 @@ class S5SSM(nnx.Module):
             log_Lambda_bar, gain = discretize(Lambda, timesteps[..., None] * step, config.discretization)
             Bu = multiply(gain, einsum("bld,pdi->blpi", u, self.B[...]))
         if mask is not None:
-            Bu = Bu * mask[..., None, None].astype(Bu.dtype)
+            Bu = jnp.where(mask[..., None, None], Bu, 0.0)
         if timesteps is not None:
             x = self._varying(log_Lambda_bar, Bu, state)
         elif config.bidirectional:
@@ -107,7 +121,7 @@ class S5SSM(nnx.Module):
             x = invariant_recurrence(log_Lambda_bar, Bu, state, method)
         C = jnp.concatenate([self.C1[...], self.C2[...]], 1) if hasattr(self, "C1") else self.C[...]
         y = einsum("blpi,dpi->bld", x, (2 if config.conj_sym else 1) * conjugate(C)) + self.D[...] * u
-        return y, None if config.bidirectional else x[:, -1]
+        return y, None if config.bidirectional else last_state(x, state, mask)
 
     def _varying(self, log_Lambda_bar, Bu, state):
         """The recurrence with a time step per token, by the associative scan."""
@@ -160,8 +174,10 @@ class S5Layer(nnx.Module):
         `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
+            raise ConfigError(
+                f"x has shape {tuple(x.shape)}: expected (B, L, D) with L at least 1 and D = d_model = {config.d_model}"
+            )
         mask = mask if config.mask_padding else None
         skip = x
         if config.prenorm:

@@ -48,9 +48,15 @@ def ssm(
     decay, gain = discretize(config, real + 1j * p["Lambda_im"], step)
     inputs = gain * np.einsum("bld,pd->blp", u, _complex(p["B"]))
     if mask is not None:
-        inputs = inputs * mask[..., None]
+        inputs = np.where(mask[..., None], inputs, 0)
     x = linear_recurrence(decay, inputs, None if state is None else _complex(state))
-    last = np.stack([x[:, -1].real, x[:, -1].imag], -1)
+    before = np.zeros_like(x[:, 0]) if state is None else _complex(state)
+    last = (
+        x[:, -1]
+        if mask is None
+        else np.stack([x[b, np.flatnonzero(m)[-1]] if m.any() else before[b] for b, m in enumerate(mask)])
+    )
+    last = np.stack([last.real, last.imag], -1)
     c = np.concatenate([p["C1"], p["C2"]], 1) if "C1" in p else p["C"]
     if config.bidirectional:
         x, last = np.concatenate([x, linear_recurrence(decay, inputs, reverse=True)], -1), None

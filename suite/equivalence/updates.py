@@ -15,7 +15,6 @@ from unittest import mock
 
 import numpy as np
 
-from implementations.common.initializers import Keys
 from suite.equivalence.cases import single
 from suite.equivalence.rows import FLOAT64, Rows, errors
 from suite.recipes.base import Recipe
@@ -51,13 +50,10 @@ def batch(recipe: Recipe, step: int) -> Batch:
 
 
 def backend(framework: str, recipe: Recipe, seed: int = 0, dtype: str = "float64") -> Any:
-    """The training backend of a framework on the CPU, with parameters of any dtype (training itself uses float32)."""
+    """The training backend of a framework on the CPU."""
     module = importlib.import_module(f"suite.training.{framework}")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(module, "Keys", partial(Keys, dtype=dtype)))
-        if framework == "jax":
-            stack.enter_context(quickly_compiled())
-        return module.Backend(recipe, seed, "cpu")
+    with quickly_compiled() if framework == "jax" else contextlib.nullcontext():
+        return module.Backend(recipe, seed, "cpu", dtype)
 
 
 def quickly_compiled() -> contextlib.AbstractContextManager:

@@ -54,6 +54,8 @@ class Recipe(Config):
             self.require(getattr(self, name) >= 1, name, "expected at least 1")
         train = self.data.settings["train"]
         self.require(self.batch_size <= train, "batch_size", f"expected at most the {train} training examples")
+        selects = self.selection != "best validation accuracy" or self.data.settings.get("validation", 1) > 0
+        self.require(selects, "selection", "expected another rule where data.settings.validation is 0")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -83,7 +85,7 @@ class Recipe(Config):
 def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with `path=value` texts applied, e.g. `model.layer.dropout=0.1`; raises ConfigError.
 
-    Changed epochs, batch size or counts stretch the schedule along, unless the schedule itself is set.
+    Changed epochs, batch size or counts stretch the schedule along, unless its own numbers of steps are set.
     """
     values = copy.deepcopy(recipe.to_dict())
     for text in overrides:
@@ -99,7 +101,8 @@ def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
             node, parent = node[name], node
         parent[leaf] = _parse(text, value.strip(), node)
     new = Recipe.from_dict(values)
-    if any(text.strip().startswith("optimizer.schedule.") for text in overrides) or new == recipe:
+    own_steps = ("optimizer.schedule.warmup_steps", "optimizer.schedule.total_steps")
+    if any(text.partition("=")[0].strip() in own_steps for text in overrides) or new == recipe:
         return new
     return recipe.rescaled(**{f.name: getattr(new, f.name) for f in dataclasses.fields(new)})
 

@@ -54,15 +54,18 @@ def adam(
 
 
 class Backend:
-    """One model with its optimizer on one device: `kind` "cpu", "gpu" or "tpu"; parameters drawn from `seed`."""
+    """One model with its optimizer on one device: `kind` "cpu", "gpu" or "tpu"; parameters drawn from `seed`.
+
+    `dtype` is that of the parameters and so of the arithmetic: "float32", or "float64" under JAX_ENABLE_X64.
+    """
 
     framework = "jax"
 
-    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu") -> None:
+    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32") -> None:
         self.recipe, self.spec, self.step = recipe, recipe.optimizer, 0
         self.device = _device(kind)
         with jax.default_device(self.device):
-            model = catalog.model_class(recipe.model, "jax")(recipe.model, Keys(seed))
+            model = catalog.model_class(recipe.model, "jax")(recipe.model, Keys(seed, dtype))
             self._graph, parameters, statistics = nnx.split(model, nnx.Param, BatchStatistic)
         # Committed to the device like everything the step returns: otherwise the second step would compile again.
         self.parameters, self.statistics = jax.device_put((_flat(parameters), _flat(statistics)), self.device)
@@ -123,7 +126,7 @@ class Backend:
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of `state`; missing, unknown or misshapen arrays raise ParameterError."""
         check(dict(state), self.state())
-        moved = {name: jax.device_put(array, self.device) for name, array in state.items()}
+        moved = {name: jax.device_put(np.asarray(array, self._dtype), self.device) for name, array in state.items()}
         self.parameters, self.statistics = _part(moved, "parameters"), _part(moved, "statistics")
         self.moments = (_part(moved, "first_moment"), _part(moved, "second_moment"))
         self.step = int(state["step"])

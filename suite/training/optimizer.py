@@ -49,8 +49,8 @@ class Schedule(Config):
 
     def validate(self) -> None:
         self.require(self.total_steps >= 1, "total_steps", "expected at least 1")
-        fits = self.warmup_steps >= 0 and (self.warmup_steps < self.total_steps or self.decay == "constant")
-        self.require(fits, "warmup_steps", f"expected 0 or more and fewer than total_steps = {self.total_steps}")
+        fits = 0 <= self.warmup_steps <= self.total_steps
+        self.require(fits, "warmup_steps", f"expected 0 to total_steps = {self.total_steps}")
         self.require(self.lr_min >= 0, "lr_min", "expected a number >= 0")
 
     def rate(self, base: float, step: int) -> float:
@@ -64,7 +64,7 @@ class Schedule(Config):
             return base * (step + 1) / self.warmup_steps
         if self.decay == "constant":
             return base
-        end = self.total_steps - self.warmup_steps
+        end = max(self.total_steps - self.warmup_steps, 1)
         cosine = 0.5 * (1 + np.cos(np.pi * min(step, end) / end))
         return float((base - self.lr_min) * cosine + self.lr_min)
 

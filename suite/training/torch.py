@@ -63,14 +63,17 @@ def adam(spec: OptimizerSpec, parameters: Tensors) -> torch.optim.AdamW:
 
 
 class Backend:
-    """One model with its optimizer on one device: `kind` "cpu" or "gpu"; parameters drawn from `seed`."""
+    """One model with its optimizer on one device: `kind` "cpu" or "gpu"; parameters drawn from `seed`.
+
+    `dtype` is that of the parameters and so of the arithmetic: "float32" or "float64".
+    """
 
     framework = "torch"
 
-    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu") -> None:
+    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32") -> None:
         self.recipe, self.spec, self.step = recipe, recipe.optimizer, 0
         self.device = _device(kind)
-        self.model = catalog.model_class(recipe.model, "torch")(recipe.model, Keys(seed)).to(self.device)
+        self.model = catalog.model_class(recipe.model, "torch")(recipe.model, Keys(seed, dtype)).to(self.device)
         self.parameters, self.statistics = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         self.optimizer = adam(self.spec, self.parameters)
         self.compiled = recipe.compile and self.device.type == "cuda"

@@ -142,10 +142,15 @@ def test_wrong_values_name_the_field(change, message):
 
 def test_wrong_schedules_and_names():
     with pytest.raises(ConfigError, match="warmup_steps"):
-        Schedule(warmup_steps=5, total_steps=5)
+        Schedule(warmup_steps=6, total_steps=5)
     with pytest.raises(ConfigError, match=r"Group\.rate is -1"):
         Group(rate=-1.0)
     with pytest.raises(ConfigError, match="did you mean 'standard'"):
         s5_optimizer("standart", 1e-3, 1e-3, 0.0, Schedule(0, 1))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="has no field 'lr_mim'"):
         Schedule.from_dict({"warmup_steps": 0, "total_steps": 1, "lr_mim": 0.0})
+
+
+def test_a_run_that_ends_with_its_warm_up_has_rates():
+    schedule = Schedule(warmup_steps=4, total_steps=4)
+    assert [schedule.rate(1.0, step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]

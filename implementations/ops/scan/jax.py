@@ -53,7 +53,9 @@ def invariant_recurrence(
 ) -> Float[Array, "B L P 2"]:
     """x_t = a x_{t-1} + b_t with a constant a, given by its logarithm; x_{-1} = `initial` (zero if None).
 
-    All methods of `implementations.ops.scan.choose` agree; they differ in speed only.
+    All methods of `implementations.ops.scan.choose` agree on finite values; they differ in speed only. "chunked" and
+    "convolution" sum over a block with weights that are zero for later positions: a NaN or an infinity in `b`, or
+    powers of `a` that overflow, spoil earlier positions of their block too.
     """
     method = choose(method, varying=False)
     if method == "associative":
