@@ -1,61 +1,65 @@
 """Every way this project is run: `nox -s lra` (train, compare, report), `nox -s tests`, and the sessions beside them.
 
-All sessions share one virtual environment, installed under `constraints.txt`: the versions that were tested.
+All sessions share one virtual environment, `.nox/longseq-bench`, installed under `constraints.txt`: the versions that
+were tested. nox itself would make one per session, each of a gigabyte.
 """
+
+import os
+import sys
+from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2024.10.9"
 nox.options.sessions = ["tests"]
-nox.options.default_venv_backend = "venv"
-nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "none"
 
-ENVIRONMENT = ".nox/longseq-bench"
-
-
-def install(session: nox.Session) -> None:
-    """The project, editable, with both frameworks and the development tools, in the tested versions."""
-    session.install("-c", "constraints.txt", "-e", ".[jax,torch,data,dev]")
+ENVIRONMENT = Path(__file__).parent / ".nox" / "longseq-bench"
+PROGRAMS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+def run(session: nox.Session, program: str, *arguments: str) -> None:
+    """Run a program of the shared environment, which is made and brought up to date first."""
+    if not (PROGRAMS / "python").exists():
+        session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
+    install = ("-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[jax,torch,data,dev]")
+    session.run(str(PROGRAMS / "python"), *install, external=True)
+    path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", "")])
+    session.run(str(PROGRAMS / program), *arguments, external=True, env={"PATH": path})
+
+
+@nox.session
 def lra(session: nox.Session) -> None:
     """Long Range Arena and the equivalence of the twins, to a report; arguments go to `python -m suite.run`."""
-    install(session)
-    session.run("python", "-m", "suite.run", "--benchmarks", "lra", "equivalence", *session.posargs)
+    run(session, "python", "-m", "suite.run", "--benchmarks", "lra", "equivalence", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def tests(session: nox.Session) -> None:
     """The whole test suite on two processes; arguments go to pytest."""
-    install(session)
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
+    run(session, "python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def parity(session: nox.Session) -> None:
     """The equivalence ladder on this machine's hardware, to a report; arguments go to `python -m suite.run`."""
-    install(session)
-    session.run("python", "-m", "suite.run", "--benchmarks", "equivalence", *session.posargs)
+    run(session, "python", "-m", "suite.run", "--benchmarks", "equivalence", *session.posargs)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def report(session: nox.Session) -> None:
     """Render the pages of the measured records that are part of the project, or of the folders given."""
-    install(session)
-    session.run("python", "-m", "reports.build", *(session.posargs or ["reports/measured", "-o", "runs/measured-site"]))
+    arguments = session.posargs or ["reports/measured", "-o", "runs/measured-site"]
+    run(session, "python", "-m", "reports.build", *arguments)
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style: ruff check and ruff format."""
-    install(session)
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
 
 
-@nox.session(venv_location=ENVIRONMENT)
+@nox.session
 def types(session: nox.Session) -> None:
     """Static types: pyright."""
-    install(session)
-    session.run("pyright")
+    run(session, "pyright")
