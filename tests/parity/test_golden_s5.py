@@ -84,12 +84,13 @@ def test_model(golden, framework):
     set_all(found, golden)
     arrays = {"inputs": golden.arrays["input/x"], "lengths": lengths_of(golden)}
     for name, prefix, training in modes(golden, "logp"):
-        logits = found.call(arrays, training=training).outputs["y"]
+        options = {"training": training, "step_rescale": golden.hyper.get("step_rescale", 1.0)}
+        logits = found.call(arrays, **options).outputs["y"]
         log_probabilities = log_softmax(logits)
         assert_outputs(log_probabilities, golden.arrays[f"output/{name}"], name)
         c = golden.arrays[f"cotangent/{name}"]
         cotangent = c - np.exp(log_probabilities) * c.sum(-1, keepdims=True)
-        result = found.call(arrays, {"y": cotangent}, training=training)
+        result = found.call(arrays, {"y": cotangent}, **options)
         assert_gradients(result.gradients, renamed(golden, prefix, {"x": "inputs"}))
         check_statistics(golden, result.statistics, training)
 

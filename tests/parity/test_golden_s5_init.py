@@ -81,8 +81,10 @@ def test_initial_values_are_distributed_as_the_authors_draw_them(golden, which, 
                 close(getattr(values, name)(), statistics[name], f"{leaf} {name}")
             continue
         # The standard errors of mean and deviation of independent normal values, of both samples together; those of
-        # the deviations of a uniform or a truncated distribution are smaller.
-        spread = SIGMAS * statistics["std"] * np.sqrt(1 / n + 1 / values.size)
+        # the deviations of a uniform or a truncated distribution are smaller. Without conjugate symmetry each value of
+        # B comes twice, as a pair.
+        independent = 1 if golden.hyper["conj_sym"] else 0.5
+        spread = SIGMAS * statistics["std"] * np.sqrt((1 / n + 1 / values.size) / independent)
         close(values.mean(), statistics["mean"], f"{leaf} mean", spread)
         close(values.std(), statistics["std"], f"{leaf} deviation", spread / np.sqrt(2))
         # The largest of n normal values lies near sqrt(2 log n) deviations: ours may not reach 1.5 times theirs.

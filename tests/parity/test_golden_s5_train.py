@@ -54,7 +54,7 @@ def test_twenty_updates(golden, framework):
     end = found.state()
     for part, prefix in (("parameters", "output_param"), ("statistics", "state_out")):
         expected = golden.ours(prefix)
-        assert expected
+        assert {f"{part}.{path}" for path in expected} == {name for name in end if name.startswith(f"{part}.")}
         for path, value in expected.items():
             assert np.abs(value - start[f"{part}.{path}"]).max() > 1e-6, path
             np.testing.assert_allclose(end[f"{part}.{path}"], value, rtol=0, atol=1e-9, err_msg=path)
