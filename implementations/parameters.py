@@ -17,6 +17,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from implementations.common.config import Config
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -77,7 +79,7 @@ def _write(model: Any, arrays: Arrays, statistics: bool) -> None:
 
     variables = _nnx_variables(model, statistics)
     check(arrays, variables)
-    state = {
+    state: Any = {
         tuple(int(p) if p.isdigit() else p for p in path.split(".")): variable.replace(
             jnp.asarray(arrays[path], variable[...].dtype)
         )
@@ -106,9 +108,10 @@ def set_statistics(model: Any, statistics: Arrays) -> None:
     _write(model, statistics, statistics=True)
 
 
-def save(path: str | Path, parameters: Arrays, config: dict[str, Any]) -> None:
+def save(path: str | Path, parameters: Arrays, config: Config | dict[str, Any]) -> None:
     """Write parameters with their config, atomically: the file is whole or not there."""
     path = Path(path)
+    config = config.to_dict() if isinstance(config, Config) else config
     arrays = {name: np.ascontiguousarray(array) for name, array in parameters.items()}
     data = safetensors.numpy.save(arrays, metadata={"config": json.dumps(config, sort_keys=True)})
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:

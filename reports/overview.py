@@ -102,8 +102,8 @@ def conclusions(report: Report) -> list[Spans]:
     for group, entry in judged:
         told = f"{group_name(group)}, {tables.title(entry.framework)}: {entry.verdict.reason}."
         lines.append([chip(entry.verdict.label, entry.verdict.kind), Span(told)])
-    if report.groups and not judged:
-        reasons = sorted({e.verdict.reason for g in report.groups for e in g.entries.values() if e.records})
+    reasons = sorted({e.verdict.reason for g in report.groups for e in g.entries.values() if e.values})
+    if reasons and not judged:
         told = f"Nothing here confirms or contradicts a published number: {'; '.join(reasons)}."
         lines.append([Span(told)])
     for group in report.groups:

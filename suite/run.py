@@ -7,11 +7,13 @@ fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and continues from its c
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from implementations import catalog
@@ -73,14 +75,15 @@ def arguments_parser() -> argparse.ArgumentParser:
     what.add_argument("--architectures", nargs="+", default=[], metavar="NAME", help="default: all")
     what.add_argument("--frameworks", nargs="+", default=[], metavar="NAME", help="jax, torch; default: the installed")
     what.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="N", help="default: 0")
-    what.add_argument("--profile", default="smoke", help="smoke (minutes), small (an hour) or paper; default: smoke")
+    what.add_argument("--profile", default="smoke", help="smoke (minutes), small (hours on a CPU) or paper; default: smoke")
     what.add_argument("--hardware", default="auto", help="auto, " + ", ".join(HARDWARE))
     what.add_argument("--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE",
                       help="change a field of the recipes, e.g. epochs=2; repeatable")  # fmt: skip
     how = parser.add_argument_group("how to run it")
     how.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     how.add_argument("--data", type=Path, metavar="DIR", help="default: LONGSEQ_DATA, else data")
-    how.add_argument("--jobs", type=positive, default=1, metavar="N", help="cells at a time; default: 1")
+    jobs = "cells at a time; default: one for each core on a CPU, 1 elsewhere"
+    how.add_argument("--jobs", type=positive, metavar="N", help=jobs)
     how.add_argument("--time-limit", type=duration, metavar="TIME",
                      help="end the command after e.g. 90s, 10m or 2h with checkpoints to continue from")  # fmt: skip
     how.add_argument("--timeout", type=duration, metavar="TIME", help="fail a cell that takes longer than this")
@@ -142,13 +145,14 @@ def print_list() -> None:
 def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
     """The cells with their estimated cost."""
     known = records.read_all(options.out) if (options.out / "records").is_dir() else []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     rows, total = [("cell", "task", "architecture", "framework", "seed", "profile", "hardware", "cost", "basis")], 0.0
     for cell in found:
         if local.finished(options.out, cell):
             expected = cost.Cost(0.0, "measured already, will not run")
+        elif cell.recipe is not None and cell.recipe.data.name not in data_names():
+            expected = cost.Cost(0.0, "no data here, will not run")
         else:
-            expected = cost.estimate(cell, known, cores)
+            expected = cost.estimate(cell, known, _cores())
         total += expected.seconds or 0.0
         words = (cell.id, cell.task, cell.architecture, cell.framework, str(cell.seed), cell.profile, cell.hardware)
         rows.append((*words, cost.duration(expected.seconds), expected.basis))
@@ -156,6 +160,31 @@ def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
     print(f"{len(found)} cells, estimated {cost.duration(total / options.jobs)} with {options.jobs} at a time")
+
+
+def default_jobs(found: Sequence[Cell]) -> int:
+    """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator."""
+    return min(_cores(), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class InUse(RuntimeError):
+    """Another run is writing to the same folder; the message names it and the remedy."""
+
+
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of a runs folder meanwhile: they would take each other's logs and records."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(f"another run is writing to {out}: wait for it, or choose another --out") from None
+        yield
 
 
 def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[str]) -> list[Outcome]:
@@ -244,6 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_list()
             return DONE
         found = select(options)
+        options.jobs = options.jobs or default_jobs(found)
         if options.dry_run:
             print_matrix(found, options)
             return DONE
@@ -258,9 +288,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return USAGE
     try:
-        status = summary(run(found, options, arguments))
-    except (records.RecordError, OSError) as error:
+        with alone(options.out):
+            status = summary(run(found, options, arguments))
+    except InUse as error:
         print(error, file=sys.stderr)
+        return USAGE
+    except records.RecordError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        print(f"{error}: choose a folder that can be written with --out (and --data), then run again", file=sys.stderr)
         return FAILED
     return status if report(options.out) or status != DONE else FAILED
 

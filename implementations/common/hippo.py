@@ -39,4 +39,5 @@ def normal_blocks(
     if conj_sym:
         kept = size // blocks // 2
         eigenvalues, vectors = eigenvalues[:kept], vectors[:, :kept]
-    return np.tile(eigenvalues, blocks), block_diag(*[vectors] * blocks), block_diag(*[vectors.conj().T] * blocks)
+    v, v_inverse = (np.asarray(block_diag(*[block] * blocks)) for block in (vectors, vectors.conj().T))
+    return np.tile(eigenvalues, blocks), v, v_inverse

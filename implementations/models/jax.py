@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -35,10 +37,11 @@ class _Encoder(nnx.Module):
 
     def __init__(self, config: ModelConfig, keys: Keys) -> None:
         self.config = config
-        layer = layer_class(config.layer.architecture, "jax")
-        d_model = config.layer.d_model
-        self.encoder = Linear(config.input_size, d_model, keys.child("encoder"))
-        self.layers = nnx.List([layer(config.layer, keys.child("layers").child(i)) for i in range(config.depth)])
+        layer_config: Any = config.layer
+        layer = layer_class(layer_config.architecture, "jax")
+        self.d_model: int = layer_config.d_model
+        self.encoder = Linear(config.input_size, self.d_model, keys.child("encoder"))
+        self.layers = nnx.List([layer(layer_config, keys.child("layers").child(i)) for i in range(config.depth)])
 
     def encode(
         self,
@@ -71,7 +74,7 @@ class Classifier(_Encoder):
 
     def __init__(self, config: ClassifierConfig, keys: Keys) -> None:
         super().__init__(config, keys)
-        self.decoder = Linear(config.layer.d_model, config.classes, keys.child("decoder"))
+        self.decoder = Linear(self.d_model, config.classes, keys.child("decoder"))
 
     def __call__(
         self,
@@ -92,9 +95,8 @@ class DualEncoder(_Encoder):
 
     def __init__(self, config: DualEncoderConfig, keys: Keys) -> None:
         super().__init__(config, keys)
-        d_model = config.layer.d_model
-        self.hidden = Linear(4 * d_model, d_model, keys.child("hidden"))
-        self.decoder = Linear(d_model, config.classes, keys.child("decoder"))
+        self.hidden = Linear(4 * self.d_model, self.d_model, keys.child("hidden"))
+        self.decoder = Linear(self.d_model, config.classes, keys.child("decoder"))
 
     def __call__(
         self,

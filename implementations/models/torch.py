@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int, Integer, Num
 from torch import Tensor, nn
@@ -35,10 +37,11 @@ class _Encoder(nn.Module):
     def __init__(self, config: ModelConfig, keys: Keys) -> None:
         super().__init__()
         self.config = config
-        layer = layer_class(config.layer.architecture, "torch")
-        d_model = config.layer.d_model
-        self.encoder = Linear(config.input_size, d_model, keys.child("encoder"))
-        self.layers = nn.ModuleList([layer(config.layer, keys.child("layers").child(i)) for i in range(config.depth)])
+        layer_config: Any = config.layer
+        layer = layer_class(layer_config.architecture, "torch")
+        self.d_model: int = layer_config.d_model
+        self.encoder = Linear(config.input_size, self.d_model, keys.child("encoder"))
+        self.layers = nn.ModuleList([layer(layer_config, keys.child("layers").child(i)) for i in range(config.depth)])
 
     def encode(
         self,
@@ -76,7 +79,7 @@ class Classifier(_Encoder):
 
     def __init__(self, config: ClassifierConfig, keys: Keys) -> None:
         super().__init__(config, keys)
-        self.decoder = Linear(config.layer.d_model, config.classes, keys.child("decoder"))
+        self.decoder = Linear(self.d_model, config.classes, keys.child("decoder"))
 
     def forward(
         self,
@@ -97,9 +100,8 @@ class DualEncoder(_Encoder):
 
     def __init__(self, config: DualEncoderConfig, keys: Keys) -> None:
         super().__init__(config, keys)
-        d_model = config.layer.d_model
-        self.hidden = Linear(4 * d_model, d_model, keys.child("hidden"))
-        self.decoder = Linear(d_model, config.classes, keys.child("decoder"))
+        self.hidden = Linear(4 * self.d_model, self.d_model, keys.child("hidden"))
+        self.decoder = Linear(self.d_model, config.classes, keys.child("decoder"))
 
     def forward(
         self,

@@ -69,7 +69,7 @@ class S5Config(Config):
 
 
 def _pairs(values: np.ndarray) -> np.ndarray:
-    return np.stack([values.real, values.imag], -1)
+    return np.stack([np.real(values), np.imag(values)], -1)
 
 
 def _draw_c(config: S5Config, keys: Keys, v: np.ndarray) -> np.ndarray:
@@ -92,8 +92,8 @@ def initial_ssm(config: S5Config, keys: Keys) -> dict[str, np.ndarray]:
     """
     eigenvalues, v, v_inverse = normal_blocks(config.ssm_size, config.blocks, config.conj_sym)
     values = {
-        "Lambda_re": eigenvalues.real,
-        "Lambda_im": eigenvalues.imag,
+        "Lambda_re": np.real(eigenvalues),
+        "Lambda_im": np.imag(eigenvalues),
         "B": _pairs(v_inverse @ lecun_normal(keys.child("B"), (config.ssm_size, config.d_model))),
     }
     if config.bidirectional:

@@ -74,6 +74,15 @@ def last_state(
 class S5SSM(nnx.Module):
     """The multi-input, multi-output SSM: (B, L, D) -> (B, L, D)."""
 
+    Lambda_re: nnx.Param
+    Lambda_im: nnx.Param
+    B: nnx.Param
+    C: nnx.Param
+    C1: nnx.Param
+    C2: nnx.Param
+    D: nnx.Param
+    log_step: nnx.Param
+
     def __init__(self, config: S5Config, keys: Keys) -> None:
         self.config = config
         for name, values in initial_ssm(config, keys).items():

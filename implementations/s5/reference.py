@@ -56,7 +56,7 @@ def ssm(
         if mask is None
         else np.stack([x[b, np.flatnonzero(m)[-1]] if m.any() else before[b] for b, m in enumerate(mask)])
     )
-    last = np.stack([last.real, last.imag], -1)
+    last = np.stack([np.real(last), np.imag(last)], -1)
     c = np.concatenate([p["C1"], p["C2"]], 1) if "C1" in p else p["C"]
     if config.bidirectional:
         x, last = np.concatenate([x, linear_recurrence(decay, inputs, reverse=True)], -1), None

@@ -73,6 +73,15 @@ def last_state(
 class S5SSM(nn.Module):
     """The multi-input, multi-output SSM: (B, L, D) -> (B, L, D)."""
 
+    Lambda_re: nn.Parameter
+    Lambda_im: nn.Parameter
+    B: nn.Parameter
+    C: nn.Parameter
+    C1: nn.Parameter
+    C2: nn.Parameter
+    D: nn.Parameter
+    log_step: nn.Parameter
+
     def __init__(self, config: S5Config, keys: Keys) -> None:
         super().__init__()
         self.config = config

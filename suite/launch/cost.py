@@ -81,7 +81,7 @@ def positions(cell: Cell) -> int:
     assert cell.recipe is not None
     data = cell.recipe.data
     if data.name not in names():
-        return POSITIONS[cell.task]
+        return POSITIONS.get(cell.task, 0)
     return place(data.name, None, data.settings).settings.protocol()["maximum_length"]
 
 

@@ -191,7 +191,9 @@ def rows(contenders: list[Contender], seconds: list[list[float]], first: list[fl
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m suite.tasks.authors_s5", description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m suite.tasks.authors_s5", description=(__doc__ or "").split("\n", 1)[0]
+    )
     parser.add_argument("--authors", type=Path, required=True, help=f"a checkout of {REVISION}")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="runs folder that takes the record")
     parser.add_argument("--hardware", default="auto", help="name of the hardware profile in the record")

@@ -73,7 +73,19 @@ def test_durations():
 
 
 def test_dry_run_prints_the_matrix_and_runs_nothing(capsys, tmp_path):
-    arguments = [*LISTOPS, "--seeds", "0", "1", "--profile", "paper", "--dry-run", "--out", str(tmp_path / "runs")]
+    arguments = [
+        *LISTOPS,
+        "--seeds",
+        "0",
+        "1",
+        "--profile",
+        "paper",
+        "--dry-run",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path / "runs"),
+    ]
     assert run.main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     found = cells(Selection(tasks=("lra.listops",), seeds=(0, 1), profile="paper"))
@@ -186,3 +198,34 @@ def test_the_parity_ladder_runs_as_a_cell(tmp_path, capsys):
     assert (of.status, of.cell.framework, of.cell.task) == ("measured", "jax+torch", "equivalence.s5")
     assert of.metrics["checks"] == len(of.tables["parity"]) > 50
     assert of.metrics["failed_checks"] == 0
+
+
+def test_two_runs_never_share_a_folder(tmp_path, capsys):
+    with run.alone(tmp_path):
+        assert run.main(["--tasks", "lra.text", "--out", str(tmp_path), "--data", str(tmp_path)]) == 2
+    assert "another run is writing" in capsys.readouterr().err
+    assert not (tmp_path / "records").exists()
+
+
+def test_an_unwritable_folder_names_the_remedy(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run.main(["--tasks", "lra.text", "--out", str(tmp_path / "file"), "--data", str(tmp_path)]) == 1
+    assert "--out" in capsys.readouterr().err
+
+
+def test_a_dry_run_prices_no_cell_without_data(tmp_path, capsys):
+    assert run.main(["--tasks", "lra.text", "--dry-run", "--out", str(tmp_path)]) == 0
+    assert "no data here, will not run" in capsys.readouterr().out
+
+
+def test_an_unknown_data_set_is_no_traceback(tmp_path, capsys):
+    arguments = ["--tasks", "lra.listops", "--set", "data.name=foo", "--dry-run", "--out", str(tmp_path)]
+    assert run.main(arguments) == 0
+    assert "no data here" in capsys.readouterr().out
+
+
+def test_cells_share_the_cores_of_a_cpu_and_take_turns_on_a_gpu():
+    found = cells(Selection(tasks=("lra.listops",), seeds=(0, 1, 2, 3)))
+    assert run.default_jobs(found) == min(len(found), run._cores())
+    assert run.default_jobs(found[:1]) == 1
+    assert run.default_jobs(cells(Selection(tasks=("lra.listops",), hardware="h200"))) == 1

@@ -17,7 +17,7 @@ Method = Literal["auto", "associative", "chunked", "convolution"]
 METHODS = ("auto", "associative", "chunked", "convolution")
 
 
-def choose(method: Method, varying: bool) -> str:
+def choose(method: Method, varying: bool) -> Method:
     """The algorithm that runs: `method`, or for "auto" the rule above; `varying` coefficients exclude two of them."""
     if method not in METHODS:
         raise ConfigError(f"scan method is {method!r}: expected one of {', '.join(map(repr, METHODS))}")
