@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -156,7 +157,7 @@ def _compiled_torch(twins: Pair, case: LayerCase, steps: list[Arrays]) -> tuple[
     Graphs are captured whole but run by PyTorch itself (`aot_eager`): no C++ compiler is needed to count them.
     """
     import torch
-    from torch._dynamo.exc import Unsupported
+    from torch._dynamo.exc import Unsupported, UserError
     from torch._dynamo.testing import CompileCounterWithBackend
 
     from implementations.parameters import get_statistics
@@ -178,7 +179,8 @@ def _compiled_torch(twins: Pair, case: LayerCase, steps: list[Arrays]) -> tuple[
     counter = CompileCounterWithBackend("aot_eager")
     try:
         fast = run(torch.compile(twins.torch.module, backend=counter, fullgraph=True))
-    except Unsupported:
+    except (Unsupported, UserError) as error:
+        print(error, file=sys.stderr)
         return float("inf"), counter.frame_count, 1
     finally:
         torch.compiler.reset()
