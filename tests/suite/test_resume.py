@@ -26,7 +26,7 @@ def data(tmp_path_factory):
 MOMENTS = ("SIGKILL:fsync:1", "SIGKILL:replace:2", "SIGKILL:step:13", "SIGKILL:unlink:1", "SIGKILL:record:1")
 
 
-@pytest.mark.parametrize("framework", ["torch", "jax"])
+@pytest.mark.parametrize("framework", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_killed_at_several_moments(framework, tmp_path, data, monkeypatch):
     pytest.importorskip(framework)
     found = cell(framework)
@@ -76,6 +76,7 @@ def wait_for_step(process: subprocess.Popen, path: Path, step: int) -> int:
     raise AssertionError(f"the cell did not reach step {step}: {output}")
 
 
+@pytest.mark.slow
 def test_the_whole_command_is_killed_stopped_and_continued(tmp_path, data):
     pytest.importorskip("torch")
     found = cell("torch", "epochs=30")
