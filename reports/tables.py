@@ -106,7 +106,9 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
     """The result table of some groups, with a row for every reference number nobody ran, and protocol footnotes."""
     extra = sorted({name for group in groups for name in group.entries} - set(FRAMEWORKS))
     names = (*FRAMEWORKS, *extra)
-    notes = sorted({group.differences for group in groups if group.differences})
+    # In the order of the rows; a row without a number needs none.
+    told = [group for group in groups if group.differences and any(entry.values for entry in group.entries.values())]
+    notes = list(dict.fromkeys(group.differences for group in told))
     columns = (
         Column("Task"),
         Column("Architecture"),
@@ -118,7 +120,7 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
     )
     rows = []
     for group in groups:
-        mark = f" [{notes.index(group.differences) + 1}]" if group.differences else ""
+        mark = f" [{notes.index(group.differences) + 1}]" if group in told else ""
         cells = [entry_cell(group.entries[n], group) if n in group.entries else Cell((chip("not run"),)) for n in names]
         siblings = [
             g for g in groups if (g.task, g.architecture, g.profile) == (group.task, group.architecture, group.profile)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from report_document import Document
-from report_records import Factory, everything, store
+from report_records import Factory, everything, make_record, store
 
 from reports import atomic, build, frames, published, records, tables
 from reports.build import BuildError
@@ -301,3 +301,18 @@ def test_a_record_of_tables_only_is_shown_beside_the_results(make: Factory, tmp_
 def test_open_tables_show_words_before_numbers():
     table = tables.rows_table("speed", [{"a_ms": 1.5, "name": "x"}, {"a_ms": 2.0, "name": "y"}])
     assert [column.title for column in table.columns] == ["name", "a_ms"]
+
+
+def test_footnotes_follow_the_rows_and_leave_out_rows_without_numbers():
+    def protocol(*differences):
+        return {"name": "x", "differences": list(differences)}
+
+    found = [
+        make_record("jax", 0, status="no data", task="lra.text", reason="absent", protocol=protocol("of no data")),
+        make_record("jax", 0, task="lra.listops", protocol=protocol("z comes first")),
+        make_record("jax", 0, task="lra.pathx", protocol=protocol("a comes second")),
+    ]
+    blocks = tables.result_table(frames.groups(found, published.shipped()), "results")
+    assert re.findall(r"(\[\d\]|z comes first|a comes second|of no data)", str(blocks[-1])) == [
+        "[1]", "z comes first", "[2]", "a comes second",
+    ]  # fmt: skip
