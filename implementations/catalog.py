@@ -44,7 +44,10 @@ class Architecture:
         return getattr(importlib.import_module(f"{self.room}.config"), self.config_name)
 
 
-_ARCHITECTURES = (Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),)
+_ARCHITECTURES = (
+    Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),
+    Architecture("ema", "MH-EMA", "arXiv:2209.10655", "implementations.ema", "EMAConfig", "MultiHeadEMA"),
+)
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 
 
