@@ -26,14 +26,17 @@ class MultiHeadEMA(nnx.Module):
 
     def __init__(self, config: EMAConfig, keys: Keys) -> None:
         self.config = config
-        for name, values in initial_ema(config, keys).items():
-            setattr(self, name, parameter(keys.child(name), values))
+        values = initial_ema(config, keys)
+        self.delta = parameter(keys, values["delta"])
+        self.alpha = parameter(keys, values["alpha"])
+        self.beta = parameter(keys, values["beta"])
+        self.gamma = parameter(keys, values["gamma"])
+        if config.residual:
+            self.omega = parameter(keys, values["omega"])
 
     def initial_state(self, batch: int) -> Float[Array, "B J K"] | None:
         """The state before the first token: zero (`EMAConfig.state_shape`), or None where the layer cannot stream."""
-        if not self.config.causal:
-            return None
-        return jnp.zeros(self.config.state_shape(batch), self.gamma[...].dtype)
+        return self._nothing(batch) if self.config.causal else None
 
     def impulse(self, length: int) -> tuple[Float[Array, "E N L"], Float[Array, "E N L"]]:
         """What an input leaves in each average 0 to L - 1 positions later, p beta q^s; and the powers 1 to L of q."""
@@ -84,6 +87,11 @@ class MultiHeadEMA(nnx.Module):
             y = y + self.omega[...] * x
         return jax.nn.silu(y) if config.activation == "silu" else y, state
 
+    def _nothing(self, batch):
+        """A state of zeros."""
+        shape = self.config.state_shape(batch)
+        return jnp.zeros(shape, self.gamma[...].dtype)
+
     def _convolve(self, x, kernel):
         """x with one kernel per feature."""
         return causal_convolution(x, kernel[None], self.config.convolution)[:, :, 0]
@@ -101,10 +109,10 @@ class MultiHeadEMA(nnx.Module):
 
     def _truncated(self, x, state):
         """A kernel of at most K lags on the segment, after the K - 1 inputs before it; and the last K - 1 inputs."""
-        before = self.initial_state(x.shape[0]) if state is None else state
+        before = self._nothing(x.shape[0]) if state is None else state
         longer = jnp.concatenate([before, x], 1)
         if state is None:
             y = self._convolve(x, self.kernel(self.config.taps(x.shape[1])))
         else:
-            y = self._convolve(longer, self.kernel(self.config.truncation))[:, before.shape[1] :]
+            y = self._convolve(longer, self.kernel(before.shape[1] + 1))[:, before.shape[1] :]
         return y, longer[:, x.shape[1] :]

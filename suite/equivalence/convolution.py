@@ -1,4 +1,4 @@
-"""Rung 2 for convolutions: both algorithms against the float64 oracle, around powers of two, kernels of any length."""
+"""Rung 2 for long convolutions: both algorithms against the float64 oracle, around powers of two."""
 
 from __future__ import annotations
 
@@ -7,70 +7,72 @@ from typing import Any
 
 import numpy as np
 
-from implementations.ops.convolution import DIRECT, METHODS
-from implementations.ops.convolution import reference as oracle
-from suite.equivalence.cases import normal
+from implementations.ops.convolution import DIRECT, METHODS, reference
+from suite.equivalence.cases import normal, single
 from suite.equivalence.rows import Rows, rounded
 
 Array = np.ndarray
 Arrays = dict[str, Array]
 
-LENGTHS = (1, 2, 7, 8, 9, 21, DIRECT - 1, DIRECT, DIRECT + 1)
-IN_FLOAT32 = (1, 9, DIRECT + 1)
+LENGTHS = (1, 2, 7, 8, 9, DIRECT - 1, DIRECT, DIRECT + 1)
+OFFSETS = (0, 1)
 
 
 def climb(rows: Rows, seed: int) -> None:
-    """The rows of rung 2 for the convolutions."""
+    """The rows of rung 2 for convolutions: two kernels per feature, shorter and longer than the input."""
     for length in LENGTHS:
-        for taps in sorted({1, max(1, length // 2), length, length + 3}):
-            _climb(rows, np.random.default_rng([seed, length, taps]), length, taps)
+        rng = np.random.default_rng([seed, length])
+        kernels = max(1, length // 2) if length % 2 else length + 3
+        arrays = {
+            "x": normal(rng, (2, length, 3)),
+            "kernel": single(rng.standard_normal((2, 3, kernels)) * 0.9 ** np.arange(kernels)),
+            "reverse_kernel": single(rng.standard_normal((2, 3, kernels)) * 0.9 ** np.arange(kernels)),
+        }
+        for dtype in ("float64", "float32"):
+            found = [_run(framework, arrays, dtype) for framework in ("jax", "torch")]
+            for method in METHODS[1:]:
+                own = [{name: value[name, method] for name, _ in value} for value in found]
+                if dtype == "float64":
+                    rows.compare(2, f"convolution, {method}", f"length {length}", own, _expected(arrays))
+                else:
+                    exact = partial(_rounded, arrays)
+                    rows.compare_float32(2, f"convolution, {method}", f"length {length}", own, exact, rng)
 
 
-def _climb(rows: Rows, rng: np.random.Generator, length: int, taps: int) -> None:
-    kernels = {name: normal(rng, (2, 3, taps)) for name in ("forward", "backward")}
-    arrays = {"x": normal(rng, (2, length, 3)), **kernels}
-    case = f"length {length}, kernel {taps}"
-    for dtype in ("float64", "float32") if length in IN_FLOAT32 else ("float64",):
-        jax, torch = (_run(framework, arrays, dtype) for framework in ("jax", "torch"))
-        expected = _compute(oracle, arrays, {})
-        for method in METHODS:
-            own = [found[method] for found in (jax, torch)]
-            check = f"convolution, {method}"
-            if dtype == "float64":
-                rows.compare(2, check, case, own, expected)
-            else:
-                rows.compare_float32(2, check, case, own, lambda rng: _compute(oracle, rounded(arrays, rng), {}), rng)
+def _rounded(arrays: Arrays, rng: np.random.Generator | None) -> Arrays:
+    return _expected(rounded(arrays, rng))
 
 
-def _compute(convolution: Any, arrays: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The convolutions of a module, in its own framework."""
-    x, forward, backward = arrays["x"], arrays["forward"], arrays["backward"]
-    return {
-        "causal": convolution.causal_convolution(x, forward, **options),
-        "two-sided": convolution.two_sided_convolution(x, forward, backward, 0, **options),
-        "two-sided, beside the position": convolution.two_sided_convolution(x, forward, backward, 1, **options),
-    }
+def _expected(arrays: Arrays) -> Arrays:
+    two_sided = {f"offset {o}": reference.two_sided_convolution(**arrays, offset=o) for o in OFFSETS}
+    return {"causal": reference.causal_convolution(arrays["x"], arrays["kernel"]), **two_sided}
 
 
-def _all(convolution: Any, arrays: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {method: _compute(convolution, arrays, {"method": method}) for method in METHODS}
+def _compute(module: Any, arrays: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    """All outputs of one framework's module."""
+    found = {}
+    for method in METHODS[1:]:
+        found["causal", method] = module.causal_convolution(arrays["x"], arrays["kernel"], method)
+        for offset in OFFSETS:
+            found[f"offset {offset}", method] = module.two_sided_convolution(**arrays, offset=offset, method=method)
+    return found
 
 
-def _run(framework: str, arrays: Arrays, dtype: str) -> dict[str, Arrays]:
+def _run(framework: str, arrays: Arrays, dtype: str) -> dict[tuple[str, str], Array]:
     if framework == "jax":
         import jax
 
-        from implementations.ops.convolution import jax as convolution
+        from implementations.ops.convolution import jax as module
         from suite.equivalence.jax import quick
 
-        function = jax.jit(partial(_all, convolution), compiler_options=quick())
-        found = function({name: value.astype(dtype) for name, value in arrays.items()})
+        given = {name: value.astype(dtype) for name, value in arrays.items()}
+        found = jax.jit(partial(_compute, module), compiler_options=quick())(given)
     else:
         import torch
 
-        from implementations.ops.convolution import torch as convolution
+        from implementations.ops.convolution import torch as module
         from suite.equivalence.torch import DEVICE
 
-        found = _all(convolution, {n: torch.tensor(v.astype(dtype), device=DEVICE) for n, v in arrays.items()})
-        found = {method: {n: v.cpu() for n, v in values.items()} for method, values in found.items()}
-    return {method: {n: np.asarray(v) for n, v in values.items()} for method, values in found.items()}
+        given = {name: torch.tensor(value.astype(dtype), device=DEVICE) for name, value in arrays.items()}
+        found = {name: value.cpu() for name, value in _compute(module, given).items()}
+    return {name: np.asarray(value) for name, value in found.items()}
