@@ -44,7 +44,11 @@ class Architecture:
         return getattr(importlib.import_module(f"{self.room}.config"), self.config_name)
 
 
-_ARCHITECTURES = (Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),)
+_ARCHITECTURES = (
+    Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),
+    Architecture("ema", "MH-EMA", "arXiv:2209.10655", "implementations.ema", "EMAConfig", "MultiHeadEMA"),
+    Architecture("mega", "Mega", "arXiv:2209.10655", "implementations.mega", "MegaConfig", "MegaLayer"),
+)
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 
 

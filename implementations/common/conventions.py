@@ -18,6 +18,9 @@ LAYER_NORM_EPSILON = 1e-6
 BATCH_NORM_MOMENTUM = 0.95
 """Share of the OLD running statistic that an update keeps (Flax's sense; PyTorch's `momentum` is one minus this)."""
 
+RMS_NORM_EPSILON = 1e-6
+"""Under the root of the mean square (meliad, T5); PyTorch's default is the machine epsilon of the input."""
+
 GELU_APPROXIMATION = "tanh"
 """Flax's default; PyTorch's is the exact error function."""
 

@@ -56,12 +56,17 @@ def normal(keys: Keys, shape: tuple[int, ...], stddev: float = 1.0) -> Float[Arr
     return stddev * ndtri(keys.uniform(shape))
 
 
+def cut_normal(keys: Keys, shape: tuple[int, ...], stddev: float) -> Float[Array, "*shape"]:
+    """Float64 normal values of deviation `stddev`, cut at two of them (PyTorch's `trunc_normal_`): what is left has
+    a smaller deviation."""
+    low = ndtr(-2.0)
+    return stddev * ndtri(low + keys.uniform(shape) * (1.0 - 2.0 * low))
+
+
 def truncated_normal(keys: Keys, shape: tuple[int, ...], stddev: float) -> Float[Array, "*shape"]:
     """Float64 normal values cut at two deviations, rescaled so that the result has deviation `stddev`."""
-    low = ndtr(-2.0)
-    values = ndtri(low + keys.uniform(shape) * (1.0 - 2.0 * low))
     deviation_of_cut_normal = 0.87962566103423978
-    return stddev / deviation_of_cut_normal * values
+    return cut_normal(keys, shape, stddev / deviation_of_cut_normal)
 
 
 def lecun_normal(keys: Keys, shape: tuple[int, ...], fan_in: int | None = None) -> Float[Array, "*shape"]:

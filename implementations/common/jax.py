@@ -62,9 +62,10 @@ class Linear(nnx.Module):
 
 
 class LayerNorm(nnx.Module):
-    """Normalisation over the features, with scale and bias; epsilon `conventions.LAYER_NORM_EPSILON`."""
+    """Normalisation over the features, with scale and bias."""
 
-    def __init__(self, features: int, keys: Keys) -> None:
+    def __init__(self, features: int, keys: Keys, epsilon: float = conventions.LAYER_NORM_EPSILON) -> None:
+        self.epsilon = epsilon
         self.scale = parameter(keys, np.ones(features))
         self.bias = parameter(keys, np.zeros(features))
 
@@ -74,18 +75,40 @@ class LayerNorm(nnx.Module):
         mean = x.mean(-1, keepdims=True)
         centred = x - mean
         variance = (centred * centred).mean(-1, keepdims=True)
-        return centred * jax.lax.rsqrt(variance + conventions.LAYER_NORM_EPSILON) * self.scale[...] + self.bias[...]
+        return centred * jax.lax.rsqrt(variance + self.epsilon) * self.scale[...] + self.bias[...]
+
+
+class RMSNorm(nnx.Module):
+    """Division by the root mean square of the features, with a scale for each of them."""
+
+    def __init__(self, features: int, keys: Keys, epsilon: float = conventions.RMS_NORM_EPSILON) -> None:
+        self.epsilon = epsilon
+        self.scale = parameter(keys, np.ones(features))
+
+    def __call__(
+        self, x: Float[Array, "B L D"], mask: Bool[Array, "B L"] | None = None, training: bool = False
+    ) -> Float[Array, "B L D"]:
+        square = (x * x).mean(-1, keepdims=True)
+        return x * jax.lax.rsqrt(square + self.epsilon) * self.scale[...]
+
+
+class ScaleNorm(RMSNorm):
+    """Division by the root mean square of the features, with one scale for all (Mega's form of ScaleNorm)."""
+
+    def __init__(self, keys: Keys, epsilon: float = conventions.RMS_NORM_EPSILON) -> None:
+        super().__init__(1, keys, epsilon)
 
 
 class BatchNorm(nnx.Module):
     """Normalisation over batch and length; biased variance throughout, also in the running statistics.
 
     `momentum` is the share of the old running statistic that an update keeps. With a `mask`, only positions where it
-    is True enter the batch's statistics.
+    is True enter the batch's statistics. `unbiased`: as PyTorch, run the
+    statistic of the variance on its unbiased estimate.
     """
 
-    def __init__(self, features: int, momentum: float, keys: Keys) -> None:
-        self.momentum = momentum
+    def __init__(self, features: int, momentum: float, keys: Keys, unbiased: bool = False) -> None:
+        self.momentum, self.unbiased = momentum, unbiased
         self.scale = parameter(keys, np.ones(features))
         self.bias = parameter(keys, np.zeros(features))
         self.mean = BatchStatistic(jnp.asarray(keys.cast(np.zeros(features))))
@@ -96,6 +119,7 @@ class BatchNorm(nnx.Module):
     ) -> Float[Array, "B L D"]:
         if training:
             if mask is None:
+                count = x.shape[0] * x.shape[1]
                 mean = x.mean((0, 1))
                 variance = ((x - mean) ** 2).mean((0, 1))
             else:
@@ -104,8 +128,9 @@ class BatchNorm(nnx.Module):
                 mean = jnp.where(genuine, x, 0.0).sum((0, 1)) / count
                 variance = (jnp.where(genuine, x - mean, 0.0) ** 2).sum((0, 1)) / count
             keep = self.momentum
+            estimate = variance * (count / (count - 1 + (count == 1))) if self.unbiased else variance
             self.mean[...] = keep * self.mean[...] + (1 - keep) * jax.lax.stop_gradient(mean)
-            self.var[...] = keep * self.var[...] + (1 - keep) * jax.lax.stop_gradient(variance)
+            self.var[...] = keep * self.var[...] + (1 - keep) * jax.lax.stop_gradient(estimate)
         else:
             mean, variance = self.mean[...], self.var[...]
         scale = self.scale[...] * jax.lax.rsqrt(variance + conventions.BATCH_NORM_EPSILON)
@@ -143,3 +168,19 @@ class Dropout(nnx.Module):
         words = random_words(seed, self.site, x.shape[0] * x.shape[2])
         kept = (words >> 8).astype(jnp.int32) >= round(self.rate * 2**24)
         return x * (kept.reshape(x.shape[0], 1, x.shape[2]).astype(x.dtype) / (1.0 - self.rate))
+
+
+class ElementDropout(Dropout):
+    """Dropout of single elements, counted with the positions outermost: more padding leaves the others' masks alone."""
+
+    def __call__(
+        self, x: Float[Array, "B L D"], seed: Integer[Array, ""] | int | None, training: bool = False
+    ) -> Float[Array, "B L D"]:
+        if not training or self.rate == 0.0:
+            return x
+        if seed is None:
+            raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
+        words = random_words(seed, self.site, x.size)
+        kept = (words >> 8).astype(jnp.int32) >= round(self.rate * 2**24)
+        kept = kept.reshape(x.shape[1], x.shape[0], x.shape[2]).swapaxes(0, 1)
+        return x * (kept.astype(x.dtype) / (1.0 - self.rate))

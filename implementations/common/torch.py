@@ -56,10 +56,11 @@ class Linear(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Normalisation over the features, with scale and bias; epsilon `conventions.LAYER_NORM_EPSILON`."""
+    """Normalisation over the features, with scale and bias."""
 
-    def __init__(self, features: int, keys: Keys) -> None:
+    def __init__(self, features: int, keys: Keys, epsilon: float = conventions.LAYER_NORM_EPSILON) -> None:
         super().__init__()
+        self.epsilon = epsilon
         self.scale = parameter(keys, np.ones(features))
         self.bias = parameter(keys, np.zeros(features))
 
@@ -69,22 +70,45 @@ class LayerNorm(nn.Module):
         mean = x.mean(-1, keepdim=True)
         centred = x - mean
         variance = (centred * centred).mean(-1, keepdim=True)
-        return centred * torch.rsqrt(variance + conventions.LAYER_NORM_EPSILON) * self.scale + self.bias
+        return centred * torch.rsqrt(variance + self.epsilon) * self.scale + self.bias
+
+
+class RMSNorm(nn.Module):
+    """Division by the root mean square of the features, with a scale for each of them."""
+
+    def __init__(self, features: int, keys: Keys, epsilon: float = conventions.RMS_NORM_EPSILON) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.scale = parameter(keys, np.ones(features))
+
+    def forward(
+        self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None, training: bool = False
+    ) -> Float[Tensor, "B L D"]:
+        square = (x * x).mean(-1, keepdim=True)
+        return x * torch.rsqrt(square + self.epsilon) * self.scale
+
+
+class ScaleNorm(RMSNorm):
+    """Division by the root mean square of the features, with one scale for all (Mega's form of ScaleNorm)."""
+
+    def __init__(self, keys: Keys, epsilon: float = conventions.RMS_NORM_EPSILON) -> None:
+        super().__init__(1, keys, epsilon)
 
 
 class BatchNorm(nn.Module):
     """Normalisation over batch and length; biased variance throughout, also in the running statistics.
 
     `momentum` is the share of the old running statistic that an update keeps. With a `mask`, only positions where it
-    is True enter the batch's statistics.
+    is True enter the batch's statistics. `unbiased`: as PyTorch, run the
+    statistic of the variance on its unbiased estimate.
     """
 
     mean: Tensor
     var: Tensor
 
-    def __init__(self, features: int, momentum: float, keys: Keys) -> None:
+    def __init__(self, features: int, momentum: float, keys: Keys, unbiased: bool = False) -> None:
         super().__init__()
-        self.momentum = momentum
+        self.momentum, self.unbiased = momentum, unbiased
         self.scale = parameter(keys, np.ones(features))
         self.bias = parameter(keys, np.zeros(features))
         self.register_buffer("mean", torch.from_numpy(keys.cast(np.zeros(features))))
@@ -95,6 +119,7 @@ class BatchNorm(nn.Module):
     ) -> Float[Tensor, "B L D"]:
         if training:
             if mask is None:
+                count = x.shape[0] * x.shape[1]
                 mean = x.mean((0, 1))
                 variance = ((x - mean) ** 2).mean((0, 1))
             else:
@@ -103,8 +128,9 @@ class BatchNorm(nn.Module):
                 mean = torch.where(genuine, x, 0.0).sum((0, 1)) / count
                 variance = (torch.where(genuine, x - mean, 0.0) ** 2).sum((0, 1)) / count
             keep = self.momentum
+            estimate = variance * (count / (count - 1 + (count == 1))) if self.unbiased else variance
             self.mean.copy_(keep * self.mean + (1 - keep) * mean.detach())
-            self.var.copy_(keep * self.var + (1 - keep) * variance.detach())
+            self.var.copy_(keep * self.var + (1 - keep) * estimate.detach())
         else:
             mean, variance = self.mean, self.var
         scale = self.scale * torch.rsqrt(variance + conventions.BATCH_NORM_EPSILON)
@@ -148,3 +174,19 @@ class Dropout(nn.Module):
         words = random_words(seed, self.site, x.shape[0] * x.shape[2], x.device)
         kept = (words >> 8) >= round(self.rate * 2**24)
         return x * (kept.reshape(x.shape[0], 1, x.shape[2]).to(x.dtype) / (1.0 - self.rate))
+
+
+class ElementDropout(Dropout):
+    """Dropout of single elements, counted with the positions outermost: more padding leaves the others' masks alone."""
+
+    def forward(
+        self, x: Float[Tensor, "B L D"], seed: Integer[Tensor, ""] | int | None, training: bool = False
+    ) -> Float[Tensor, "B L D"]:
+        if not training or self.rate == 0.0:
+            return x
+        if seed is None:
+            raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
+        words = random_words(seed, self.site, x.numel(), x.device)
+        kept = (words >> 8) >= round(self.rate * 2**24)
+        kept = kept.reshape(x.shape[1], x.shape[0], x.shape[2]).swapaxes(0, 1)
+        return x * (kept.to(x.dtype) / (1.0 - self.rate))

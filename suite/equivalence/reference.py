@@ -9,7 +9,7 @@ import numpy as np
 
 from implementations import catalog
 from implementations.models.config import ModelConfig
-from suite.equivalence.cases import LayerCase, ModelCase
+from suite.equivalence.cases import LayerCase, ModelCase, flatten, nest
 
 Array = np.ndarray
 Arrays = dict[str, Array]
@@ -27,13 +27,13 @@ def below(path: str, values: Arrays) -> Arrays:
 
 def outputs(case: LayerCase, parameters: Arrays, statistics: Arrays, arrays: dict[str, Any]) -> Arrays:
     """The outputs of a case by name: `y` and, where the layer streams, `state`; dropout is left out."""
-    given = {name: value for name, value in arrays.items() if name != "dropout_seed" and value is not None}
+    given = nest({name: value for name, value in arrays.items() if name != "dropout_seed" and value is not None})
     if isinstance(case, ModelCase):
         return {"y": model(case.config, parameters, statistics, case.training, **given, **case.options)}
     y, state = _layer(case.config)(
         case.config, parameters, statistics=_used(statistics, case.training), **given, **case.options
     )
-    return {"y": y} | ({} if state is None else {"state": state})
+    return {"y": y} | flatten(state, "state")
 
 
 def _layer(config: Any) -> Any:

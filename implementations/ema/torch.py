@@ -1,0 +1,118 @@
+"""Multi-head EMA in PyTorch; `jax.py` beside it is its twin.
+
+p = sigmoid(delta), q = 1 - p sigmoid(alpha)                                        (arXiv 2209.10655, section 3.1)
+recurrence:  h_t = q h_(t-1) + p beta x_t,  y_t = sum over N of gamma / sqrt(N) h_t + omega x_t
+kernel:      k_s = sum over N of gamma / sqrt(N) p beta q^s,  y = k * x + omega x
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from implementations.common.config import ConfigError
+from implementations.common.initializers import Keys
+from implementations.common.torch import einsum, parameter
+from implementations.ema.config import EMAConfig, initial_ema
+from implementations.ops.convolution.torch import causal_convolution, two_sided_convolution
+
+
+class MultiHeadEMA(nn.Module):
+    """N moving averages per feature, summed: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: EMAConfig, keys: Keys) -> None:
+        super().__init__()
+        self.config = config
+        values = initial_ema(config, keys)
+        self.delta = parameter(keys, values["delta"])
+        self.alpha = parameter(keys, values["alpha"])
+        self.beta = parameter(keys, values["beta"])
+        self.gamma = parameter(keys, values["gamma"])
+        if config.residual:
+            self.omega = parameter(keys, values["omega"])
+
+    def initial_state(self, batch: int) -> Float[Tensor, "B J K"] | None:
+        """The state before the first token: zero (`EMAConfig.state_shape`), or None where the layer cannot stream."""
+        return self._nothing(batch) if self.config.causal else None
+
+    def impulse(self, length: int) -> tuple[Float[Tensor, "E N L"], Float[Tensor, "E N L"]]:
+        """What an input leaves in each average 0 to L - 1 positions later, p beta q^s; and the powers 1 to L of q."""
+        p = torch.sigmoid(self.delta)
+        log_q = torch.log1p(-p * torch.sigmoid(self.alpha))
+        exponents = torch.arange(length + 1, device=p.device).to(p.dtype)
+        powers = torch.exp(log_q[..., None] * exponents)
+        return (p * self.beta)[..., None] * powers[..., :-1], powers[..., 1:]
+
+    def weights(self) -> Float[Tensor, "E N"]:
+        """What each average counts in the output: gamma / sqrt(N)."""
+        return self.gamma / math.sqrt(self.config.state_size)
+
+    def kernel(self, length: int) -> Float[Tensor, "E L"]:
+        """The convolution's kernel at lags 0 to L - 1, the one from the right in the last D rows."""
+        return einsum("enl,en->el", self.impulse(length)[0], self.weights())
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L D"],
+        state: Float[Tensor, "B J K"] | None = None,
+        mask: Bool[Tensor, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
+    ) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B J K"] | None]:
+        """Map a segment of any length, one token included, from a state to outputs and the state after it.
+
+        `mask` is True at genuine positions; others do not enter the averages. The layer does the same in training.
+        """
+        config = self.config
+        if x.ndim != 3 or x.shape[-1] != config.d_model:
+            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        if config.bidirectional and state is not None:
+            raise ConfigError("EMAConfig.bidirectional is True: a bidirectional layer takes no state")
+        expected = config.state_shape(x.shape[0])
+        if state is not None and tuple(state.shape) != expected:
+            raise ConfigError(f"state has shape {tuple(state.shape)}: expected {expected} (EMAConfig.state_shape)")
+        inputs = x if mask is None else x * mask[..., None].to(x.dtype)
+        if config.bidirectional:
+            forward, backward = torch.chunk(self.kernel(config.taps(x.shape[1])), 2, dim=0)
+            y = two_sided_convolution(inputs, forward[None], backward[None], 0, config.convolution)[:, :, 0]
+        elif config.truncation:
+            y, state = self._truncated(inputs, state)
+        else:
+            y, state = self._averages(inputs, state)
+        if config.residual:
+            y = y + self.omega * x
+        return nn.functional.silu(y) if config.activation == "silu" else y, state
+
+    def _nothing(self, batch):
+        """A state of zeros."""
+        shape = self.config.state_shape(batch)
+        return torch.zeros(shape, dtype=self.gamma.dtype, device=self.gamma.device)
+
+    def _convolve(self, x, kernel):
+        """x with one kernel per feature."""
+        return causal_convolution(x, kernel[None], self.config.convolution)[:, :, 0]
+
+    def _averages(self, x, state):
+        """The kernel on the segment, what is left of the state, and the averages after it."""
+        impulse, powers = self.impulse(x.shape[1])
+        weights = self.weights()
+        y = self._convolve(x, einsum("dnl,dn->dl", impulse, weights))
+        last = einsum("bld,dnl->bdn", x, torch.flip(impulse, (2,)))
+        if state is not None:
+            y = y + einsum("bdn,dnl->bld", state, weights[..., None] * powers)
+            last = last + powers[..., -1] * state
+        return y, last
+
+    def _truncated(self, x, state):
+        """A kernel of at most K lags on the segment, after the K - 1 inputs before it; and the last K - 1 inputs."""
+        before = self._nothing(x.shape[0]) if state is None else state
+        longer = torch.cat([before, x], 1)
+        if state is None:
+            y = self._convolve(x, self.kernel(self.config.taps(x.shape[1])))
+        else:
+            y = self._convolve(longer, self.kernel(before.shape[1] + 1))[:, before.shape[1] :]
+        return y, longer[:, x.shape[1] :]

@@ -1,0 +1,339 @@
+"""Mega in PyTorch; `jax.py` beside it is its twin.
+
+m = silu(EMA(x)),  v = silu(x W_v + b_v),  [u, z, r, h] = m W + b           (arXiv 2209.10655, section 3)
+q = silu(z) gamma_q + beta_q,  k = silu(z) gamma_k + beta_k,  a = f(q k^T / tau + bias) v
+y = x + sigmoid(u) (silu(h + (a silu(r)) W_h + b_h) - x)
+softmax: tau = sqrt(z);  relu2, laplace: tau = number of keys;  chunked: keys of the query's own chunk only
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from implementations.common.config import ConfigError
+from implementations.common.initializers import Keys
+from implementations.common.torch import (
+    BatchNorm,
+    Dropout,
+    ElementDropout,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    ScaleNorm,
+    einsum,
+    parameter,
+)
+from implementations.ema.torch import MultiHeadEMA
+from implementations.mega.config import (
+    EPSILON,
+    LAPLACE_DEVIATION,
+    LAPLACE_MEAN,
+    MegaConfig,
+    frequencies,
+    initial_attention,
+    initial_kernel,
+)
+
+State = dict[str, Tensor]
+
+
+def linear(in_features: int, out_features: int, keys: Keys) -> Linear:
+    """A linear map with Mega's initial values."""
+    found = Linear(in_features, out_features, keys)
+    found.kernel = parameter(keys, initial_kernel(keys, in_features, out_features))
+    return found
+
+
+def norm(config: MegaConfig, keys: Keys) -> LayerNorm | RMSNorm | BatchNorm:
+    """The norm that a config names."""
+    if config.norm == "batch":
+        return BatchNorm(config.d_model, config.bn_momentum, keys, unbiased=True)
+    if config.norm == "scale":
+        return ScaleNorm(keys, EPSILON)
+    return (LayerNorm if config.norm == "layer" else RMSNorm)(config.d_model, keys, EPSILON)
+
+
+def dropout(config: MegaConfig, rate: float, keys: Keys) -> Dropout:
+    """Dropout of features or of elements."""
+    return (Dropout if config.feature_dropout else ElementDropout)(rate, keys)
+
+
+def relu2(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """max(x, 0)^2."""
+    return torch.square(torch.relu(x))
+
+
+def laplace(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """0.5 (1 + erf((x - mean) / (deviation sqrt 2)))."""
+    return 0.5 * (1 + torch.erf((x - LAPLACE_MEAN) / (LAPLACE_DEVIATION * 2**0.5)))
+
+
+def turned(x: Float[Tensor, " Z"], positions: Integer[Tensor, " I"]) -> Float[Tensor, "I Z"]:
+    """A vector whose pairs (i, i + Z / 2) are turned by each position."""
+    first, second = torch.chunk(x, 2)
+    angles = positions[:, None].to(x.dtype) * torch.as_tensor(frequencies(x.shape[0]), dtype=x.dtype, device=x.device)
+    sine, cosine = torch.sin(angles), torch.cos(angles)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
+
+
+class GatedAttention(nn.Module):
+    """Attention behind a moving average, with an update gate and a residual: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: MegaConfig, keys: Keys) -> None:
+        super().__init__()
+        self.config = config
+        d_model = config.d_model
+        self.norm = norm(config, keys.child("norm"))
+        self.ema = MultiHeadEMA(config.ema, keys.child("ema"))
+        self.v_proj = linear(d_model, config.value_size, keys.child("v_proj"))
+        self.mx_proj = linear(d_model, config.parts[-1] + d_model, keys.child("mx_proj"))
+        self.h_proj = linear(config.value_size, d_model, keys.child("h_proj"))
+        values = initial_attention(config, keys)
+        self.gamma = parameter(keys, values["gamma"])
+        self.beta = parameter(keys, values["beta"])
+        if config.bias == "simple":
+            self.table = parameter(keys, values["table"])
+        else:
+            self.left = parameter(keys, values["left"])
+            self.right = parameter(keys, values["right"])
+        self.dropout1 = dropout(config, config.dropout, keys.child("dropout1"))
+        self.dropout2 = dropout(config, config.dropout, keys.child("dropout2"))
+        self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
+        self.attention_dropout = ElementDropout(config.attention_dropout, keys.child("attention_dropout"))
+
+    def bias(self, queries: Integer[Tensor, " I"], keys: Integer[Tensor, " J"]) -> Float[Tensor, "I J"]:
+        """The relative bias between positions."""
+        if self.config.bias == "rotary":
+            return einsum("iz,jz->ij", turned(self.left, queries), turned(self.right, keys))
+        furthest = self.config.positions - 1
+        distance = torch.clamp(keys[None, :] - queries[:, None], -furthest, furthest)
+        return self.table[distance + furthest]
+
+    def attend(
+        self,
+        q: Float[Tensor, "B C I Z"],
+        k: Float[Tensor, "B C J Z"],
+        v: Float[Tensor, "B C J V"],
+        allowed: Bool[Tensor, "B C #I J"],
+        queries: Integer[Tensor, " I"],
+        keys: Integer[Tensor, " J"],
+        training: bool,
+        dropout_seed: Integer[Tensor, ""] | int | None,
+    ) -> Float[Tensor, "B C I V"]:
+        """Attention to allowed keys, whose positions, like those of the queries, are counted within a chunk."""
+        config = self.config
+        bias = self.bias(queries, keys)
+        scores = einsum("bciz,bcjz->bcij", q, k)
+        if config.attention == "softmax":
+            allowed = allowed | ~allowed.any(-1, keepdim=True)
+            scores = scores * config.query_size**-0.5 + bias
+            weights = torch.softmax(torch.where(allowed, scores, -torch.inf), -1)
+        else:
+            if config.causal:
+                count = 1 + queries[:, None]
+            else:
+                count = torch.clamp(allowed.sum(-1, keepdim=True), min=1)
+            scores = scores / count.to(scores.dtype) + bias
+            weights = (relu2(scores) if config.attention == "relu2" else laplace(scores)) * allowed.to(scores.dtype)
+        if training and config.attention_dropout > 0:
+            chunks = weights.shape[1]
+            weights = rearrange(weights, "b c i j -> b (c i) j")
+            weights = self.attention_dropout(weights, dropout_seed, training)
+            weights = rearrange(weights, "b (c i) j -> b c i j", c=chunks)
+        return einsum("bcij,bcjv->bciv", weights, v)
+
+    def initial_state(self, batch: int) -> State | None:
+        """The state before the first token, or None where the layer cannot stream."""
+        config = self.config
+        averages = self.ema.initial_state(batch)
+        if averages is None:
+            return None
+        kept = config.chunk_size or 0
+        state = {
+            "ema": averages,
+            "keys": averages.new_zeros((batch, kept, config.query_size)),
+            "values": averages.new_zeros((batch, kept, config.value_size)),
+            "genuine": averages.new_zeros((batch, kept), dtype=torch.bool),
+        }
+        return state | ({"position": averages.new_zeros((), dtype=torch.int32)} if config.chunk_size else {})
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L D"],
+        state: State | None = None,
+        mask: Bool[Tensor, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
+    ) -> tuple[Float[Tensor, "B L D"], State | None]:
+        """Map a segment from a state to outputs and the state after it; see `MegaLayer`."""
+        config = self.config
+        counted = mask if config.mask_padding else None
+        skip = x
+        if config.prenorm:
+            x = self.norm(x, counted, training)
+        v = nn.functional.silu(self.v_proj(x))
+        m, averages = self.ema(x, None if state is None else state["ema"], mask)
+        m = self.dropout1(nn.functional.silu(m), dropout_seed, training)
+        u, z, r, h = torch.tensor_split(self.mx_proj(m), config.parts, -1)
+        z, r = nn.functional.silu(z), nn.functional.silu(r)
+        gamma, beta = self.gamma, self.beta
+        q, k = z * gamma[0] + beta[0], z * gamma[1] + beta[1]
+        genuine = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+        mix = self._chunked if config.chunk_size else self._whole
+        a, state = mix(q, {"keys": k, "values": v, "genuine": genuine}, state, training, dropout_seed)
+        h = nn.functional.silu(h + self.h_proj(a * r))
+        h = self.dropout2(h, dropout_seed, training)
+        x = skip + torch.sigmoid(u) * (h - skip)
+        if not config.prenorm:
+            x = self.norm(x, counted, training)
+        return x, {"ema": averages, **state} if config.causal else None
+
+    def _whole(self, q, new, state, training, dropout_seed):
+        """Attention to the whole past, which is also the state; and to what follows where bidirectional."""
+        config = self.config
+        if state is not None:
+            new = {name: torch.cat([state[name], value], 1) for name, value in new.items()}
+        length, total = q.shape[1], new["keys"].shape[1]
+        if config.bias == "simple" and total > config.max_positions:
+            raise ConfigError(f"MegaConfig.max_positions is {config.max_positions}: the sequence has {total} positions")
+        keys = torch.arange(total, device=q.device)
+        queries = keys[total - length :]
+        allowed = new["genuine"][:, None, None, :]
+        if config.causal:
+            allowed = allowed & (keys[None, :] <= queries[:, None])
+        values = self.hidden_dropout(new["values"], dropout_seed, training)
+        found = (q[:, None], new["keys"][:, None], values[:, None], allowed, queries, keys)
+        return self.attend(*found, training, dropout_seed)[:, 0], new
+
+    def _chunked(self, q, new, state, training, dropout_seed):
+        """Attention within chunks; the state is the unfinished chunk and the number of its positions."""
+        config, length, chunk = self.config, q.shape[1], self.config.chunk_size
+        position = 0 if state is None else state["position"]
+        chunks = (length + (chunk if state is None else 2 * chunk - 1) - 1) // chunk
+        index = position + torch.arange(length, device=q.device)
+        placed = {
+            name: self._place(value, None if state is None else state[name], index, (chunks + 1) * chunk)
+            for name, value in new.items()
+        }
+        dropped = self.hidden_dropout(placed["values"], dropout_seed, training)
+        if length < chunk:
+            keys = torch.arange((chunks + 1) * chunk, device=q.device)
+            allowed = placed["genuine"][:, None, None, :] & (keys[None, :] // chunk == index[:, None] // chunk)
+            if config.causal:
+                allowed = allowed & (keys[None, :] <= index[:, None])
+            found = (q[:, None], placed["keys"][:, None], dropped[:, None], allowed, index % chunk, keys % chunk)
+            a = self.attend(*found, training, dropout_seed)[:, 0]
+        else:
+            keys = torch.arange(chunk, device=q.device)
+            q, k, v, genuine = (
+                rearrange(value[:, : chunks * chunk], "b (c t) ... -> b c t ...", t=chunk)
+                for value in (
+                    self._place(q, None, index, chunks * chunk),
+                    placed["keys"],
+                    dropped,
+                    placed["genuine"],
+                )
+            )
+            allowed = genuine[:, :, None, :]
+            if config.causal:
+                allowed = allowed & (keys[None, :] <= keys[:, None])
+            a = self.attend(q, k, v, allowed, keys, keys, training, dropout_seed)
+            a = rearrange(a, "b c t v -> b (c t) v")[:, index]
+        return a, self._unfinished(placed, position + length)
+
+    def _place(self, new, before, index, size):
+        """An array of `size` positions: what was there before, then zeros, with `new` at the positions `index`."""
+        if before is None:
+            room = new.new_zeros((new.shape[0], size, *new.shape[2:]))
+        else:
+            zeros = new.new_zeros((new.shape[0], size - before.shape[1], *new.shape[2:]))
+            room = torch.cat([before, zeros], 1)
+        return room.index_copy(1, index, new)
+
+    def _unfinished(self, placed, end):
+        """The state: the chunk that position `end` belongs to, up to it, and how many positions that are."""
+        chunk = self.config.chunk_size
+        within = torch.arange(chunk, device=placed["keys"].device)
+        position = torch.as_tensor(end % chunk, dtype=torch.int32, device=within.device)
+        index, filled = end - position + within, within < position
+        return {
+            "keys": placed["keys"][:, index] * filled[:, None].to(placed["keys"].dtype),
+            "values": placed["values"][:, index] * filled[:, None].to(placed["values"].dtype),
+            "genuine": placed["genuine"][:, index] & filled,
+            "position": position,
+        }
+
+
+class FeedForward(nn.Module):
+    """Norm, two linear maps with a SiLU between them, and residual: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: MegaConfig, keys: Keys) -> None:
+        super().__init__()
+        self.config = config
+        self.norm = norm(config, keys.child("norm"))
+        self.fc1 = linear(config.d_model, config.feedforward_size, keys.child("fc1"))
+        self.fc2 = linear(config.feedforward_size, config.d_model, keys.child("fc2"))
+        self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
+        self.dropout = dropout(config, config.dropout, keys.child("dropout"))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L D"],
+        mask: Bool[Tensor, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """The block; positions where `mask` is False stay out of a batch norm's statistics."""
+        config = self.config
+        counted = mask if config.mask_padding else None
+        skip = x
+        if config.prenorm:
+            x = self.norm(x, counted, training)
+        x = self.hidden_dropout(nn.functional.silu(self.fc1(x)), dropout_seed, training)
+        x = skip + self.dropout(self.fc2(x), dropout_seed, training)
+        if not config.prenorm:
+            x = self.norm(x, counted, training)
+        return x
+
+
+class MegaLayer(nn.Module):
+    """Gated attention and a feed-forward block: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: MegaConfig, keys: Keys) -> None:
+        super().__init__()
+        self.config = config
+        self.attention = GatedAttention(config, keys.child("attention"))
+        if config.feedforward_size:
+            self.feedforward = FeedForward(config, keys.child("feedforward"))
+
+    def initial_state(self, batch: int) -> State | None:
+        """The state before the first token, or None where the layer cannot stream."""
+        return self.attention.initial_state(batch)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L D"],
+        state: State | None = None,
+        mask: Bool[Tensor, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
+    ) -> tuple[Float[Tensor, "B L D"], State | None]:
+        """Map a segment of any length, one token included, from a state to outputs and the state after it.
+
+        `mask` is True at genuine positions; others enter neither the averages nor the attention.
+        """
+        config = self.config
+        if x.ndim != 3 or x.shape[-1] != config.d_model:
+            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        if config.bidirectional and state is not None:
+            raise ConfigError("MegaConfig.bidirectional is True: a bidirectional layer takes no state")
+        x, state = self.attention(x, state, mask, training=training, dropout_seed=dropout_seed)
+        if config.feedforward_size:
+            x = self.feedforward(x, mask, training=training, dropout_seed=dropout_seed)
+        return x, state
