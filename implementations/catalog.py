@@ -44,7 +44,11 @@ class Architecture:
         return getattr(importlib.import_module(f"{self.room}.config"), self.config_name)
 
 
-_ARCHITECTURES = (Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),)
+_ARCHITECTURES = (
+    Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),
+    Architecture("s4", "S4", "arXiv:2111.00396", "implementations.s4", "S4Config", "S4Layer"),
+    Architecture("s4d", "S4D", "arXiv:2206.11893", "implementations.s4", "S4DConfig", "S4Layer"),
+)
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 
 
