@@ -42,7 +42,7 @@ def layer_cases() -> list[LayerCase]:
     dropped: dict[str, Any] = {"training": True, "dropout": 0.4, "float32": False}
     return [
         case(SMALL, "causal", state=True, methods=FORMS),
-        case(SMALL, "causal, longer than the direct form", length=67, batch=1, output="none", float32=False),
+        case(SMALL, "causal, longer than the direct form", length=67, output="none", float32=False),
         case(SMALL, "causal, one token", length=1, state=True, n_ssm=2, float32=False),
         case(SMALL, "causal, channels and copies", state=True, length=9, channels=2, n_ssm=2, prenorm=False),
         case(

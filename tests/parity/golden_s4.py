@@ -74,8 +74,8 @@ def config(golden: Golden) -> BankConfig:
         "output": {"glu": "glu", "id": "linear", None: "none"}[hyper.get("final_act", "glu")],
     }
     if "ssm.P" in given:
-        length = golden.arrays.get("extra/l_kernel", hyper.get("l_max") or hyper.get("L") or hyper.get("L1"))
-        return S4Config(truncated_length=int(length), **changes)
+        length = hyper.get("l_max") or hyper.get("L") or hyper["L1"]
+        return S4Config(truncated_length=int(golden.arrays.get("extra/l_kernel", length)), **changes)
     return S4DConfig(discretization=hyper.get("disc", "zoh"), **changes)
 
 
