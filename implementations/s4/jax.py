@@ -1,0 +1,183 @@
+"""S4 and S4D in JAX (Flax NNX); `torch.py` beside it is its twin.
+
+x_t = A_bar x_{t-1} + B_bar u_t,  y_t = 2 Re(C x_t) + D u_t, one such SSM per feature (arXiv 2111.00396, section 2)
+S4:   A = Lambda - P P^*, A_bar = (2/step - A)^-1 (2/step + A), B_bar = (2/step - A)^-1 2 B
+S4D:  A = Lambda, by zero-order hold or the same bilinear rule (arXiv 2206.11893, section 3)
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange, repeat
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Integer
+
+from implementations.common.config import ConfigError
+from implementations.common.initializers import Keys
+from implementations.common.jax import BatchNorm, Dropout, LayerNorm, Linear, parameter
+from implementations.ops.convolution.jax import causal_convolution, two_sided_convolution
+from implementations.ops.scan.jax import multiply
+from implementations.s4.config import LEAST_REAL_PART, BankConfig, Method, S4Config, S4DConfig, choose, initial_bank
+from implementations.s4.kernels.jax import Diagonal, DiagonalPlusLowRank, iterate
+from implementations.s5.jax import discretize
+
+
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """GELU with the exact error function, as S4 uses it."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def transformed(x: Float[Array, "*shape"], transform: str) -> Float[Array, "*shape"]:
+    """A positive number from a parameter."""
+    if transform == "exp":
+        return jnp.exp(x)
+    if transform == "softplus":
+        return jnp.logaddexp(x, jnp.zeros_like(x))
+    return jnp.maximum(x, jnp.zeros_like(x)) + LEAST_REAL_PART if transform == "relu" else x
+
+
+class S4Bank(nnx.Module):
+    """A bank of single-input SSMs with K outputs each: (B, L, D) -> (B, L, K, D)."""
+
+    def __init__(self, config: BankConfig, keys: Keys) -> None:
+        self.config = config
+        for name, values in initial_bank(config, keys).items():
+            setattr(self, name, parameter(keys, values))
+
+    def system(self, step_rescale: float = 1.0) -> Diagonal | DiagonalPlusLowRank:
+        """The discretised SSMs: `kernel(length)`, `response(state, length)`, `last_state(u, state)`, and steps."""
+        config = self.config
+        times = config.d_model // config.copies
+        real = transformed(self.A_real[...], config.real_transform)
+        Lambda = repeat(-jnp.stack([real, self.A_imag[...]], -1), "s m i -> (v s) m i", v=times)
+        B = repeat(self.B[...], "s m i -> (v s) m i", v=times)
+        step = transformed(self.log_step[...], config.dt_transform)
+        if isinstance(config, S4Config):
+            P = repeat(self.P[...], "s m i -> (v s) m i", v=times)
+            return DiagonalPlusLowRank(Lambda, P, B, self.C[...], step, config.truncated_length, step_rescale)
+        assert isinstance(config, S4DConfig)
+        steps = rearrange(jnp.broadcast_to(step_rescale * step, Lambda.shape[:2]), "d m -> (d m)")
+        log_A_bar, gain = discretize(rearrange(Lambda, "d m i -> (d m) i"), steps, config.discretization)
+        log_A_bar, gain = (rearrange(x, "(d m) i -> d m i", d=config.d_model) for x in (log_A_bar, gain))
+        return Diagonal(log_A_bar, multiply(gain, B), self.C[...])
+
+    def initial_state(self, batch: int) -> Float[Array, "B D M 2"] | None:
+        """The state before the first position: zero, or None where the bank cannot stream."""
+        if not self.config.causal:
+            return None
+        return jnp.zeros((batch, self.config.d_model, self.config.kept_states, 2), self.D[...].dtype)
+
+    def __call__(
+        self,
+        u: Float[Array, "B L D"],
+        state: Float[Array, "B D M 2"] | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        step_rescale: float = 1.0,
+        scan: Method | None = None,
+    ) -> tuple[Float[Array, "B L K D"], Float[Array, "B D M 2"] | None]:
+        """Map a segment from a state to outputs and the state after it (None where bidirectional).
+
+        `mask` is False where a position counts as zero. `step_rescale` scales the time steps (another sampling rate).
+        `scan` overrides the config's: "recurrent" steps through the positions, "direct" and "fft" convolve with the
+        kernel of the segment's length; "auto" steps where there is one position, and else is the convolution's "auto".
+        """
+        config = self.config
+        if config.bidirectional and state is not None:
+            raise ConfigError(f"{type(config).__name__}.bidirectional is True: a bidirectional layer takes no state")
+        shape = (u.shape[0], config.d_model, config.kept_states, 2)
+        if state is not None and tuple(state.shape) != shape:
+            raise ConfigError(f"state has shape {tuple(state.shape)}: expected (B, D, N / 2, 2) = {shape}")
+        method = choose(config, scan, u.shape[1])
+        if mask is not None:
+            u = u * mask[..., None].astype(u.dtype)
+        system = self.system(step_rescale)
+        if config.bidirectional:
+            kernel, reverse_kernel = jnp.split(system.kernel(u.shape[1]), 2, axis=0)
+            y = two_sided_convolution(u, kernel, reverse_kernel, config.reverse_offset, method)
+        elif method == "recurrent":
+            x = iterate(system.advance, u, self.initial_state(u.shape[0]) if state is None else state)
+            y, state = system.read(x), x[:, -1]
+        else:
+            y = causal_convolution(u, system.kernel(u.shape[1]), method)
+            if state is not None:
+                y = y + rearrange(system.response(state, u.shape[1]), "b k d l -> b l k d")
+            state = system.last_state(u, state)
+        return y + self.D[...] * u[:, :, None], state
+
+
+class S4Layer(nnx.Module):
+    """Norm, bank, exact GELU, mixing of the features and residual: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: BankConfig, keys: Keys) -> None:
+        self.config = config
+        d_model = config.d_model
+        if config.norm == "batch":
+            self.norm = BatchNorm(d_model, config.bn_momentum, keys.child("norm"))
+        else:
+            self.norm = LayerNorm(d_model, keys.child("norm"))
+        self.ssm = S4Bank(config, keys.child("ssm"))
+        if config.output != "none":
+            outputs = 2 * d_model if config.output == "glu" else d_model
+            self.out = Linear(config.channels * d_model, outputs, keys.child("out"))
+        self.dropout1 = Dropout(config.dropout, keys.child("dropout1"))
+        self.dropout2 = Dropout(config.dropout, keys.child("dropout2"))
+
+    def initial_state(self, batch: int) -> Float[Array, "B D M 2"] | None:
+        """The state before the first token: zero, or None where the layer cannot stream."""
+        return self.ssm.initial_state(batch)
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        state: Float[Array, "B D M 2"] | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Array, ""] | int | None = None,
+        step_rescale: float = 1.0,
+        scan: Method | None = None,
+    ) -> tuple[Float[Array, "B L D"], Float[Array, "B D M 2"] | None]:
+        """Map a segment of any length from a state to outputs and the state after it; see `S4Bank`.
+
+        `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
+        """
+        config = self.config
+        if x.ndim != 3 or x.shape[-1] != config.d_model:
+            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        mask = mask if config.mask_padding else None
+        skip = x
+        if config.prenorm:
+            x = self.norm(x, mask, training)
+        x, state = self.block(
+            x, state, mask, training=training, dropout_seed=dropout_seed, step_rescale=step_rescale, scan=scan
+        )
+        x = skip + x
+        if not config.prenorm:
+            x = self.norm(x, mask, training)
+        return x, state
+
+    def block(
+        self,
+        x: Float[Array, "B L D"],
+        state: Float[Array, "B D M 2"] | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Array, ""] | int | None = None,
+        step_rescale: float = 1.0,
+        scan: Method | None = None,
+    ) -> tuple[Float[Array, "B L D"], Float[Array, "B D M 2"] | None]:
+        """The layer without norm and residual (the authors' S4Block)."""
+        config = self.config
+        x, state = self.ssm(x, state, mask, step_rescale=step_rescale, scan=scan)
+        x = self.dropout1(gelu(rearrange(x, "b l k d -> b l (k d)")), dropout_seed, training)
+        if config.output != "none":
+            x = self.out(x)
+        if config.output == "glu":
+            value, gate = jnp.split(x, 2, axis=-1)
+            x = value * jax.nn.sigmoid(gate)
+        if config.output != "none":
+            x = self.dropout2(x, dropout_seed, training)
+        return x, state

@@ -1,0 +1,275 @@
+"""Kernels of S4 and S4D in JAX; `torch.py` beside it is its twin.
+
+Diagonal (S4D, arXiv 2206.11893, section 3): powers of a = A_bar, a^(J i + j) = a^(J i) a^j, so that no array of all
+positions and all states is ever made.
+
+Diagonal plus low rank (S4, arXiv 2111.00396, appendix C): A = Lambda - P P^*, bilinear. At a root of unity w the
+generating function of the first n values is 2 C~ (g - f step A)^-1 step B with g = 2 (1 - w), f = 1 + w and
+C~ = C (I - A_bar^n), by Woodbury a few Cauchy sums over Lambda; written so, nothing is singular at w = -1. Dense
+powers of A_bar are real: A acts on pairs as a real (N, N) matrix, the low-rank part mixes each pair with its conjugate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jaxtyping import Array, Float
+
+from implementations.common.jax import einsum
+from implementations.ops.scan.jax import exponential, multiply
+from implementations.s4.kernels import block
+from implementations.s5.jax import conjugate, reciprocal
+
+
+def powers(log_a: Float[Array, "D M 2"], count: int, stride: int = 1) -> Float[Array, "k D M 2"]:
+    """a^(stride k) for k below `count`, from the logarithm of a."""
+    exponents = stride * jnp.arange(count)
+    return exponential(exponents[:, None, None, None] * log_a)
+
+
+def vandermonde(
+    c: Float[Array, "*b D M 2"], log_a: Float[Array, "D M 2"], length: int
+) -> Float[Array, "*b D {length}"]:
+    """2 Re(sum over m of c_m a_m^l) for l below `length`."""
+    width = block(length)
+    low, high = powers(log_a, width), powers(log_a, -(-length // width), width)
+    left = multiply(c[..., None, :, :, :], high)
+    found = 2 * einsum("...idmc,jdmc->...dij", left, conjugate(low))
+    return rearrange(found, "... i j -> ... (i j)")[..., :length]
+
+
+def blocks(u: Float[Array, "B L D"], width: int) -> Float[Array, "B i j D"]:
+    """Blocks of `width` positions, filled up with zeros before the first."""
+    u = jnp.pad(u, ((0, 0), (-u.shape[1] % width, 0), (0, 0)))
+    return rearrange(u, "b (i j) d -> b i j d", j=width)
+
+
+def iterate(
+    advance: Callable[[Array, Array], Array], u: Float[Array, "B L D"], state: Float[Array, "B D M 2"]
+) -> Float[Array, "B L D M 2"]:
+    """All states of a recurrence, one position after the other."""
+
+    def body(x, u):
+        x = advance(u, x)
+        return x, x
+
+    _, states = jax.lax.scan(body, state, jnp.moveaxis(u, 1, 0))
+    return jnp.moveaxis(states, 0, 1)
+
+
+def half_turns(nodes: int, like: Float[Array, "*shape"]) -> Float[Array, "F 2"]:
+    """exp(i pi k / nodes) for k up to nodes / 2, computed in float64."""
+    half = np.pi / nodes * np.arange(nodes // 2 + 1)
+    return jnp.asarray(np.stack([np.cos(half), np.sin(half)], -1), like.dtype)
+
+
+class Diagonal:
+    """An SSM per feature with a diagonal A_bar, given by its logarithm (D, M, 2); B_bar (D, M, 2); C (K, D, M, 2)."""
+
+    def __init__(self, log_A_bar, B_bar, C) -> None:
+        self.log_A_bar, self.B_bar, self.C = log_A_bar, B_bar, C
+
+    def kernel(self, length: int) -> Float[Array, "K D {length}"]:
+        """The response to a unit impulse."""
+        return vandermonde(multiply(self.C, self.B_bar), self.log_A_bar, length)
+
+    def response(self, state: Float[Array, "B D M 2"], length: int) -> Float[Array, "B K D {length}"]:
+        """The outputs that a state before the first position causes by itself."""
+        first = multiply(exponential(self.log_A_bar), state)
+        return vandermonde(multiply(self.C, first[:, None]), self.log_A_bar, length)
+
+    def last_state(self, u: Float[Array, "B L D"], state: Float[Array, "B D M 2"] | None) -> Float[Array, "B D M 2"]:
+        """The state after a segment."""
+        length = u.shape[1]
+        width = block(length)
+        u = blocks(u, width)
+        low, high = powers(self.log_A_bar, width), powers(self.log_A_bar, u.shape[1], width)
+        ends = einsum("bijd,jdmc->bidmc", u, jnp.flip(low, 0))
+        x = multiply(self.B_bar, multiply(ends, jnp.flip(high, 0)).sum(1))
+        return x if state is None else x + multiply(exponential(length * self.log_A_bar), state)
+
+    def advance(self, u: Float[Array, "B D"], state: Float[Array, "B D M 2"]) -> Float[Array, "B D M 2"]:
+        """The state one position later."""
+        return multiply(exponential(self.log_A_bar), state) + self.B_bar * u[..., None, None]
+
+    def read(self, x: Float[Array, "B L D M 2"]) -> Float[Array, "B L K D"]:
+        """The outputs of states."""
+        return 2 * einsum("bldmc,kdmc->blkd", x, conjugate(self.C))
+
+
+def flat(x: Float[Array, "*b M 2"]) -> Float[Array, "*b N"]:
+    """Pairs as a real vector."""
+    return rearrange(x, "... m i -> ... (m i)")
+
+
+def paired(x: Float[Array, "*b N"]) -> Float[Array, "*b M 2"]:
+    """The inverse of `flat`."""
+    return rearrange(x, "... (m i) -> ... m i", i=2)
+
+
+def apply(matrix: Float[Array, "D N N"], x: Float[Array, "*b D N"]) -> Float[Array, "*b D N"]:
+    """The matrix times vectors."""
+    return einsum("dnm,...dm->...dn", matrix, x)
+
+
+def product(left: Float[Array, "D N N"], right: Float[Array, "D N N"]) -> Float[Array, "D N N"]:
+    """The product of two matrices."""
+    return einsum("dnk,dkm->dnm", left, right)
+
+
+def transpose(matrix: Float[Array, "D N N"]) -> Float[Array, "D N N"]:
+    """The transposed matrix."""
+    return rearrange(matrix, "d n m -> d m n")
+
+
+def apply_power(matrix: Float[Array, "D N N"], x: Float[Array, "*b D N"], exponent: int) -> Float[Array, "*b D N"]:
+    """matrix^exponent times vectors, by repeated squaring."""
+    while exponent:
+        if exponent % 2:
+            x = apply(matrix, x)
+        exponent //= 2
+        if exponent:
+            matrix = product(matrix, matrix)
+    return x
+
+
+def krylov(matrix: Float[Array, "D N N"], x: Float[Array, "*b D N"], count: int) -> Float[Array, "k *b D N"]:
+    """matrix^k x for k below `count`, by doubling."""
+    found = x[None]
+    while found.shape[0] < count:
+        found = jnp.concatenate([found, apply(matrix, found)], 0)
+        if found.shape[0] < count:
+            matrix = product(matrix, matrix)
+    return found[:count]
+
+
+class DiagonalPlusLowRank:
+    """An SSM per feature with A = Lambda - P P^*, discretised by the bilinear rule.
+
+    Lambda, P, B (D, M, 2); C (K, D, M, 2); step (D, 1) or (D, M). With `truncated_length` l, C holds C~ for l
+    positions of the unscaled step. `rescale` scales the step.
+    """
+
+    def __init__(self, Lambda, P, B, C, step, truncated_length: int | None, rescale: float) -> None:
+        self.Lambda, self.P, self.B, self.C = Lambda, P, B, C
+        self.unscaled, self.step = step, rescale * step
+        self.truncated_length, self.rescale = truncated_length, rescale
+
+    def kernel(self, length: int) -> Float[Array, "K D {length}"]:
+        """The response to a unit impulse."""
+        if self.truncated_length is None:
+            matrix = self.matrix(self.step)
+            row = self._row(self.C)
+            return self._cauchy(self._of_row(row - apply_power(transpose(matrix), row, length)), length)
+        covered, row = self.truncated_length, self._row(self.C)
+        while round(self.rescale * length) > covered:
+            row = row + apply_power(transpose(self.matrix(self.unscaled)), row, covered)
+            covered = 2 * covered
+        return self._cauchy(self._of_row(row), round(covered / self.rescale))[..., :length]
+
+    def _cauchy(self, C, nodes: int):
+        """The first `nodes` values of the kernel from C~: its generating function at roots of unity, transformed."""
+        turn = half_turns(nodes, C)
+        F, G = 2 * turn[:, 0], 4 * turn[:, 1]
+        step = self.step[..., None]
+        Lambda = step * self.Lambda
+        real, imaginary = Lambda[..., :1], Lambda[..., 1:]
+        denominator = jnp.stack(
+            [(real * F) ** 2 + (imaginary * F - G) * (imaginary * F + G), -2 * real * F * G],
+            -1,
+        )
+        inverse = reciprocal(denominator)
+        left = jnp.concatenate([C, conjugate(self.P)[None]], 0)
+        right = step * jnp.stack([self.B, self.P], 0)
+        v = multiply(left[:, None], right[None])
+        sum_b = G[:, None] * einsum("xydm,dmfc->xydfc", 2 * v[..., 0], inverse)
+        sum_a = F[:, None] * einsum("xydm,dmfc->xydfc", 2 * (v * Lambda).sum(-1), inverse)
+        r = jnp.stack([-sum_b[..., 1], sum_b[..., 0]], -1) - sum_a
+        low_rank = F[:, None] * r[-1, 1]
+        low_rank = jnp.stack([1 + low_rank[..., 0], low_rank[..., 1]], -1)
+        correction = multiply(multiply(r[:-1, 1], r[-1, 0]), F[:, None] * reciprocal(low_rank))
+        values = 2 * multiply(turn, r[:-1, 0] - correction)
+        return jnp.fft.irfft(jax.lax.complex(values[..., 0], values[..., 1]), nodes, axis=-1)
+
+    def response(self, state: Float[Array, "B D M 2"], length: int) -> Float[Array, "B K D {length}"]:
+        """The outputs that a state before the first position causes by itself."""
+        width = block(length)
+        matrix = self.matrix(self.step)
+        columns = krylov(matrix, apply(matrix, flat(state)), width)
+        rows = krylov(transpose(self._power(matrix, width)), self._output_row(), -(-length // width))
+        found = einsum("ikdn,jbdn->bkdij", rows, columns)
+        return rearrange(found, "b k d i j -> b k d (i j)")[..., :length]
+
+    def last_state(self, u: Float[Array, "B L D"], state: Float[Array, "B D M 2"] | None) -> Float[Array, "B D M 2"]:
+        """The state after a segment."""
+        length = u.shape[1]
+        width = block(length)
+        matrix = self.matrix(self.step)
+        columns = krylov(matrix, flat(self._backward(2 * self.B, self.step)), width)
+        ends = einsum("bijd,jdn->bidn", blocks(u, width), jnp.flip(columns, 0))
+        power = self._power(matrix, width)
+        while ends.shape[1] > 1:
+            if ends.shape[1] % 2:
+                ends = jnp.concatenate([jnp.zeros_like(ends[:, :1]), ends], 1)
+            ends = ends[:, 1::2] + apply(power, ends[:, 0::2])
+            power = product(power, power)
+        x = paired(ends[:, 0])
+        return x if state is None else x + paired(apply_power(matrix, flat(state), length))
+
+    def advance(self, u: Float[Array, "B D"], state: Float[Array, "B D M 2"]) -> Float[Array, "B D M 2"]:
+        """The state one position later, with work linear in the size of the state."""
+        return self._backward(self._forward(state, self.step) + 2 * self.B * u[..., None, None], self.step)
+
+    def read(self, x: Float[Array, "B L D M 2"]) -> Float[Array, "B L K D"]:
+        """The outputs of states."""
+        return einsum("bldn,kdn->blkd", flat(x), self._output_row())
+
+    def matrix(self, step: Float[Array, "D S"]) -> Float[Array, "D N N"]:
+        """A_bar as a real matrix on pairs."""
+        size = 2 * self.P.shape[1]
+        basis = paired(jnp.eye(size, dtype=self.P.dtype))[:, None]
+        return rearrange(flat(self._backward(self._forward(basis, step), step)), "m d n -> d n m")
+
+    def _forward(self, x, step):
+        """(2 / step + A) x."""
+        projection = 2 * (self.P * x).sum((-2, -1))[..., None, None]
+        return 2 / step[..., None] * x + multiply(self.Lambda, x) - self.P * projection
+
+    def _backward(self, x, step):
+        """(2 / step - A)^-1 x, by Woodbury."""
+        half = 2 / step[..., None]
+        inverse = reciprocal(jnp.concatenate([half - self.Lambda[..., :1], -self.Lambda[..., 1:]], -1))
+        x, P = multiply(inverse, x), multiply(inverse, self.P)
+        scale = (self.P * x).sum((-2, -1)) / (0.5 + (self.P * P).sum((-2, -1)))
+        return x - P * scale[..., None, None]
+
+    def _power(self, matrix, exponent: int):
+        """matrix^exponent for a power of two."""
+        while exponent > 1:
+            matrix, exponent = product(matrix, matrix), exponent // 2
+        return matrix
+
+    def _row(self, C):
+        """The real row vectors that give 2 Re(C x)."""
+        return flat(2 * conjugate(C))
+
+    def _of_row(self, row):
+        """The inverse of `_row`."""
+        return conjugate(paired(row)) / 2
+
+    def _output_row(self):
+        """The rows of C, from those of C~ where these are the parameter."""
+        row = self._row(self.C)
+        if self.truncated_length is None:
+            return row
+        identity = jnp.eye(row.shape[-1], dtype=row.dtype)
+        basis = jnp.broadcast_to(identity[:, None], (row.shape[-1], *row.shape[1:]))
+        power = apply_power(self.matrix(self.unscaled), basis, self.truncated_length)
+        return rearrange(
+            jnp.linalg.solve(identity - rearrange(power, "m d n -> d m n"), rearrange(row, "k d n -> d n k")),
+            "d n k -> k d n",
+        )

@@ -1,0 +1,49 @@
+"""Rungs 0 to 7 for S4 and S4D: every row of the ladder passes, and the ladder has every rung that applies."""
+
+import ladder
+import pytest
+
+RUNGS = (0, 1, 2, 3, 4, 6, 7)
+
+CHECKS = {
+    "convolution, direct",
+    "convolution, fft",
+    "outputs",
+    "outputs, rounding only",
+    "running statistics",
+    "gradients",
+    "gradients, rounding only",
+    "gradients finite, zero only where clipped",
+    "gradients, oracle's finite differences",
+    "whole sequence = segments",
+    "whole sequence = token by token",
+    "direct = fft = recurrent",
+    "eager = compiled, over training steps",
+    "compiled once, without a graph break",
+    "padding, evaluation",
+    "padding, training",
+    "batch size",
+    "nothing looks ahead",
+    "everything looks back",
+    "no sequence looks at another",
+    "nothing depends on padding",
+    "every genuine position matters",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("architecture", ["s4", "s4d"])
+def test_rung(architecture, rung):
+    rows = [row for row in ladder.rows(architecture) if row["rung"] == rung]
+    assert rows
+    failed = [row for row in rows if not row["passed"]]
+    assert not failed, "\n".join(map(str, failed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["s4", "s4d"])
+def test_no_check_is_left_out(architecture):
+    rows = ladder.rows(architecture)
+    assert {row["check"] for row in rows} >= CHECKS
+    assert {row["dtype"] for row in rows} == {"float32", "float64"}
