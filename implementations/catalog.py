@@ -44,7 +44,17 @@ class Architecture:
         return getattr(importlib.import_module(f"{self.room}.config"), self.config_name)
 
 
-_ARCHITECTURES = (Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),)
+_ARCHITECTURES = (
+    Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),
+    Architecture(
+        "transformer",
+        "Transformer",
+        "arXiv:1706.03762",
+        "implementations.transformer",
+        "TransformerConfig",
+        "TransformerLayer",
+    ),
+)
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 
 

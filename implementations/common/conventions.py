@@ -18,6 +18,9 @@ LAYER_NORM_EPSILON = 1e-6
 BATCH_NORM_MOMENTUM = 0.95
 """Share of the OLD running statistic that an update keeps (Flax's sense; PyTorch's `momentum` is one minus this)."""
 
+RMS_NORM_EPSILON = 1e-6
+"""Under the root of the mean square (meliad, T5); PyTorch's default is the machine epsilon of the input."""
+
 GELU_APPROXIMATION = "tanh"
 """Flax's default; PyTorch's is the exact error function."""
 
@@ -26,6 +29,9 @@ ADAM_B1, ADAM_B2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 
 EIGENVALUE_CLIP = -1e-4
 """Upper bound of the real part of an eigenvalue where `clip_eigs` is set."""
+
+Activation = Literal["relu", "gelu", "gelu_exact", "silu"]
+"""Pointwise functions of feed-forward layers; "gelu" is the form of `GELU_APPROXIMATION`."""
 
 MatmulPrecision = Literal["float32", "tf32"]
 MATMUL_PRECISION: MatmulPrecision = "float32"

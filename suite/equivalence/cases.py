@@ -36,9 +36,10 @@ class LayerCase:
 
     state: start from a state that is not zero. padded: the sequences have different lengths. training: batch norm uses
     the batch, dropout drops. options: what the call gets beside that, fixed (`step_rescale`). drawn: what it gets
-    besides, drawn for a batch and a length (`timesteps`). zero_gradient: for parameters, where a gradient must be
-    exactly zero. methods: algorithms of the layer (its argument `scan`) that must agree. compiled: compare eager and
-    compiled training steps. float32: run the float32 checks as well.
+    besides, drawn for a batch and a length (`timesteps`). reach: how many positions a causal layer looks back, None
+    where there is no limit. smooth: compare gradients with finite differences of the oracle. zero_gradient: for
+    parameters, where a gradient must be exactly zero. methods: algorithms of the layer (its argument `scan`) that must
+    agree. compiled: compare eager and compiled training steps. float32: run the float32 checks as well.
     """
 
     name: str
@@ -54,6 +55,8 @@ class LayerCase:
     methods: tuple[str, ...] = ()
     compiled: bool = False
     float32: bool = True
+    reach: int | None = None
+    smooth: bool = True
     seed: int = 0
 
     @property
@@ -82,7 +85,7 @@ class LayerCase:
         if self.padded:
             found["mask"] = np.arange(self.length) < self.lengths(rng, self.batch)[:, None]
         if self.state:
-            found["state"] = normal(rng, state_shape(self.config, self.batch))
+            found |= draw_state(self.config, rng, self.batch)
         found |= {name: single(draw(rng, self.batch, self.length)) for name, draw in self.drawn.items()}
         if self.dropout:
             found["dropout_seed"] = np.asarray(12345)
@@ -141,9 +144,38 @@ def width(config: Config) -> int:
     return config.d_model  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def state_shape(config: Config, batch: int) -> tuple[int, ...]:
-    """The shape of the state of a layer that streams one array."""
-    return of(config.architecture).state_shape(config, batch)
+def draw_state(config: Config, rng: np.random.Generator, batch: int) -> dict[str, Array]:
+    """A state that is not zero: `state`, or `state.keys` and so on where it has several leaves."""
+    module = of(config.architecture)
+    if hasattr(module, "draw_state"):
+        return {f"state.{name}": leaf for name, leaf in module.draw_state(config, rng, batch).items()}
+    return {"state": normal(rng, module.state_shape(config, batch))}
+
+
+def nest(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by name, from leaves by dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in arrays.items():
+        *parents, leaf = name.split(".")
+        node = found
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return found
+
+
+def flatten(value: Any, name: str) -> dict[str, Any]:
+    """The leaves of a state by dotted name; the inverse of `nest`."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        return {name: value}
+    return {path: leaf for key, child in value.items() for path, leaf in flatten(child, f"{name}.{key}").items()}
+
+
+def draw_cotangents(outputs: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+    """A cotangent for every output that has a gradient."""
+    return {name: normal(rng, value.shape) for name, value in outputs.items() if is_differentiable(value)}
 
 
 def of(architecture: str | None) -> Any:

@@ -12,16 +12,22 @@ Array = np.ndarray
 
 
 def causal(case: LayerCase, rows: Rows) -> None:
-    """The Jacobian of a causal layer's outputs: zero above the diagonal of positions, on and below it nowhere."""
+    """The Jacobian of a causal layer's outputs: zero above the diagonal of positions and beyond the layer's reach
+    below it, nowhere else."""
     twins, arrays = pair(case), case.arrays()
-    later = np.triu(np.ones((case.length, case.length), bool), 1)
-    leaks, alive = [], True
+    square = np.ones((case.length, case.length), bool)
+    later = np.triu(square, 1)
+    far = np.tril(square, -1 - case.length if case.reach is None else -1 - case.reach)
+    leaks, beyond, alive = [], [], True
     for twin in (twins.jax, twins.torch):
         size = np.abs(twin.jacobian(arrays, "x", **case.options))
         size = np.stack([size[b, :, :, b] for b in range(case.batch)]).max((0, 2, 4))
         leaks.append(float(size[later].max(initial=0.0)))
-        alive &= bool((size[~later] > 0).all() and np.isfinite(size).all())
+        beyond.append(float(size[far].max(initial=0.0)))
+        alive &= bool((size[~later & ~far] > 0).all() and np.isfinite(size).all())
     rows.each(7, "nothing looks ahead", case.name, leaks, 0.0)
+    if case.reach is not None:
+        rows.each(7, "nothing looks beyond the window", case.name, beyond, 0.0)
     rows.add(7, "everything looks back", case.name, alive)
 
 

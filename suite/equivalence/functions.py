@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from suite.equivalence import reference
-from suite.equivalence.cases import LayerCase, ModelCase, normal, single, values
+from suite.equivalence.cases import LayerCase, ModelCase, draw_cotangents, is_differentiable, single, values
 from suite.equivalence.rows import Rows, error, rounded
 
 Array = np.ndarray
@@ -49,7 +49,7 @@ def climb(case: LayerCase, rows: Rows) -> None:
     twins, arrays = pair(case), case.arrays()
     rng = case.rng("cotangents")
     shapes = reference.outputs(case, twins.parameters, twins.statistics, arrays)
-    cotangents = {name: normal(rng, value.shape) for name, value in shapes.items()}
+    cotangents = draw_cotangents(shapes, rng)
     static = {**case.options, "training": case.training}
 
     jax, torch = (twin.call(arrays, cotangents, **static) for twin in (twins.jax, twins.torch))
@@ -59,7 +59,7 @@ def climb(case: LayerCase, rows: Rows) -> None:
         rows.compare(3, "running statistics", case.name, (jax.statistics, torch.statistics), None)
     rows.compare(4, "gradients", case.name, (jax.gradients, torch.gradients), None)
     _health(case, twins, jax.gradients, torch.gradients, rows)
-    if not case.dropout:
+    if case.smooth and not case.dropout:
         _finite_differences(case, twins, arrays, cotangents, (jax.gradients, torch.gradients), rows)
     if case.float32:
         _float32(case, twins, arrays, cotangents, rows)
@@ -84,7 +84,8 @@ def _float32(case: LayerCase, twins: Pair, arrays: dict[str, Any], cotangents: A
     static = {**case.options, "training": case.training}
     single_pair = pair(case, "float32")
     jax, torch = (twin.call(arrays, cotangents, **static) for twin in (single_pair.jax, single_pair.torch))
-    kept = all(v.dtype == np.float32 for r in (jax, torch) for d in (r.outputs, r.gradients) for v in d.values())
+    numbers = [v for r in (jax, torch) for d in (r.outputs, r.gradients) for v in d.values() if is_differentiable(v)]
+    kept = all(v.dtype == np.float32 for v in numbers)
     rows.add(3, "float32 stays float32", case.name, kept, "float32")
 
     def exact(wanted: str) -> Any:

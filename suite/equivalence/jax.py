@@ -14,7 +14,7 @@ from flax import nnx
 from implementations import catalog, parameters
 from implementations.common.initializers import Keys
 from implementations.common.jax import BatchStatistic
-from suite.equivalence.cases import Result, cast_all, is_differentiable
+from suite.equivalence.cases import Result, cast_all, flatten, is_differentiable, nest
 
 Arrays = Mapping[str, Any]
 
@@ -46,8 +46,7 @@ def _numpy(tree: Any) -> Any:
 def _named(outputs: Any) -> dict[str, jax.Array]:
     """Outputs by name: `y` and, where there is one, the leaves of the state."""
     y, state = outputs if isinstance(outputs, tuple) else (outputs, None)
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {"y": y} | {"state" + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    return {"y": y} | flatten(state, "state")
 
 
 class Twin:
@@ -93,7 +92,7 @@ class Twin:
         def forward(values, moving, fixed, statistics, rest):
             # Variables may only be set at the trace level they were made at: this makes new ones here.
             module = nnx.merge(graph, values, jax.tree.map(lambda a: a, statistics), rest)
-            outputs = _named(module(**moving, **fixed, **static))  # pyright: ignore[reportCallIssue]
+            outputs = _named(module(**nest({**moving, **fixed}), **static))  # pyright: ignore[reportCallIssue]
             return outputs, nnx.state(module, BatchStatistic)
 
         def product(values, moving, fixed, statistics, rest, cotangents):
@@ -120,7 +119,7 @@ class Twin:
 
         def function(x):
             module = nnx.merge(graph, jax.tree.map(lambda a: a, rest))
-            return _named(module(**{**inputs, wrt: x}, **static))["y"]  # pyright: ignore[reportCallIssue]
+            return _named(module(**nest({**inputs, wrt: x}), **static))["y"]  # pyright: ignore[reportCallIssue]
 
         return np.asarray(jax.jit(jax.jacrev(function), compiler_options=quick())(inputs[wrt]))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.equivalence.cases import LayerCase, ModelCase, normal
+from suite.equivalence.cases import LayerCase, ModelCase, draw_cotangents, normal
 from suite.equivalence.functions import Pair, pair
 from suite.equivalence.rows import FLOAT64, Rows, errors
 
@@ -24,13 +24,13 @@ def streaming(case: LayerCase, rows: Rows) -> None:
 
     def parts(twin: Any, ends: list[int]) -> Arrays:
         outputs: list[Array] = []
-        state = arrays["state"]
+        state = {name: array for name, array in arrays.items() if name.partition(".")[0] == "state"}
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
             given = {name: arrays[name][:, start:end] for name in along}
-            found = twin.call({**given, "state": state}, **case.options).outputs
+            found = twin.call({**given, **state}, **case.options).outputs
             outputs.append(found["y"])
-            state = found["state"]
-        return {"y": np.concatenate(outputs, 1), "state": state}
+            state = {name: value for name, value in found.items() if name != "y"}
+        return {"y": np.concatenate(outputs, 1), **state}
 
     for name, ends in (
         ("segments", [cut, cut + 1, case.length] if case.length > 2 * cut else [cut, case.length]),
@@ -45,9 +45,7 @@ def methods(case: LayerCase, names: tuple[str, ...], rows: Rows) -> None:
     twins, arrays = pair(case), case.arrays()
     off = []
     for twin in (twins.jax, twins.torch):
-        shapes = {name: value.shape for name, value in twin.call(arrays, **case.options).outputs.items()}
-        rng = case.rng("cotangents")
-        cotangents = {name: normal(rng, shape) for name, shape in shapes.items()}
+        cotangents = draw_cotangents(twin.call(arrays, **case.options).outputs, case.rng("cotangents"))
         found = [twin.call(arrays, cotangents, scan=name, training=case.training, **case.options) for name in names]
         off.append(
             max(

@@ -9,7 +9,8 @@ import numpy as np
 
 from implementations import catalog
 from implementations.models.config import ModelConfig
-from suite.equivalence.cases import LayerCase, ModelCase
+from implementations.ops.attention.reference import sinusoidal
+from suite.equivalence.cases import LayerCase, ModelCase, flatten, nest
 
 Array = np.ndarray
 Arrays = dict[str, Array]
@@ -27,13 +28,13 @@ def below(path: str, values: Arrays) -> Arrays:
 
 def outputs(case: LayerCase, parameters: Arrays, statistics: Arrays, arrays: dict[str, Any]) -> Arrays:
     """The outputs of a case by name: `y` and, where the layer streams, `state`; dropout is left out."""
-    given = {name: value for name, value in arrays.items() if name != "dropout_seed" and value is not None}
+    given = nest({name: value for name, value in arrays.items() if name != "dropout_seed" and value is not None})
     if isinstance(case, ModelCase):
         return {"y": model(case.config, parameters, statistics, case.training, **given, **case.options)}
     y, state = _layer(case.config)(
         case.config, parameters, statistics=_used(statistics, case.training), **given, **case.options
     )
-    return {"y": y} | ({} if state is None else {"state": state})
+    return {"y": y} | flatten(state, "state")
 
 
 def _layer(config: Any) -> Any:
@@ -56,6 +57,10 @@ def model(
     """Logits (B, C) of a classifier or a dual encoder, from (B, L) tokens or (B, L, input_size) values."""
     x = np.eye(config.input_size)[inputs] if config.input_kind == "tokens" else inputs
     x = x @ parameters["encoder.kernel"] + parameters["encoder.bias"]
+    if config.input_positions == "sinusoidal":
+        x = x + sinusoidal(np.arange(x.shape[1]), x.shape[2])
+    elif config.input_positions == "learned":
+        x = x + parameters["positions.table"][: x.shape[1]]
     mask = None if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
     for i in range(config.depth):
         own = below(f"layers.{i}", statistics)

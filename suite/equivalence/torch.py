@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils import _pytree as pytree
 
 from implementations import catalog, parameters
 from implementations.common.initializers import Keys
-from suite.equivalence.cases import Result, cast_all, is_differentiable
+from suite.equivalence.cases import Result, cast_all, flatten, is_differentiable, nest
 
 Arrays = Mapping[str, Any]
 
@@ -23,8 +22,7 @@ def _numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
 def _named(outputs: Any) -> dict[str, torch.Tensor]:
     """Outputs by name: `y` and, where there is one, the leaves of the state."""
     y, state = outputs if isinstance(outputs, tuple) else (outputs, None)
-    leaves = [] if state is None else pytree.tree_leaves_with_path(state)
-    return {"y": y} | {"state" + pytree.keystr(path): leaf for path, leaf in leaves}
+    return {"y": y} | flatten(state, "state")
 
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -55,7 +53,7 @@ class Twin:
         """Outputs and new statistics; with cotangents of outputs also all gradients of their product."""
         before = parameters.get_statistics(self.module)
         inputs = self._tensors(arrays)
-        outputs = _named(self.module(**inputs, **static))
+        outputs = _named(self.module(**nest(inputs), **static))
         statistics = parameters.get_statistics(self.module)
         parameters.set_statistics(self.module, before)
         gradients = {}
@@ -74,7 +72,7 @@ class Twin:
         """The derivative of output `y` by one input: shape of y followed by the shape of the input."""
         before = parameters.get_statistics(self.module)
         inputs = self._tensors(arrays)
-        y = _named(self.module(**inputs, **static))["y"]
+        y = _named(self.module(**nest(inputs), **static))["y"]
         parameters.set_statistics(self.module, before)
         basis = torch.eye(y.numel(), dtype=y.dtype, device=DEVICE).reshape(-1, *y.shape)
         (rows,) = torch.autograd.grad(y, inputs[wrt], basis, is_grads_batched=True)
