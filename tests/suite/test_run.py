@@ -180,7 +180,7 @@ def test_corrupt_data_fail_the_cell_and_name_the_mend(tmp_path, capsys):
 def test_the_parity_ladder_runs_as_a_cell(tmp_path, capsys):
     for framework in ("jax", "torch"):
         pytest.importorskip(framework)
-    arguments = ["--benchmarks", "equivalence", "--hardware", "cpu", "--out", str(tmp_path)]
+    arguments = ["--tasks", "equivalence.s5", "--hardware", "cpu", "--out", str(tmp_path)]
     assert run.main(arguments) == 0, capsys.readouterr()
     (of,) = read_all(tmp_path)
     assert (of.status, of.cell.framework, of.cell.task) == ("measured", "jax+torch", "equivalence.s5")
