@@ -47,8 +47,8 @@ def attend(
     method: Method = "auto",
 ) -> Float[Array, "B L H V"]:
     """softmax(q k + bias) v over the keys where `mask` is True; zero where there are none."""
-    method = choose(method, jax.default_backend() == "gpu", q.dtype == jnp.float64)
-    if method == "fused":
+    kernel = choose(method, jax.default_backend() == "gpu", q.dtype == jnp.float64)
+    if kernel == "fused":
         return _fused(q, k, v, bias, mask)
     logits = einsum("blhk,bthk->bhlt", q, k)
     if bias is not None:
@@ -147,10 +147,12 @@ def window_attention(
         valid = jnp.ones(k.shape[:2], bool) if valid is None else valid
         k, v, valid = (_pad(x, window, after + window) for x in (k, v, valid))
     else:
-        k, v, valid = (None if x is None else _pad(x, 0, after) for x in (k, v, valid))
+        k, v = _pad(k, 0, after), _pad(v, 0, after)
+        valid = None if valid is None else _pad(valid, 0, after)
     q = _pad(q, 0, after)
     q = q.reshape(-1, window, *q.shape[2:])
-    k, v, valid = (None if x is None else _neighbours(x, window, count, cut_gradient) for x in (k, v, valid))
+    k, v = (_neighbours(x, window, count, cut_gradient) for x in (k, v))
+    valid = None if valid is None else _neighbours(valid, window, count, False)
     y = full_attention(
         q,
         k,
