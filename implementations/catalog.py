@@ -48,3 +48,52 @@ _ARCHITECTURES = (
     Architecture("s5", "S5", "arXiv:2208.04933", "implementations.s5", "S5Config", "S5Layer"),
     Architecture("s4", "S4", "arXiv:2111.00396", "implementations.s4", "S4Config", "S4Layer"),
     Architecture("s4d", "S4D", "arXiv:2206.11893", "implementations.s4", "S4DConfig", "S4Layer"),
+    Architecture("ema", "MH-EMA", "arXiv:2209.10655", "implementations.ema", "EMAConfig", "MultiHeadEMA"),
+    Architecture("mega", "Mega", "arXiv:2209.10655", "implementations.mega", "MegaConfig", "MegaLayer"),
+    Architecture(
+        "transformer",
+        "Transformer",
+        "arXiv:1706.03762",
+        "implementations.transformer",
+        "TransformerConfig",
+        "TransformerLayer",
+    ),
+)
+_BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all architectures, in the order of the reports."""
+    return tuple(_BY_NAME)
+
+
+def get(name: str) -> Architecture:
+    """The architecture of that name; an unknown one raises `UnknownName`."""
+    if name not in _BY_NAME:
+        raise UnknownName(f"unknown architecture {name!r}: {nearest(name, _BY_NAME)}")
+    return _BY_NAME[name]
+
+
+def require_framework(framework: str) -> None:
+    """Raise `UnknownName` or `MissingFramework` unless twins in `framework` can be imported."""
+    if framework not in FRAMEWORKS:
+        raise UnknownName(f"unknown framework {framework!r}: {nearest(framework, FRAMEWORKS)}")
+    for package in _NEEDS[framework]:
+        if importlib.util.find_spec(package) is None:
+            raise MissingFramework(
+                f"{package} is not installed; the {framework} twins need it: pip install 'longseq-bench[{framework}]'"
+            )
+
+
+def layer_class(name: str, framework: str) -> Any:
+    """The layer of an architecture in a framework: the class S5Layer of `implementations.s5.jax`, say."""
+    architecture = get(name)
+    require_framework(framework)
+    return getattr(importlib.import_module(f"{architecture.room}.{framework}"), architecture.layer)
+
+
+def model_class(config: ModelConfig, framework: str) -> Any:
+    """The model around layers that a config describes, in a framework."""
+    require_framework(framework)
+    module = importlib.import_module(f"implementations.models.{framework}")
+    return getattr(module, {"classifier": "Classifier", "dual_encoder": "DualEncoder"}[config.model])

@@ -30,6 +30,9 @@ ADAM_B1, ADAM_B2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 EIGENVALUE_CLIP = -1e-4
 """Upper bound of the real part of an eigenvalue where `clip_eigs` is set."""
 
+Activation = Literal["relu", "gelu", "gelu_exact", "silu"]
+"""Pointwise functions of feed-forward layers; "gelu" is the form of `GELU_APPROXIMATION`."""
+
 MatmulPrecision = Literal["float32", "tf32"]
 MATMUL_PRECISION: MatmulPrecision = "float32"
 """PyTorch's default on a GPU; JAX's default there is tf32."""

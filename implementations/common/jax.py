@@ -12,8 +12,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common import conventions
-from implementations.common.conventions import MatmulPrecision
-from implementations.common.initializers import Keys, lecun_normal
+from implementations.common.conventions import Activation, MatmulPrecision
+from implementations.common.initializers import Keys, lecun_normal, normal
 
 _PRECISION = {"float32": jax.lax.Precision.HIGHEST, "tf32": jax.lax.DotAlgorithmPreset.TF32_TF32_F32}
 _precision: MatmulPrecision = conventions.MATMUL_PRECISION
@@ -36,6 +36,11 @@ def einsum(equation: str, *operands: Array) -> Array:
     return jnp.einsum(equation, *operands, precision=_PRECISION["float32" if full else _precision])
 
 
+def product_precision() -> contextlib.AbstractContextManager[object]:
+    """Inside, JAX's own functions compute matrix products in the project's explicit matmul precision."""
+    return jax.default_matmul_precision({"float32": "float32", "tf32": "tensorfloat32"}[_precision])
+
+
 class BatchStatistic(nnx.Variable):
     """A running statistic: state of a module that is no parameter."""
 
@@ -51,14 +56,17 @@ def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 class Linear(nnx.Module):
-    """x @ kernel + bias; kernel (in, out) drawn lecun-normal, bias zero."""
+    """x @ kernel + bias; kernel (in, out) drawn lecun-normal, bias zero; `use_bias` False leaves the bias out."""
 
-    def __init__(self, in_features: int, out_features: int, keys: Keys) -> None:
+    def __init__(self, in_features: int, out_features: int, keys: Keys, use_bias: bool = True) -> None:
         self.kernel = parameter(keys, lecun_normal(keys.child("kernel"), (in_features, out_features)))
-        self.bias = parameter(keys, np.zeros(out_features))
+        self.use_bias = use_bias
+        if use_bias:
+            self.bias = parameter(keys, np.zeros(out_features))
 
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch E"]:
-        return einsum("...d,de->...e", x, self.kernel[...]) + self.bias[...]
+        y = einsum("...d,de->...e", x, self.kernel[...])
+        return y + self.bias[...] if self.use_bias else y
 
 
 class LayerNorm(nnx.Module):
@@ -97,6 +105,45 @@ class ScaleNorm(RMSNorm):
 
     def __init__(self, keys: Keys, epsilon: float = conventions.RMS_NORM_EPSILON) -> None:
         super().__init__(1, keys, epsilon)
+
+
+class Embedding(nnx.Module):
+    """A table (count, D) of learned vectors, drawn normal of deviation `stddev`; called with integers below count."""
+
+    def __init__(self, count: int, features: int, keys: Keys, stddev: float = 1.0) -> None:
+        self.table = parameter(keys, normal(keys.child("table"), (count, features), stddev))
+
+    def __call__(self, indices: Integer[Array, "*shape"]) -> Float[Array, "*shape D"]:
+        return self.table[...][indices]
+
+
+def activate(x: Float[Array, "*shape"], activation: Activation) -> Float[Array, "*shape"]:
+    """The pointwise function of that name; "gelu" is the tanh form, "gelu_exact" the one with the error function."""
+    if activation == "relu":
+        return jax.nn.relu(x)
+    if activation == "gelu":
+        return gelu(x)
+    if activation == "gelu_exact":
+        return jax.nn.gelu(x, approximate=False)
+    return jax.nn.silu(x)
+
+
+class FeedForward(nnx.Module):
+    """out(activation(hidden(x))) position by position; where `gated`, out(activation(gate(x)) * hidden(x))."""
+
+    def __init__(
+        self, features: int, hidden: int, keys: Keys, activation: Activation, gated: bool, use_bias: bool
+    ) -> None:
+        self.activation, self.gated = activation, gated
+        self.hidden = Linear(features, hidden, keys.child("hidden"), use_bias)
+        if gated:
+            self.gate = Linear(features, hidden, keys.child("gate"), use_bias)
+        self.out = Linear(hidden, features, keys.child("out"), use_bias)
+
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        if self.gated:
+            return self.out(activate(self.gate(x), self.activation) * self.hidden(x))
+        return self.out(activate(self.hidden(x), self.activation))
 
 
 class BatchNorm(nnx.Module):

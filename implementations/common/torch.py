@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.common import conventions
-from implementations.common.conventions import MatmulPrecision
-from implementations.common.initializers import Keys, lecun_normal
+from implementations.common.conventions import Activation, MatmulPrecision
+from implementations.common.initializers import Keys, lecun_normal, normal
 
 _PRECISION = {"float32": "highest", "tf32": "high"}
 
@@ -44,15 +44,18 @@ def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 class Linear(nn.Module):
-    """x @ kernel + bias; kernel (in, out) drawn lecun-normal, bias zero."""
+    """x @ kernel + bias; kernel (in, out) drawn lecun-normal, bias zero; `use_bias` False leaves the bias out."""
 
-    def __init__(self, in_features: int, out_features: int, keys: Keys) -> None:
+    def __init__(self, in_features: int, out_features: int, keys: Keys, use_bias: bool = True) -> None:
         super().__init__()
         self.kernel = parameter(keys, lecun_normal(keys.child("kernel"), (in_features, out_features)))
-        self.bias = parameter(keys, np.zeros(out_features))
+        self.use_bias = use_bias
+        if use_bias:
+            self.bias = parameter(keys, np.zeros(out_features))
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
-        return einsum("...d,de->...e", x, self.kernel) + self.bias
+        y = einsum("...d,de->...e", x, self.kernel)
+        return y + self.bias if self.use_bias else y
 
 
 class LayerNorm(nn.Module):
@@ -93,6 +96,47 @@ class ScaleNorm(RMSNorm):
 
     def __init__(self, keys: Keys, epsilon: float = conventions.RMS_NORM_EPSILON) -> None:
         super().__init__(1, keys, epsilon)
+
+
+class Embedding(nn.Module):
+    """A table (count, D) of learned vectors, drawn normal of deviation `stddev`; called with integers below count."""
+
+    def __init__(self, count: int, features: int, keys: Keys, stddev: float = 1.0) -> None:
+        super().__init__()
+        self.table = parameter(keys, normal(keys.child("table"), (count, features), stddev))
+
+    def forward(self, indices: Integer[Tensor, "*shape"]) -> Float[Tensor, "*shape D"]:
+        return self.table[indices]
+
+
+def activate(x: Float[Tensor, "*shape"], activation: Activation) -> Float[Tensor, "*shape"]:
+    """The pointwise function of that name; "gelu" is the tanh form, "gelu_exact" the one with the error function."""
+    if activation == "relu":
+        return torch.relu(x)
+    if activation == "gelu":
+        return gelu(x)
+    if activation == "gelu_exact":
+        return nn.functional.gelu(x, approximate="none")
+    return nn.functional.silu(x)
+
+
+class FeedForward(nn.Module):
+    """out(activation(hidden(x))) position by position; where `gated`, out(activation(gate(x)) * hidden(x))."""
+
+    def __init__(
+        self, features: int, hidden: int, keys: Keys, activation: Activation, gated: bool, use_bias: bool
+    ) -> None:
+        super().__init__()
+        self.activation, self.gated = activation, gated
+        self.hidden = Linear(features, hidden, keys.child("hidden"), use_bias)
+        if gated:
+            self.gate = Linear(features, hidden, keys.child("gate"), use_bias)
+        self.out = Linear(hidden, features, keys.child("out"), use_bias)
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        if self.gated:
+            return self.out(activate(self.gate(x), self.activation) * self.hidden(x))
+        return self.out(activate(self.hidden(x), self.activation))
 
 
 class BatchNorm(nn.Module):

@@ -8,6 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 from implementations import catalog
 from implementations.common.config import Config, ConfigError, nearest
 
+POSITION_DEVIATION = 0.02
+"""Standard deviation of the initial values of learned absolute positions (Long Range Arena, models/transformer)."""
+
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
@@ -30,6 +33,12 @@ class ModelConfig(Config):
         self.require(self.layer.architecture is not None, "layer", "expected the config of a layer of the catalog")
         for field in ("depth", "input_size", "classes"):
             self.require(getattr(self, field) >= 1, field, "expected at least 1")
+
+    @property
+    def input_positions(self) -> str:
+        """The absolute positions added to the encoder's output where the layer asks for them: "none", "sinusoidal" or
+        "learned"."""
+        return getattr(self.layer, "input_positions", "none")
 
     def to_dict(self) -> dict[str, Any]:
         return {"model": self.model, **super().to_dict()}

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from implementations.catalog import layer_class
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
-from implementations.common.torch import Linear, gelu
-from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
+from implementations.common.torch import Embedding, Linear, gelu
+from implementations.models.config import POSITION_DEVIATION, ClassifierConfig, DualEncoderConfig, ModelConfig
+from implementations.ops.attention.torch import sinusoidal
 
 
 def length_mask(lengths: Int[Tensor, " B"], length: int) -> Bool[Tensor, "B L"]:
@@ -41,6 +42,10 @@ class _Encoder(nn.Module):
         layer = layer_class(layer_config.architecture, "torch")
         self.d_model: int = layer_config.d_model
         self.encoder = Linear(config.input_size, self.d_model, keys.child("encoder"))
+        if config.input_positions == "learned":
+            self.positions = Embedding(
+                layer_config.max_length, self.d_model, keys.child("positions"), POSITION_DEVIATION
+            )
         self.layers = nn.ModuleList([layer(layer_config, keys.child("layers").child(i)) for i in range(config.depth)])
 
     def encode(
@@ -67,11 +72,25 @@ class _Encoder(nn.Module):
                     f"inputs have shape {tuple(inputs.shape)}: expected (B, L, {config.input_size}) values"
                 )
             x = inputs.to(self.encoder.kernel.dtype)
-        x = self.encoder(x)
+        x = self._place(self.encoder(x))
         mask = None if lengths is None else length_mask(lengths, x.shape[1])
         for layer in self.layers:
             x, _ = layer(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
         return pool(x, lengths, config.pooling)
+
+    def _place(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """Add absolute positions, where the layer's config asks for them."""
+        config = self.config
+        positions = torch.arange(x.shape[1], device=x.device)
+        if config.input_positions == "sinusoidal":
+            return x + sinusoidal(positions, x.shape[-1], x)
+        if config.input_positions == "learned":
+            if x.shape[1] > config.layer.max_length:
+                raise ConfigError(
+                    f"inputs have {x.shape[1]} positions: expected at most max_length = {config.layer.max_length}"
+                )
+            return x + self.positions(positions)
+        return x
 
 
 class Classifier(_Encoder):

@@ -9,6 +9,7 @@ import numpy as np
 
 from implementations import catalog
 from implementations.models.config import ModelConfig
+from implementations.ops.attention.reference import sinusoidal
 from suite.equivalence.cases import LayerCase, ModelCase, flatten, nest
 
 Array = np.ndarray
@@ -56,6 +57,10 @@ def model(
     """Logits (B, C) of a classifier or a dual encoder, from (B, L) tokens or (B, L, input_size) values."""
     x = np.eye(config.input_size)[inputs] if config.input_kind == "tokens" else inputs
     x = x @ parameters["encoder.kernel"] + parameters["encoder.bias"]
+    if config.input_positions == "sinusoidal":
+        x = x + sinusoidal(np.arange(x.shape[1]), x.shape[2])
+    elif config.input_positions == "learned":
+        x = x + parameters["positions.table"][: x.shape[1]]
     mask = None if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
     for i in range(config.depth):
         own = below(f"layers.{i}", statistics)

@@ -1,0 +1,222 @@
+"""Attention in JAX; `torch.py` beside it is its twin.
+
+y_i = sum_j softmax_j(q_i k_j + bias_{j-i}) v_j over the keys j that i may see; q comes scaled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer
+
+from implementations.common.config import ConfigError
+from implementations.common.jax import einsum, product_precision
+from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose
+
+Bias = Callable[[Array], Array]
+"""Relative positions (L, T) to what each head adds to the logits, (H, L, T)."""
+
+
+def relative_positions(queries: int, keys: int, before: int, like: Array) -> Integer[Array, "L T"]:
+    """Key position minus query position, where query i stands at the position of key `before` + i."""
+    return jnp.arange(keys)[None, :] - jnp.arange(queries)[:, None] - before
+
+
+def allowed(
+    relative: Integer[Array, "L T"], window: int | None, causal: bool, include_self: bool
+) -> Bool[Array, "L T"]:
+    """Which keys a query may see: W of them with itself or, where it is excluded, W before it."""
+    if causal:
+        mask = relative <= (0 if include_self else -1)
+    else:
+        mask = (relative != 0) | include_self
+    if window is None:
+        return mask
+    return mask & (abs(relative) <= (window - 1 if include_self else window))
+
+
+def attend(
+    q: Float[Array, "B L H K"],
+    k: Float[Array, "B T H K"],
+    v: Float[Array, "B T H V"],
+    bias: Float[Array, "#B #H L T"] | None = None,
+    mask: Bool[Array, "#B #H #L T"] | None = None,
+    method: Method = "auto",
+) -> Float[Array, "B L H V"]:
+    """softmax(q k + bias) v over the keys where `mask` is True; zero where there are none."""
+    kernel = choose(method, jax.default_backend() == "gpu", q.dtype == jnp.float64)
+    if kernel == "fused":
+        return _fused(q, k, v, bias, mask)
+    logits = einsum("blhk,bthk->bhlt", q, k)
+    if bias is not None:
+        logits = logits + bias
+    if mask is not None:
+        logits = jnp.where(mask, logits, jnp.finfo(logits.dtype).min / 2)
+    weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
+    if mask is not None:
+        weights = jnp.where(mask, weights, 0.0)
+    total = weights.sum(-1, keepdims=True)
+    weights = weights / jnp.where(total > 0, total, 1.0)
+    return einsum("bhlt,bthv->blhv", weights, v)
+
+
+def _fused(q, k, v, bias, mask):
+    """The framework's kernel; a query without keys is given all of them, and its result is cleared."""
+    some = None
+    if mask is not None:
+        mask = jnp.broadcast_to(mask, (mask.shape[0], mask.shape[1], q.shape[1], k.shape[1]))
+        some = mask.any(-1, keepdims=True)
+        mask = mask | ~some
+    width, both = v.shape[-1], max(k.shape[-1], v.shape[-1])  # JAX wants one width
+    q, k, v = (jnp.pad(x, ((0, 0),) * 3 + ((0, both - x.shape[-1]),)) for x in (q, k, v))
+    with product_precision():
+        y = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=1.0)[..., :width]
+    return y if some is None else jnp.where(some.transpose(0, 2, 1, 3), y, 0.0)
+
+
+def full_attention(
+    q: Float[Array, "B L H K"],
+    k: Float[Array, "B T H K"],
+    v: Float[Array, "B T H V"],
+    *,
+    bias: Bias | None = None,
+    valid: Bool[Array, "B T"] | None = None,
+    before: int = 0,
+    window: int | None = None,
+    causal: bool = True,
+    include_self: bool = True,
+    method: Method = "auto",
+) -> Float[Array, "B L H V"]:
+    """Attention as one dense block of L x T logits; the `before` first keys precede the first query.
+
+    `valid` is False at keys that no query may see. With a `window` this is the naive form of `window_attention`.
+    """
+    relative = relative_positions(q.shape[1], k.shape[1], before, q)
+    mask = None
+    if causal or window is not None or not include_self:
+        mask = allowed(relative, window, causal, include_self)[None, None]
+    if valid is not None:
+        valid = valid[:, None, None, :]
+        mask = valid if mask is None else mask & valid
+    return attend(q, k, v, None if bias is None else bias(relative)[None], mask, method)
+
+
+def window_attention(
+    q: Float[Array, "B L H K"],
+    k: Float[Array, "B T H K"],
+    v: Float[Array, "B T H V"],
+    window: int,
+    *,
+    bias: Bias | None = None,
+    valid: Bool[Array, "B T"] | None = None,
+    causal: bool = True,
+    include_self: bool = True,
+    cut_gradient: bool = False,
+    method: Method = "auto",
+) -> Float[Array, "B L H V"]:
+    """Attention over a sliding window, in blocks of `window` queries: O(L W).
+
+    Causal: keys and values are the W cached ones followed by the segment's, T = W + L; query i sees keys i + 1 to
+    i + W, its own last, or i to i + W - 1 where it is excluded. Otherwise T = L and |j - i| < W. `cut_gradient` lets no
+    gradient pass from a block to the keys and values of the one before it (Transformer-XL).
+    """
+    length, before = q.shape[1], window if causal else 0
+    if k.shape[1] != before + length:
+        raise ConfigError(f"k has {k.shape[1]} positions: expected {before} cached ones and {length} of the segment")
+    if cut_gradient:
+        k, v = (jnp.concatenate([jax.lax.stop_gradient(x[:, :before]), x[:, before:]], 1) for x in (k, v))
+    if length <= window:
+        return full_attention(
+            q,
+            k,
+            v,
+            bias=bias,
+            valid=valid,
+            before=before,
+            window=window,
+            causal=causal,
+            include_self=include_self,
+            method=method,
+        )
+    count = -(-length // window)
+    after = count * window - length
+    if not causal:
+        valid = jnp.ones(k.shape[:2], bool) if valid is None else valid
+        k, v, valid = (_pad(x, window, after + window) for x in (k, v, valid))
+    else:
+        k, v = _pad(k, 0, after), _pad(v, 0, after)
+        valid = None if valid is None else _pad(valid, 0, after)
+    q = _pad(q, 0, after)
+    q = q.reshape(-1, window, *q.shape[2:])
+    k, v = (_neighbours(x, window, count, cut_gradient) for x in (k, v))
+    valid = None if valid is None else _neighbours(valid, window, count, False)
+    y = full_attention(
+        q,
+        k,
+        v,
+        bias=bias,
+        valid=valid,
+        before=window,
+        window=window,
+        causal=causal,
+        include_self=include_self,
+        method=method,
+    )
+    return y.reshape(-1, count * window, *y.shape[2:])[:, :length]
+
+
+def _pad(x, before, after):
+    """Zeros (False) along the positions."""
+    return jnp.pad(x, ((0, 0), (before, after)) + ((0, 0),) * (x.ndim - 2))
+
+
+def _neighbours(x, window, count, cut_gradient):
+    """Each block of W positions behind the one before it, and before the one after it where there is one more."""
+    blocks = x.reshape(x.shape[0], -1, window, *x.shape[2:])
+    parts = [blocks[:, i : i + count] for i in range(blocks.shape[1] - count + 1)]
+    if cut_gradient:
+        parts[0] = jax.lax.stop_gradient(parts[0])
+    return jnp.concatenate(parts, 2).reshape(-1, len(parts) * window, *x.shape[2:])
+
+
+def t5_bucket(
+    relative: Integer[Array, "L T"], buckets: int, max_distance: int, bidirectional: bool
+) -> Integer[Array, "L T"]:
+    """T5's buckets of relative positions; bidirectional: the second half of the buckets for keys after the query."""
+    if bidirectional:
+        buckets = buckets // 2
+        first, distance = buckets * (relative > 0), jnp.abs(relative)
+    else:
+        first, distance = 0 * relative, jnp.maximum(-relative, 0)
+    return first + sum((distance >= edge) * 1 for edge in bucket_edges(buckets, max_distance))
+
+
+def simple_index(relative: Integer[Array, "L T"], max_distance: int) -> Integer[Array, "L T"]:
+    """Indices of relative positions in a table of 2 max_distance - 1 entries; farther ones share the last."""
+    return max_distance - 1 + jnp.clip(relative, 1 - max_distance, max_distance - 1)
+
+
+def rotary(x: Float[Array, "B L H K"], start: int = 0) -> Float[Array, "B L H K"]:
+    """Pairs of neighbouring features turned by position times theta^(-2 i / K); the first position is `start`."""
+    half = x.shape[-1] // 2
+    frequency = jnp.exp(jnp.arange(half, dtype=x.dtype) * (-math.log(ROTARY_THETA) / half))
+    angle = (start + jnp.arange(x.shape[1])).astype(x.dtype)[:, None, None] * frequency
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return jnp.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).reshape(x.shape)
+
+
+def sinusoidal(positions: Integer[Array, " L"], features: int, like: Array) -> Float[Array, "L D"]:
+    """sin and cos of position times 10000^(-2 i / D), in turn (Vaswani et al. 2017, section 3.5), in `like`'s dtype."""
+    half = (features + 1) // 2
+    frequency = jnp.exp(jnp.arange(half, dtype=like.dtype) * (-2 * math.log(10_000.0) / features))
+    angle = positions.astype(like.dtype)[:, None] * frequency
+    return jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1).reshape(-1, 2 * half)[:, :features]
+
+
+def normalise(x: Float[Array, "*batch K"]) -> Float[Array, "*batch K"]:
+    """Vectors of length one (query-key normalisation)."""
+    return x * jax.lax.rsqrt((x * x).sum(-1, keepdims=True) + QK_NORM_EPSILON)

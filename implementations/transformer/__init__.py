@@ -1,0 +1,1 @@
+"""Transformer layers: full and sliding window attention, Transformer-XL, absolute and relative positions, rotations."""

@@ -1,0 +1,190 @@
+"""The Transformer layer in JAX (Flax NNX); `torch.py` beside it is its twin.
+
+y = x + Attention(Norm(x)),  z = y + FeedForward(Norm(y))      (pre-norm; arXiv 1706.03762, 2203.07852)
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Integer
+
+from implementations.common.config import ConfigError
+from implementations.common.initializers import Keys
+from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter
+from implementations.ops.attention import Method
+from implementations.ops.attention.jax import (
+    full_attention,
+    normalise,
+    rotary,
+    simple_index,
+    t5_bucket,
+    window_attention,
+)
+from implementations.transformer.config import TransformerConfig, initial_bias
+
+
+class RelativeBias(nnx.Module):
+    """Relative positions (L, T) to what each head adds to the logits, (H, L, T)."""
+
+    def __init__(self, config: TransformerConfig, keys: Keys) -> None:
+        self.config = config
+        self.table = parameter(keys, initial_bias(config, keys.child("table")))
+
+    def __call__(self, relative: Integer[Array, "L T"]) -> Float[Array, "H L T"]:
+        config = self.config
+        if config.positions == "t5":
+            index = t5_bucket(relative, config.buckets, config.max_distance, not config.causal)
+        else:
+            index = simple_index(relative, config.max_distance)
+        return self.table[...][:, index]
+
+
+class Attention(nnx.Module):
+    """Multi-head attention on a segment behind its cache: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: TransformerConfig, keys: Keys) -> None:
+        self.config = config
+        inner = config.heads * config.head_width
+        self.query = Linear(config.d_model, inner, keys.child("query"), config.biases)
+        self.key = Linear(config.d_model, inner, keys.child("key"), config.biases)
+        self.value = Linear(config.d_model, inner, keys.child("value"), config.biases)
+        self.out = Linear(inner, config.d_model, keys.child("out"), config.biases)
+        if config.qk_norm:
+            self.scale = parameter(keys, np.ones(config.heads))
+        if config.relative_bias:
+            self.bias = RelativeBias(config, keys.child("bias"))
+
+    def initial_state(self, batch: int) -> dict[str, Array]:
+        """The cache before the first token: W zero keys and values, or none where attention is full."""
+        config, dtype = self.config, self.query.kernel[...].dtype
+        shape = (batch, config.window or 0, config.heads, config.head_width)
+        return {
+            "keys": jnp.zeros(shape, dtype),
+            "values": jnp.zeros(shape, dtype),
+            "valid": jnp.full(shape[:2], config.attend_start),
+        }
+
+    def project(
+        self, x: Float[Array, "B L D"]
+    ) -> tuple[Float[Array, "B L H K"], Float[Array, "B L H K"], Float[Array, "B L H K"]]:
+        """Scaled queries, keys and values."""
+        config = self.config
+        shape = (*x.shape[:2], config.heads, config.head_width)
+        q, k, v = self.query(x).reshape(shape), self.key(x).reshape(shape), self.value(x).reshape(shape)
+        if config.qk_norm:
+            return normalise(q) * jnp.abs(self.scale[...])[:, None], normalise(k), v
+        return q * config.head_width**-0.5, k, v
+
+    def scaled_bias(self, relative: Integer[Array, "L T"]) -> Float[Array, "H L T"]:
+        """The relative bias, times the learned scale of each head where there is one."""
+        bias = self.bias(relative)
+        return bias * jnp.abs(self.scale[...])[:, None, None] if self.config.qk_norm else bias
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        state: dict[str, Array] | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        method: Method | None = None,
+    ) -> tuple[Float[Array, "B L D"], dict[str, Array] | None]:
+        """Map a segment and its cache to outputs and the cache after it (None where the layer is not causal)."""
+        config = self.config
+        q, k, v = self.project(x)
+        valid = mask
+        if config.causal:
+            if state is None:
+                state = self.initial_state(x.shape[0])
+            if config.attention == "xl":
+                state = jax.lax.stop_gradient(state)
+            mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
+            k = jnp.concatenate([state["keys"], k], 1)
+            v = jnp.concatenate([state["values"], v], 1)
+            valid = jnp.concatenate([state["valid"], mask], 1)
+            kept = k.shape[1] if config.window is None else config.window
+            state = {"keys": k[:, -kept:], "values": v[:, -kept:], "valid": valid[:, -kept:]}
+        before = k.shape[1] - x.shape[1]
+        if config.positions == "rotary":
+            q, k = rotary(q, before), rotary(k)
+        options = {
+            "bias": self.scaled_bias if config.relative_bias else None,
+            "valid": valid,
+            "causal": config.causal,
+            "include_self": config.include_self,
+            "method": method or config.method,
+        }
+        if config.window is None:
+            y = full_attention(q, k, v, before=before, **options)
+        else:
+            y = window_attention(q, k, v, config.window, cut_gradient=config.attention == "xl", **options)
+        return self.out(y.reshape(*y.shape[:2], -1)), state
+
+
+class TransformerLayer(nnx.Module):
+    """Attention and feed-forward, each with norm and residual: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: TransformerConfig, keys: Keys) -> None:
+        self.config = config
+        norm = LayerNorm if config.norm == "layer" else RMSNorm
+        self.norm1 = norm(config.d_model, keys.child("norm1"))
+        self.attention = Attention(config, keys.child("attention"))
+        self.dropout1 = Dropout(config.dropout, keys.child("dropout1"))
+        self.norm2 = norm(config.d_model, keys.child("norm2"))
+        self.feed_forward = FeedForward(
+            config.d_model, config.d_ff, keys.child("feed_forward"), config.activation, config.gated, config.biases
+        )
+        self.dropout2 = Dropout(config.dropout, keys.child("dropout2"))
+
+    def initial_state(self, batch: int) -> dict[str, Array] | None:
+        """The cache before the first token, or None where the layer cannot stream."""
+        return self.attention.initial_state(batch) if self.config.causal else None
+
+    def reset(self, state: dict[str, Array], start: Bool[Array, " B"]) -> dict[str, Array]:
+        """The cache, emptied for the sequences of the batch at which a document starts."""
+        return {
+            "keys": jnp.where(start[:, None, None, None], 0.0, state["keys"]),
+            "values": jnp.where(start[:, None, None, None], 0.0, state["values"]),
+            "valid": jnp.where(start[:, None], self.config.attend_start, state["valid"]),
+        }
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        state: dict[str, Array] | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Array, ""] | int | None = None,
+        method: Method | None = None,
+    ) -> tuple[Float[Array, "B L D"], dict[str, Array] | None]:
+        """Map a segment of any length from a state to outputs and the state after it.
+
+        The state of a causal layer is its cache: `keys` and `values` (B, T, H, K) of the last T = W tokens, or of all
+        before where attention is full, and `valid` (B, T), False where there is no token to see. Positions are relative
+        to the query, so that it counts none. `mask` is True at genuine positions; it is heeded where
+        `config.mask_padding` says so. `method` overrides the config's.
+        """
+        config = self.config
+        if x.ndim != 3 or x.shape[-1] != config.d_model:
+            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        if state is not None and not config.causal:
+            raise ConfigError("TransformerConfig.causal is False: a layer that looks ahead takes no state")
+        mask = mask if config.mask_padding else None
+        skip = x
+        if config.prenorm:
+            x = self.norm1(x)
+        x, state = self.attention(x, state, mask, method=method)
+        x = skip + self.dropout1(x, dropout_seed, training)
+        if not config.prenorm:
+            x = self.norm1(x)
+        skip = x
+        if config.prenorm:
+            x = self.norm2(x)
+        x = self.feed_forward(x)
+        x = skip + self.dropout2(x, dropout_seed, training)
+        if not config.prenorm:
+            x = self.norm2(x)
+        return x, state

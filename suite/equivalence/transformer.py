@@ -1,0 +1,156 @@
+"""The cases of the Transformer layer: every switch of its configuration at least once on either side."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from implementations.models.config import ClassifierConfig, DualEncoderConfig
+from implementations.ops.attention.reference import allowed
+from implementations.transformer.config import TransformerConfig
+from implementations.transformer.reference import bias_index
+from suite.equivalence.cases import LayerCase, ModelCase, normal
+from suite.recipes.base import DataSpec, Recipe
+from suite.training.optimizer import Group, OptimizerSpec, Schedule
+
+Array = np.ndarray
+
+OPERATIONS = ("attention",)
+
+SMALL = TransformerConfig(d_model=6, heads=2, head_width=4, d_ff=7, buckets=8, max_distance=12)
+WINDOW = 4
+CACHED = 5
+"""Tokens before the segment, where attention is full."""
+
+
+def draw_state(config: TransformerConfig, rng: np.random.Generator, batch: int) -> dict[str, Array]:
+    """A cache; the first sequence has seen fewer tokens than it holds."""
+    shape = (batch, config.window or CACHED, config.heads, config.head_width)
+    valid = np.ones(shape[:2], bool)
+    valid[0, 0] = config.attend_start
+    return {"keys": normal(rng, shape), "values": normal(rng, shape), "valid": valid}
+
+
+def adjust(config: TransformerConfig, parameters: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+    """Learned scales of both signs, away from zero."""
+    adjusted = dict(parameters)
+    for path, values in parameters.items():
+        if path.endswith("attention.scale"):
+            signs = np.where(np.arange(values.size) % 2, -1.0, 1.0)
+            adjusted[path] = signs * rng.uniform(0.5, 1.5, values.shape)
+    return adjusted
+
+
+def unread(config: TransformerConfig, length: int, cached: int, parameters: dict[str, Array]) -> dict[str, Array]:
+    """The entries of a relative bias that no pair of positions reads: their gradient is zero."""
+    read = {
+        bias_index(config, r)
+        for r in range(-cached - length + 1, length)
+        if allowed(r, config.window, config.causal, config.include_self)
+    }
+    found = {}
+    for path, values in parameters.items():
+        if path.endswith("bias.table"):
+            found[path] = np.ones(values.shape, bool)
+            found[path][:, sorted(read)] = False
+    return found
+
+
+def layer_cases() -> list[LayerCase]:
+    """Layers on vectors."""
+
+    def case(name: str, /, **changes: Any) -> LayerCase:
+        given = {key: changes.pop(key) for key in list(changes) if key in LayerCase.__dataclass_fields__}
+        config = SMALL.replace(**changes)
+        length = given.setdefault("length", 11)
+        cached = (config.window or (CACHED if given.get("state") else 0)) if config.causal else 0
+        if config.window is not None and config.causal:
+            given["reach"] = config.window - (1 if config.include_self else 0)
+        return LayerCase(name, config, zero_gradient=partial(unread, config, length, cached), **given)
+
+    window: dict[str, Any] = {"attention": "window", "window": WINDOW, "causal": True}
+    published: dict[str, Any] = {
+        **window,
+        "include_self": False,
+        "attend_start": True,
+        "qk_norm": True,
+        "positions": "t5",
+        "norm": "rms",
+        "biases": False,
+        "activation": "relu",
+    }
+    return [
+        case("full, causal, T5 bias", causal=True, state=True, positions="t5"),
+        case("full, causal, rotary, post-norm", causal=True, state=True, positions="rotary", prenorm=False),
+        case("full, causal, padded", causal=True, padded=True, batch=3, biases=False, gated=True, activation="silu"),
+        case("full, both sides, rotary, padded", positions="rotary", padded=True, batch=3, activation="gelu_exact"),
+        case("full, both sides, simple bias", positions="simple", biases=False, qk_norm=True, norm="rms", gated=True),
+        case("full, padding let in", padded=True, mask_padding=False, biases=False, float32=False),
+        case("window, rotary", state=True, positions="rotary", **window),
+        case("window, one token", length=1, state=True, positions="t5", **window, float32=False),
+        case("window, shorter than W", length=3, state=True, positions="simple", biases=False, **window),
+        case("window, as Block-Recurrent, state", state=True, smooth=False, **published),
+        case("window, as Block-Recurrent, start", length=9, smooth=False, **published, float32=False),
+        case("window, padded, start masked", padded=True, batch=3, **{**window, "include_self": False}, biases=False),
+        case(
+            "window, both sides, T5 bias, padded",
+            padded=True,
+            batch=3,
+            positions="t5",
+            biases=False,
+            attention="window",
+            window=WINDOW,
+        ),
+        case(
+            "Transformer-XL within a segment", length=4, positions="t5", biases=False, **{**window, "attention": "xl"}
+        ),
+        case("dropout", training=True, dropout=0.4, float32=False, positions="rotary"),
+    ]
+
+
+def model_cases() -> list[ModelCase]:
+    """Models around two layers."""
+
+    def classifier(layer: TransformerConfig, kind: Any, pooling: Any) -> ClassifierConfig:
+        return ClassifierConfig(layer=layer, depth=2, input_kind=kind, input_size=5, classes=4, pooling=pooling)
+
+    plain = SMALL.replace(biases=False)
+    learned = plain.replace(positions="learned", max_length=24)
+    local = plain.replace(attention="window", window=WINDOW)
+    both = DualEncoderConfig(
+        layer=plain.replace(positions="sinusoidal"), depth=1, input_kind="tokens", input_size=5, classes=3
+    )
+    return [
+        ModelCase(
+            "classifier, tokens, sinusoidal, mean",
+            classifier(plain.replace(positions="sinusoidal"), "tokens", "mean"),
+            3,
+            13,
+            padded=True,
+        ),
+        ModelCase("classifier, values, learned, last", classifier(learned, "values", "last"), 3, 13, padded=True),
+        ModelCase(
+            "classifier, tokens, window, dropout",
+            classifier(local.replace(positions="rotary", dropout=0.3), "tokens", "mean"),
+            3,
+            13,
+            padded=True,
+            training=True,
+            compiled=True,
+            float32=False,
+        ),
+        ModelCase("dual encoder, tokens", both, 3, 9, padded=True, float32=False),
+    ]
+
+
+def recipes() -> dict[str, Recipe]:
+    """AdamW with warm-up and cosine, as Transformers are trained; 5 updates per epoch, 100 in all."""
+    layer = SMALL.replace(biases=False, positions="t5", dropout=0.2)
+    optimizer = OptimizerSpec(
+        groups={"regular": Group(0.003, 0.1)}, rule={}, schedule=Schedule(warmup_steps=10, total_steps=100)
+    )
+    model = ClassifierConfig(layer=layer, depth=1, input_kind="tokens", input_size=6, classes=4)
+    data = DataSpec("lra_listops", {"train": 20})
+    return {"AdamW": Recipe(model=model, optimizer=optimizer, batch_size=4, epochs=20, data=data)}
