@@ -59,12 +59,14 @@ class Cell:
         return f"{self.task} {self.architecture} {self.framework} seed {self.seed}"
 
     def to_dict(self, identity: bool = False) -> dict[str, Any]:
-        """Plain nested dictionaries; with `identity` without the sources of the recipe, which decide no number."""
+        """Plain nested dictionaries; with `identity` without the sources of the recipe, which decide no number, and
+        with `ModelConfig.identity()`."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         if self.recipe is not None:
             values["recipe"] = self.recipe.to_dict()
             if identity:
                 del values["recipe"]["source"]
+                values["recipe"]["model"] = self.recipe.model.identity()
         return values
 
     @classmethod

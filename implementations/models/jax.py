@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer, Num
 
-from implementations.catalog import layer_class
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
 from implementations.common.jax import Embedding, Linear, gelu
-from implementations.models.config import POSITION_DEVIATION, ClassifierConfig, DualEncoderConfig, ModelConfig
+from implementations.models.config import POSITION_DEVIATION, ClassifierConfig, DualEncoderConfig, PooledConfig
+from implementations.models.stack.jax import Stack
 from implementations.ops.attention.jax import sinusoidal
 
 
@@ -33,20 +30,15 @@ def pool(x: Float[Array, "B L D"], lengths: Int[Array, " B"] | None, pooling: st
     return jnp.where(mask[..., None], x, 0.0).sum(1) / lengths[:, None].astype(x.dtype)
 
 
-class _Encoder(nnx.Module):
+class _Encoder(Stack):
     """Linear encoder, layers and pooling: what the models share."""
 
-    def __init__(self, config: ModelConfig, keys: Keys) -> None:
-        self.config = config
-        layer_config: Any = config.layer
-        layer = layer_class(layer_config.architecture, "jax")
-        self.d_model: int = layer_config.d_model
-        self.encoder = Linear(config.input_size, self.d_model, keys.child("encoder"))
+    def __init__(self, config: PooledConfig, keys: Keys) -> None:
+        super().__init__(config, keys)
+        self.config: PooledConfig = config
+        self.encoder = Linear(config.input_size, config.d_model, keys.child("encoder"))
         if config.input_positions == "learned":
-            self.positions = Embedding(
-                layer_config.max_length, self.d_model, keys.child("positions"), POSITION_DEVIATION
-            )
-        self.layers = nnx.List([layer(layer_config, keys.child("layers").child(i)) for i in range(config.depth)])
+            self.positions = Embedding(config.max_length, config.d_model, keys.child("positions"), POSITION_DEVIATION)
 
     def encode(
         self,
@@ -57,7 +49,7 @@ class _Encoder(nnx.Module):
         dropout_seed: Integer[Array, ""] | int | None = None,
         **options,
     ) -> Float[Array, "B D"]:
-        """Sequences to vectors; `options` go to every layer (for S5: step_rescale, timesteps, scan)."""
+        """Sequences to vectors; `options` go to the layers, see `Stack.run_layers`."""
         config = self.config
         if config.input_kind == "tokens":
             if inputs.ndim != 2 or not jnp.issubdtype(inputs.dtype, jnp.integer):
@@ -69,8 +61,7 @@ class _Encoder(nnx.Module):
             x = inputs.astype(self.encoder.kernel[...].dtype)
         x = self._place(self.encoder(x))
         mask = None if lengths is None else length_mask(lengths, x.shape[1])
-        for layer in self.layers:
-            x, _ = layer(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
+        x, _ = self.run_layers(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
         return pool(x, lengths, config.pooling)
 
     def _place(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
@@ -80,9 +71,9 @@ class _Encoder(nnx.Module):
         if config.input_positions == "sinusoidal":
             return x + sinusoidal(positions, x.shape[-1], x)
         if config.input_positions == "learned":
-            if x.shape[1] > config.layer.max_length:
+            if x.shape[1] > config.max_length:
                 raise ConfigError(
-                    f"inputs have {x.shape[1]} positions: expected at most max_length = {config.layer.max_length}"
+                    f"inputs have {x.shape[1]} positions: expected at most max_length = {config.max_length}"
                 )
             return x + self.positions(positions)
         return x
@@ -93,7 +84,7 @@ class Classifier(_Encoder):
 
     def __init__(self, config: ClassifierConfig, keys: Keys) -> None:
         super().__init__(config, keys)
-        self.decoder = Linear(self.d_model, config.classes, keys.child("decoder"))
+        self.decoder = Linear(config.d_model, config.classes, keys.child("decoder"))
 
     def __call__(
         self,
@@ -114,8 +105,8 @@ class DualEncoder(_Encoder):
 
     def __init__(self, config: DualEncoderConfig, keys: Keys) -> None:
         super().__init__(config, keys)
-        self.hidden = Linear(4 * self.d_model, self.d_model, keys.child("hidden"))
-        self.decoder = Linear(self.d_model, config.classes, keys.child("decoder"))
+        self.hidden = Linear(4 * config.d_model, config.d_model, keys.child("hidden"))
+        self.decoder = Linear(config.d_model, config.classes, keys.child("decoder"))
 
     def __call__(
         self,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float, Int, Integer, Num
-from torch import Tensor, nn
+from torch import Tensor
 
-from implementations.catalog import layer_class
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
 from implementations.common.torch import Embedding, Linear, gelu
-from implementations.models.config import POSITION_DEVIATION, ClassifierConfig, DualEncoderConfig, ModelConfig
+from implementations.models.config import POSITION_DEVIATION, ClassifierConfig, DualEncoderConfig, PooledConfig
+from implementations.models.stack.torch import Stack
 from implementations.ops.attention.torch import sinusoidal
 
 
@@ -32,21 +30,15 @@ def pool(x: Float[Tensor, "B L D"], lengths: Int[Tensor, " B"] | None, pooling: 
     return torch.where(mask[..., None], x, 0.0).sum(1) / lengths[:, None].to(x.dtype)
 
 
-class _Encoder(nn.Module):
+class _Encoder(Stack):
     """Linear encoder, layers and pooling: what the models share."""
 
-    def __init__(self, config: ModelConfig, keys: Keys) -> None:
-        super().__init__()
-        self.config = config
-        layer_config: Any = config.layer
-        layer = layer_class(layer_config.architecture, "torch")
-        self.d_model: int = layer_config.d_model
-        self.encoder = Linear(config.input_size, self.d_model, keys.child("encoder"))
+    def __init__(self, config: PooledConfig, keys: Keys) -> None:
+        super().__init__(config, keys)
+        self.config: PooledConfig = config
+        self.encoder = Linear(config.input_size, config.d_model, keys.child("encoder"))
         if config.input_positions == "learned":
-            self.positions = Embedding(
-                layer_config.max_length, self.d_model, keys.child("positions"), POSITION_DEVIATION
-            )
-        self.layers = nn.ModuleList([layer(layer_config, keys.child("layers").child(i)) for i in range(config.depth)])
+            self.positions = Embedding(config.max_length, config.d_model, keys.child("positions"), POSITION_DEVIATION)
 
     def encode(
         self,
@@ -57,7 +49,7 @@ class _Encoder(nn.Module):
         dropout_seed: Integer[Tensor, ""] | int | None = None,
         **options,
     ) -> Float[Tensor, "B D"]:
-        """Sequences to vectors; `options` go to every layer (for S5: step_rescale, timesteps, scan)."""
+        """Sequences to vectors; `options` go to the layers, see `Stack.run_layers`."""
         config = self.config
         if config.input_kind == "tokens":
             if inputs.ndim != 2 or inputs.is_floating_point() or inputs.dtype == torch.bool:
@@ -74,8 +66,7 @@ class _Encoder(nn.Module):
             x = inputs.to(self.encoder.kernel.dtype)
         x = self._place(self.encoder(x))
         mask = None if lengths is None else length_mask(lengths, x.shape[1])
-        for layer in self.layers:
-            x, _ = layer(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
+        x, _ = self.run_layers(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
         return pool(x, lengths, config.pooling)
 
     def _place(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
@@ -85,9 +76,9 @@ class _Encoder(nn.Module):
         if config.input_positions == "sinusoidal":
             return x + sinusoidal(positions, x.shape[-1], x)
         if config.input_positions == "learned":
-            if x.shape[1] > config.layer.max_length:
+            if x.shape[1] > config.max_length:
                 raise ConfigError(
-                    f"inputs have {x.shape[1]} positions: expected at most max_length = {config.layer.max_length}"
+                    f"inputs have {x.shape[1]} positions: expected at most max_length = {config.max_length}"
                 )
             return x + self.positions(positions)
         return x
@@ -98,7 +89,7 @@ class Classifier(_Encoder):
 
     def __init__(self, config: ClassifierConfig, keys: Keys) -> None:
         super().__init__(config, keys)
-        self.decoder = Linear(self.d_model, config.classes, keys.child("decoder"))
+        self.decoder = Linear(config.d_model, config.classes, keys.child("decoder"))
 
     def forward(
         self,
@@ -119,8 +110,8 @@ class DualEncoder(_Encoder):
 
     def __init__(self, config: DualEncoderConfig, keys: Keys) -> None:
         super().__init__(config, keys)
-        self.hidden = Linear(4 * self.d_model, self.d_model, keys.child("hidden"))
-        self.decoder = Linear(self.d_model, config.classes, keys.child("decoder"))
+        self.hidden = Linear(4 * config.d_model, config.d_model, keys.child("hidden"))
+        self.decoder = Linear(config.d_model, config.classes, keys.child("decoder"))
 
     def forward(
         self,

@@ -68,7 +68,8 @@ class LayerCase:
     @property
     def dropout(self) -> bool:
         """Whether the case draws dropout masks, which the oracle does not."""
-        return self.training and getattr(self.layer, "dropout", 0.0) > 0
+        layers = getattr(self.config, "layers", (self.layer,))
+        return self.training and any(getattr(layer, "dropout", 0.0) > 0 for layer in layers)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A random stream of this case."""
@@ -190,6 +191,9 @@ def values(case: LayerCase, initial: dict[str, Array], statistics: dict[str, Arr
     rng = case.rng("parameters")
     moved = {path: single(p + 0.1 * rng.standard_normal(p.shape)) for path, p in sorted(initial.items())}
     moved = of(case.layer.architecture).adjust(case.layer, moved, rng)
+    for depth, layer in getattr(case.config, "placed", ()):
+        own = {path: p for path, p in moved.items() if path.startswith(f"layers.{depth}.")}
+        moved |= of(layer.architecture).adjust(layer, own, rng)
     spread = {
         path: single(s * rng.uniform(0.5, 1.5, s.shape)) if path.endswith("var") else normal(rng, s.shape) * 0.5
         for path, s in sorted(statistics.items())

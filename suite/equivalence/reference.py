@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from implementations import catalog
-from implementations.models.config import ModelConfig
+from implementations.models.config import PooledConfig
 from implementations.ops.attention.reference import sinusoidal
 from suite.equivalence.cases import LayerCase, ModelCase, flatten, nest
 
@@ -30,7 +30,8 @@ def outputs(case: LayerCase, parameters: Arrays, statistics: Arrays, arrays: dic
     """The outputs of a case by name: `y` and, where the layer streams, `state`; dropout is left out."""
     given = nest({name: value for name, value in arrays.items() if name != "dropout_seed" and value is not None})
     if isinstance(case, ModelCase):
-        return {"y": model(case.config, parameters, statistics, case.training, **given, **case.options)}
+        config: Any = case.config
+        return {"y": model(config, parameters, statistics, case.training, **given, **case.options)}
     y, state = _layer(case.config)(
         case.config, parameters, statistics=_used(statistics, case.training), **given, **case.options
     )
@@ -46,7 +47,7 @@ def _used(statistics: Arrays, training: bool) -> Arrays | None:
 
 
 def model(
-    config: ModelConfig,
+    config: PooledConfig,
     parameters: Arrays,
     statistics: Arrays,
     training: bool,
@@ -62,11 +63,10 @@ def model(
     elif config.input_positions == "learned":
         x = x + parameters["positions.table"][: x.shape[1]]
     mask = None if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
-    for i in range(config.depth):
+    for i, layer in enumerate(config.layers):
         own = below(f"layers.{i}", statistics)
-        x, _ = _layer(config.layer)(
-            config.layer, below(f"layers.{i}", parameters), x, _used(own, training), None, mask, **options
-        )
+        given = options if layer.architecture == config.layer.architecture else {}
+        x, _ = _layer(layer)(layer, below(f"layers.{i}", parameters), x, _used(own, training), None, mask, **given)
     ends = np.full(len(x), x.shape[1]) if lengths is None else lengths
     if config.pooling == "last":
         x = np.stack([sequence[end - 1] for sequence, end in zip(x, ends, strict=True)])

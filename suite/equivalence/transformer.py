@@ -9,6 +9,7 @@ import numpy as np
 
 from implementations.models.config import ClassifierConfig, DualEncoderConfig
 from implementations.ops.attention.reference import allowed
+from implementations.s5.config import S5Config
 from implementations.transformer.config import TransformerConfig
 from implementations.transformer.reference import bias_index
 from suite.equivalence.cases import LayerCase, ModelCase, normal
@@ -142,6 +143,17 @@ def model_cases() -> list[ModelCase]:
             float32=False,
         ),
         ModelCase("dual encoder, tokens", both, 3, 9, padded=True, float32=False),
+        ModelCase(
+            "classifier, tokens, S5 at depth 1, activations computed again",
+            classifier(local, "tokens", "mean").replace(
+                placed=((1, S5Config(d_model=6, ssm_size=8, dt_min=0.01, dt_max=0.3)),), checkpoint=True
+            ),
+            3,
+            9,
+            padded=True,
+            compiled=True,
+            float32=False,
+        ),
     ]
 
 

@@ -45,6 +45,15 @@ def test_the_source_of_a_number_is_no_part_of_the_id():
     assert noted.id == cell.id
 
 
+def test_ids_of_measured_records_stay():
+    paper = cells(dataclasses.replace(LISTOPS, seeds=(0,), profile="paper", hardware="h200"))
+    assert [cell.id for cell in paper] == ["0439af6ff8aa", "d2b83dbd9a4b"]
+    again = cells(dataclasses.replace(LISTOPS, seeds=(0,), profile="paper", hardware="h200",
+                                      overrides=("model.checkpoint=true",)))  # fmt: skip
+    assert not {cell.id for cell in again} & {cell.id for cell in paper}
+    assert all(cell.recipe is not None and cell.recipe.model.checkpoint for cell in again)
+
+
 def test_cells_survive_json():
     for cell in cells(Selection(tasks=("lra.listops", "lra.retrieval", "equivalence.s5"))):
         again = Cell.from_dict(json.loads(json.dumps(cell.to_dict())))

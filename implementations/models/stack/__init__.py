@@ -1,0 +1,1 @@
+"""The stack of layers that stands in every model."""

@@ -1,0 +1,82 @@
+"""The stack of layers in JAX (Flax NNX); `torch.py` beside it is its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Integer
+
+from implementations.catalog import layer_class
+from implementations.common.config import Config, ConfigError
+from implementations.common.initializers import Keys
+from implementations.models.config import ModelConfig
+
+State = dict[str, Any]
+"""The states of the layers, by depth."""
+
+
+def build(layers: Sequence[Config], keys: Keys) -> list[Any]:
+    """The layers of a stack with their initial values, each under the keys of its depth."""
+    return [layer_class(str(c.architecture), "jax")(c, keys.child(i)) for i, c in enumerate(layers)]
+
+
+def restart(layer: Any, state: Any, start: Bool[Array, " B"]) -> Any:
+    """The state of a layer, as it is before the first token for the sequences where `start` is True."""
+    if hasattr(layer, "reset"):
+        return layer.reset(state, start)
+    initial = layer.initial_state(start.shape[0])
+    if jax.tree.map(jnp.shape, initial) != jax.tree.map(jnp.shape, state):
+        raise ConfigError(f"state is of other shapes than the initial state of {type(layer).__name__}: it has no reset")
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(start.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, initial, state)
+
+
+class Stack(nnx.Module):
+    """Layers one on the other, `layers.{depth}`: the base of all models."""
+
+    def __init__(self, config: ModelConfig, keys: Keys) -> None:
+        self.config = config
+        self.layers = nnx.List(build(config.layers, keys.child("layers")))
+
+    def initial_state(self, batch: int) -> State | None:
+        """The states before the first token, or None where a layer cannot stream."""
+        layers: Any = self.layers
+        states = {str(i): layer.initial_state(batch) for i, layer in enumerate(layers)}
+        return None if any(state is None for state in states.values()) else states
+
+    def reset(self, state: State, start: Bool[Array, " B"]) -> State:
+        """The states, emptied for the sequences of the batch at which a document starts."""
+        return {str(i): restart(layer, state[str(i)], start) for i, layer in enumerate(self.layers)}
+
+    def run_layers(
+        self,
+        x: Float[Array, "B L D"],
+        state: State | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Array, ""] | int | None = None,
+        **options,
+    ) -> tuple[Float[Array, "B L D"], State | None]:
+        """Map a segment from the layers' states to outputs and the states after it (None where a layer has none).
+
+        `options` go to the layers of the architecture of `config.layer` (for S5: step_rescale, timesteps, scan).
+        """
+        config, states = self.config, {}
+        for i, module in enumerate(self.layers):
+            layer: Any = module
+            given = options if config.layers[i].architecture == config.layer.architecture else {}
+
+            def run(layer, x, state, mask, given=given):
+                return layer(x, state, mask, training=training, dropout_seed=dropout_seed, **given)
+
+            before = None if state is None else state[str(i)]
+            x, states[str(i)] = (nnx.remat(run) if config.checkpoint else run)(layer, x, before, mask)
+        return x, None if any(after is None for after in states.values()) else states

@@ -1,0 +1,106 @@
+"""The stack of layers in PyTorch; `jax.py` beside it is its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from implementations.catalog import layer_class
+from implementations.common.config import Config, ConfigError
+from implementations.common.initializers import Keys
+from implementations.models.config import ModelConfig
+
+State = dict[str, Any]
+"""The states of the layers, by depth."""
+
+
+def build(layers: Sequence[Config], keys: Keys) -> list[Any]:
+    """The layers of a stack with their initial values, each under the keys of its depth."""
+    return [layer_class(str(c.architecture), "torch")(c, keys.child(i)) for i, c in enumerate(layers)]
+
+
+def restart(layer: Any, state: Any, start: Bool[Tensor, " B"]) -> Any:
+    """The state of a layer, as it is before the first token for the sequences where `start` is True."""
+    if hasattr(layer, "reset"):
+        return layer.reset(state, start)
+
+    def choose(new: Any, old: Any) -> Any:
+        if isinstance(old, dict):
+            return {name: choose(new[name], old[name]) for name in old}
+        if new.shape != old.shape:
+            raise ConfigError(
+                f"state is of other shapes than the initial state of {type(layer).__name__}: it has no reset"
+            )
+        return torch.where(start.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
+
+    return choose(layer.initial_state(start.shape[0]), state)
+
+
+def recomputed(run: Callable[..., Any], layer: nn.Module) -> Callable[..., Any]:
+    """`run` that keeps its inputs only and runs again for the gradient; running statistics change the first time."""
+    first = True
+
+    def function(*arguments: Any) -> Any:
+        nonlocal first
+        if first or not list(layer.buffers()):
+            first = False
+            return run(*arguments)
+        statistics = [buffer.clone() for buffer in layer.buffers()]
+        try:
+            return run(*arguments)
+        finally:
+            with torch.no_grad():
+                for buffer, value in zip(layer.buffers(), statistics, strict=True):
+                    buffer.copy_(value)
+
+    return lambda *arguments: checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+
+
+class Stack(nn.Module):
+    """Layers one on the other, `layers.{depth}`: the base of all models."""
+
+    def __init__(self, config: ModelConfig, keys: Keys) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(build(config.layers, keys.child("layers")))
+
+    def initial_state(self, batch: int) -> State | None:
+        """The states before the first token, or None where a layer cannot stream."""
+        layers: Any = self.layers
+        states = {str(i): layer.initial_state(batch) for i, layer in enumerate(layers)}
+        return None if any(state is None for state in states.values()) else states
+
+    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+        """The states, emptied for the sequences of the batch at which a document starts."""
+        return {str(i): restart(layer, state[str(i)], start) for i, layer in enumerate(self.layers)}
+
+    def run_layers(
+        self,
+        x: Float[Tensor, "B L D"],
+        state: State | None = None,
+        mask: Bool[Tensor, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Tensor, ""] | int | None = None,
+        **options,
+    ) -> tuple[Float[Tensor, "B L D"], State | None]:
+        """Map a segment from the layers' states to outputs and the states after it (None where a layer has none).
+
+        `options` go to the layers of the architecture of `config.layer` (for S5: step_rescale, timesteps, scan).
+        """
+        config, states = self.config, {}
+        for i, module in enumerate(self.layers):
+            layer: Any = module
+            given = options if config.layers[i].architecture == config.layer.architecture else {}
+
+            def run(x, state, mask, layer=layer, given=given):
+                return layer(x, state, mask, training=training, dropout_seed=dropout_seed, **given)
+
+            before = None if state is None else state[str(i)]
+            x, states[str(i)] = (recomputed(run, layer) if config.checkpoint else run)(x, before, mask)
+        return x, None if any(after is None for after in states.values()) else states
