@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -75,14 +75,14 @@ class _Encoder(nnx.Module):
 
     def _place(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
         """Add absolute positions, where the layer's config asks for them."""
-        config = self.config
+        config, layer_config = self.config, cast(Any, self.config.layer)
         positions = jnp.arange(x.shape[1])
         if config.input_positions == "sinusoidal":
             return x + sinusoidal(positions, x.shape[-1], x)
         if config.input_positions == "learned":
-            if x.shape[1] > config.layer.max_length:
+            if x.shape[1] > layer_config.max_length:
                 raise ConfigError(
-                    f"inputs have {x.shape[1]} positions: expected at most max_length = {config.layer.max_length}"
+                    f"inputs have {x.shape[1]} positions: expected at most max_length = {layer_config.max_length}"
                 )
             return x + self.positions(positions)
         return x

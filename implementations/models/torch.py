@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int, Integer, Num
@@ -80,14 +80,14 @@ class _Encoder(nn.Module):
 
     def _place(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """Add absolute positions, where the layer's config asks for them."""
-        config = self.config
+        config, layer_config = self.config, cast(Any, self.config.layer)
         positions = torch.arange(x.shape[1], device=x.device)
         if config.input_positions == "sinusoidal":
             return x + sinusoidal(positions, x.shape[-1], x)
         if config.input_positions == "learned":
-            if x.shape[1] > config.layer.max_length:
+            if x.shape[1] > layer_config.max_length:
                 raise ConfigError(
-                    f"inputs have {x.shape[1]} positions: expected at most max_length = {config.layer.max_length}"
+                    f"inputs have {x.shape[1]} positions: expected at most max_length = {layer_config.max_length}"
                 )
             return x + self.positions(positions)
         return x
