@@ -127,7 +127,8 @@ class FeedForward(nn.Module):
         self, features: int, hidden: int, keys: Keys, activation: Activation, gated: bool, use_bias: bool
     ) -> None:
         super().__init__()
-        self.activation, self.gated = activation, gated
+        self.activation: Activation = activation
+        self.gated = gated
         self.hidden = Linear(features, hidden, keys.child("hidden"), use_bias)
         if gated:
             self.gate = Linear(features, hidden, keys.child("gate"), use_bias)

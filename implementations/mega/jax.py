@@ -190,7 +190,7 @@ class GatedAttention(nnx.Module):
         x = skip + jax.nn.sigmoid(u) * (h - skip)
         if not config.prenorm:
             x = self.norm(x, counted, training)
-        return x, {"ema": averages, **state} if config.causal else None
+        return x, None if averages is None else {"ema": averages, **state}
 
     def _whole(self, q, new, state, training, dropout_seed):
         """Attention to the whole past, which is also the state; and to what follows where bidirectional."""
@@ -211,7 +211,7 @@ class GatedAttention(nnx.Module):
 
     def _chunked(self, q, new, state, training, dropout_seed):
         """Attention within chunks; the state is the unfinished chunk and the number of its positions."""
-        config, length, chunk = self.config, q.shape[1], self.config.chunk_size
+        config, length, chunk = self.config, q.shape[1], self.config.positions
         position = 0 if state is None else state["position"]
         chunks = (length + (chunk if state is None else 2 * chunk - 1) - 1) // chunk
         index = position + jnp.arange(length)
@@ -256,7 +256,7 @@ class GatedAttention(nnx.Module):
 
     def _unfinished(self, placed, end):
         """The state: the chunk that position `end` belongs to, up to it, and how many positions that are."""
-        chunk = self.config.chunk_size
+        chunk = self.config.positions
         within = jnp.arange(chunk)
         position = jnp.asarray(end % chunk, jnp.int32)
         index, filled = end - position + within, within < position

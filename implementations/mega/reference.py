@@ -36,7 +36,7 @@ def bias(config: MegaConfig, p: dict[str, Array], query: int, key: int) -> float
     """The relative bias between two positions."""
     if config.bias == "simple":
         return p["attention.table"][config.positions - 1 + key - query]
-    return turned(p["attention.left"], query) @ turned(p["attention.right"], key)
+    return float(turned(p["attention.left"], query) @ turned(p["attention.right"], key))
 
 
 def weights(config: MegaConfig, scores: Array, biases: Array, rank: int) -> Array:
@@ -70,7 +70,7 @@ def attend(
             if config.attention == "softmax" and not len(keys):
                 keys = seen
             if len(keys):
-                biases = np.array([bias(config, p, t - start, s - start) for s in keys])
+                biases = np.array([bias(config, p, t - start, int(s) - start) for s in keys])
                 found = weights(config, k[b, keys] @ q[b, t - first], biases, t - start + 1)
                 out[b, t - first] = found @ v[b, keys]
     return out

@@ -129,7 +129,7 @@ class S4DConfig(BankConfig):
     discretization: Literal["zoh", "bilinear"] = "zoh"
 
 
-def choose(config: BankConfig, method: Method | None, length: int) -> str:
+def choose(config: BankConfig, method: Method | None, length: int) -> Method:
     """How a segment is evaluated: the caller's method, or the config's; "auto" steps where there is one position."""
     method = config.scan if method is None else method
     if method not in METHODS:
@@ -140,7 +140,7 @@ def choose(config: BankConfig, method: Method | None, length: int) -> str:
 
 
 def _pairs(values: np.ndarray) -> np.ndarray:
-    return np.stack([values.real, values.imag], -1)
+    return np.stack([np.real(values), np.imag(values)], -1)
 
 
 def inverse_transform(values: np.ndarray, transform: str) -> np.ndarray:
@@ -167,14 +167,14 @@ def eigenvalues(initialization: str, size: int) -> np.ndarray:
     return -0.5 - 1j * imaginary
 
 
-def truncate(config: S4Config, values: dict[str, np.ndarray]) -> np.ndarray:
-    """C~ = C (I - A_bar^l) for l = `config.truncated_length`, from the values of a bank that hold C itself."""
+def truncate(config: S4Config, values: dict[str, np.ndarray], length: int) -> np.ndarray:
+    """C~ = C (I - A_bar^l) for l = `length`, from the values of a bank that hold C itself."""
     from implementations.s4.reference import discretize
 
     A_bar, _ = discretize(config, values, 1.0)
     C = values["C"][..., 0] + 1j * values["C"][..., 1]
     C = np.concatenate([C, C.conj()], -1)
-    remaining = np.eye(config.state_size) - np.linalg.matrix_power(A_bar, config.truncated_length)
+    remaining = np.eye(config.state_size) - np.linalg.matrix_power(A_bar, length)
     return _pairs(np.einsum("kdn,dnm->kdm", C, remaining)[..., : config.kept_states])
 
 
@@ -189,21 +189,21 @@ def initial_bank(config: BankConfig, keys: Keys) -> dict[str, np.ndarray]:
     vectors = normal_part(size)[1][:, :kept].conj().T
     b = vectors @ np.sqrt(2.0 * np.arange(size) + 1) if hippo else np.ones(kept, complex)
     if hippo and config.B_clip is not None:
-        b = b.real + 1j * np.clip(b.imag, -config.B_clip, config.B_clip)
+        b = np.real(b) + 1j * np.clip(np.imag(b), -config.B_clip, config.B_clip)
     diagonal = eigenvalues(config.initialization, size)  # pyright: ignore[reportAttributeAccessIssue]
     step = log_uniform(
         keys.child("log_step"), (config.d_model, 1 if config.dt_tie else kept), config.dt_min, config.dt_max
     )
     values = {
         "log_step": step if config.dt_transform == "exp" else np.log(np.expm1(np.exp(step))),
-        "A_real": np.tile(inverse_transform(-diagonal.real, config.real_transform), (copies, 1)),
-        "A_imag": np.tile(-diagonal.imag, (copies, 1)),
+        "A_real": np.tile(inverse_transform(-np.real(diagonal), config.real_transform), (copies, 1)),
+        "A_imag": np.tile(-np.imag(diagonal), (copies, 1)),
         "B": np.tile(_pairs(b), (copies, 1, 1)),
         "C": normal(keys.child("C"), (config.channels * (1 + config.bidirectional), config.d_model, kept, 2), 0.5**0.5),
     }
     if isinstance(config, S4Config):
         values["P"] = np.tile(_pairs(vectors @ np.sqrt(np.arange(size) + 0.5)), (copies, 1, 1))
         if config.truncated_length is not None:
-            values["C"] = truncate(config, values)
+            values["C"] = truncate(config, values, config.truncated_length)
     values["D"] = normal(keys.child("D"), (config.channels, config.d_model))
     return values

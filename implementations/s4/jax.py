@@ -40,6 +40,14 @@ def transformed(x: Float[Array, "*shape"], transform: str) -> Float[Array, "*sha
 class S4Bank(nnx.Module):
     """A bank of single-input SSMs with K outputs each: (B, L, D) -> (B, L, K, D)."""
 
+    log_step: nnx.Param
+    A_real: nnx.Param
+    A_imag: nnx.Param
+    B: nnx.Param
+    C: nnx.Param
+    P: nnx.Param
+    D: nnx.Param
+
     def __init__(self, config: BankConfig, keys: Keys) -> None:
         self.config = config
         for name, values in initial_bank(config, keys).items():
@@ -64,9 +72,7 @@ class S4Bank(nnx.Module):
 
     def initial_state(self, batch: int) -> Float[Array, "B D M 2"] | None:
         """The state before the first position: zero, or None where the bank cannot stream."""
-        if not self.config.causal:
-            return None
-        return jnp.zeros((batch, self.config.d_model, self.config.kept_states, 2), self.D[...].dtype)
+        return self._nothing(batch) if self.config.causal else None
 
     def __call__(
         self,
@@ -93,18 +99,22 @@ class S4Bank(nnx.Module):
         if mask is not None:
             u = u * mask[..., None].astype(u.dtype)
         system = self.system(step_rescale)
-        if config.bidirectional:
+        if method == "recurrent":
+            x = iterate(system.advance, u, self._nothing(u.shape[0]) if state is None else state)
+            y, state = system.read(x), x[:, -1]
+        elif config.bidirectional:
             kernel, reverse_kernel = jnp.split(system.kernel(u.shape[1]), 2, axis=0)
             y = two_sided_convolution(u, kernel, reverse_kernel, config.reverse_offset, method)
-        elif method == "recurrent":
-            x = iterate(system.advance, u, self.initial_state(u.shape[0]) if state is None else state)
-            y, state = system.read(x), x[:, -1]
         else:
             y = causal_convolution(u, system.kernel(u.shape[1]), method)
             if state is not None:
                 y = y + rearrange(system.response(state, u.shape[1]), "b k d l -> b l k d")
             state = system.last_state(u, state)
         return y + self.D[...] * u[:, :, None], state
+
+    def _nothing(self, batch):
+        """A state of zeros."""
+        return jnp.zeros((batch, self.config.d_model, self.config.kept_states, 2), self.D[...].dtype)
 
 
 class S4Layer(nnx.Module):

@@ -86,7 +86,7 @@ def bank(
     zero = np.zeros((len(u), *B_bar.shape), complex)
     y, x = run(u, C[: config.channels], zero if state is None else _both(_complex(state)))
     half = x[..., : config.kept_states]
-    last = None if config.bidirectional else np.stack([half.real, half.imag], -1)
+    last = None if config.bidirectional else np.stack([np.real(half), np.imag(half)], -1)
     if config.bidirectional:
         reverse, _ = run(u[:, ::-1], C[config.channels :], zero)
         reverse = np.concatenate([reverse[:, ::-1], np.zeros_like(y[:, :1])], 1)

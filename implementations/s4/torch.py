@@ -39,6 +39,14 @@ def transformed(x: Float[Tensor, "*shape"], transform: str) -> Float[Tensor, "*s
 class S4Bank(nn.Module):
     """A bank of single-input SSMs with K outputs each: (B, L, D) -> (B, L, K, D)."""
 
+    log_step: nn.Parameter
+    A_real: nn.Parameter
+    A_imag: nn.Parameter
+    B: nn.Parameter
+    C: nn.Parameter
+    P: nn.Parameter
+    D: nn.Parameter
+
     def __init__(self, config: BankConfig, keys: Keys) -> None:
         super().__init__()
         self.config = config
@@ -64,11 +72,7 @@ class S4Bank(nn.Module):
 
     def initial_state(self, batch: int) -> Float[Tensor, "B D M 2"] | None:
         """The state before the first position: zero, or None where the bank cannot stream."""
-        if not self.config.causal:
-            return None
-        return torch.zeros(
-            (batch, self.config.d_model, self.config.kept_states, 2), dtype=self.D.dtype, device=self.D.device
-        )
+        return self._nothing(batch) if self.config.causal else None
 
     def forward(
         self,
@@ -95,18 +99,23 @@ class S4Bank(nn.Module):
         if mask is not None:
             u = u * mask[..., None].to(u.dtype)
         system = self.system(step_rescale)
-        if config.bidirectional:
+        if method == "recurrent":
+            x = iterate(system.advance, u, self._nothing(u.shape[0]) if state is None else state)
+            y, state = system.read(x), x[:, -1]
+        elif config.bidirectional:
             kernel, reverse_kernel = torch.chunk(system.kernel(u.shape[1]), 2, dim=0)
             y = two_sided_convolution(u, kernel, reverse_kernel, config.reverse_offset, method)
-        elif method == "recurrent":
-            x = iterate(system.advance, u, self.initial_state(u.shape[0]) if state is None else state)
-            y, state = system.read(x), x[:, -1]
         else:
             y = causal_convolution(u, system.kernel(u.shape[1]), method)
             if state is not None:
                 y = y + rearrange(system.response(state, u.shape[1]), "b k d l -> b l k d")
             state = system.last_state(u, state)
         return y + self.D * u[:, :, None], state
+
+    def _nothing(self, batch):
+        """A state of zeros."""
+        shape = (batch, self.config.d_model, self.config.kept_states, 2)
+        return torch.zeros(shape, dtype=self.D.dtype, device=self.D.device)
 
 
 class S4Layer(nn.Module):

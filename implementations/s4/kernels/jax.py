@@ -70,7 +70,9 @@ def half_turns(nodes: int, like: Float[Array, "*shape"]) -> Float[Array, "F 2"]:
 class Diagonal:
     """An SSM per feature with a diagonal A_bar, given by its logarithm (D, M, 2); B_bar (D, M, 2); C (K, D, M, 2)."""
 
-    def __init__(self, log_A_bar, B_bar, C) -> None:
+    def __init__(
+        self, log_A_bar: Float[Array, "D M 2"], B_bar: Float[Array, "D M 2"], C: Float[Array, "K D M 2"]
+    ) -> None:
         self.log_A_bar, self.B_bar, self.C = log_A_bar, B_bar, C
 
     def kernel(self, length: int) -> Float[Array, "K D {length}"]:

@@ -69,7 +69,9 @@ def half_turns(nodes: int, like: Float[Tensor, "*shape"]) -> Float[Tensor, "F 2"
 class Diagonal:
     """An SSM per feature with a diagonal A_bar, given by its logarithm (D, M, 2); B_bar (D, M, 2); C (K, D, M, 2)."""
 
-    def __init__(self, log_A_bar, B_bar, C) -> None:
+    def __init__(
+        self, log_A_bar: Float[Tensor, "D M 2"], B_bar: Float[Tensor, "D M 2"], C: Float[Tensor, "K D M 2"]
+    ) -> None:
         self.log_A_bar, self.B_bar, self.C = log_A_bar, B_bar, C
 
     def kernel(self, length: int) -> Float[Tensor, "K D {length}"]:
