@@ -7,6 +7,8 @@ h = LN(x),  y = x + W [LN(S4(h)); LN(Local(h))] + b,  z = y + FeedForward(LN(y))
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -98,7 +100,9 @@ class LocalAttention(nnx.Module):
             "values": jnp.zeros(shape, dtype),
             "valid": jnp.zeros(shape[:2], bool),
         }
-        return state | ({"position": jnp.zeros(batch, jnp.int32)} if config.attention == "chunk" else {})
+        if config.attention == "chunk":
+            state["position"] = jnp.zeros(batch, jnp.int32)
+        return state
 
     def relative_bias(self, relative: Integer[Array, "L T"]) -> Float[Array, "H L T"]:
         """What each head adds to its logits for relative positions."""
@@ -196,6 +200,12 @@ class SpadeLayer(nnx.Module):
                 found[name] = jnp.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
         return found
 
+    def lend(self) -> Bias:
+        """The relative bias of this layer, for layers whose `positions` are "shared"."""
+        if isinstance(self.local, GatedAttention) or not self.config.owns_bias:
+            raise ConfigError(f"SpadeConfig.positions is {self.config.positions!r}: expected 't5' to lend a bias")
+        return self.local.relative_bias
+
     def attend(
         self,
         x: Float[Array, "B L D"],
@@ -261,8 +271,8 @@ class SpadeLayer(nnx.Module):
         The state of a causal layer holds `s4`, the state of the global branch, and the cache of local attention:
         `keys` and `values` (B, T, H, K) of the last T tokens, `valid` (B, T), False where there is no token to see, and
         of chunks `position` (B,), counted from the start of the present one; or Mega's state. `mask` is True at genuine
-        positions. `bias` is the relative bias lent by another layer, its `local.relative_bias`, where
-        `config.positions` is "shared". `method` overrides the config's.
+        positions. `bias` is what another layer lends (`lend`), where `config.positions` is "shared". `method` overrides
+        the config's.
         """
         config = self.config
         if x.ndim != 3 or x.shape[-1] != config.d_model:
@@ -299,16 +309,18 @@ class SpadeStack(nnx.Module):
 
     def initial_state(self, batch: int) -> State | None:
         """The state before the first token, or None where the layers cannot stream."""
+        layers: Any = self.layers
         found = {}
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(layers):
             for name, value in (layer.initial_state(batch) or {}).items():
                 found[f"layer{i}_{name}"] = value
         return found if self.config.causal else None
 
     def reset(self, state: State, start: Bool[Array, " B"]) -> State:
         """The state, emptied for the sequences of the batch at which a document starts; see `SpadeLayer`."""
+        layers: Any = self.layers
         found = {}
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(layers):
             for name, value in layer.reset(self.part(state, i), start).items():
                 found[f"layer{i}_{name}"] = value
         return found
@@ -332,11 +344,11 @@ class SpadeStack(nnx.Module):
 
         The state of layer i is found under `layer{i}_` and its own names.
         """
+        layers: Any = self.layers
         after = {}
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(layers):
             before = None if state is None else self.part(state, i)
-            shared = layer.config.positions == "shared"
-            bias = self.layers[0].local.relative_bias if shared else None
+            bias = layers[0].lend() if layer.config.positions == "shared" else None
             x, found = layer(x, before, mask, training=training, dropout_seed=dropout_seed, bias=bias, method=method)
             for name, value in (found or {}).items():
                 after[f"layer{i}_{name}"] = value

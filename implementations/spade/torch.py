@@ -7,6 +7,8 @@ h = LN(x),  y = x + W [LN(S4(h)); LN(Local(h))] + b,  z = y + FeedForward(LN(y))
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
@@ -100,11 +102,9 @@ class LocalAttention(nn.Module):
             "values": torch.zeros(shape, dtype=like.dtype, device=like.device),
             "valid": torch.zeros(shape[:2], dtype=torch.bool, device=like.device),
         }
-        return state | (
-            {"position": torch.zeros(batch, dtype=torch.int32, device=like.device)}
-            if config.attention == "chunk"
-            else {}
-        )
+        if config.attention == "chunk":
+            state["position"] = torch.zeros(batch, dtype=torch.int32, device=like.device)
+        return state
 
     def relative_bias(self, relative: Integer[Tensor, "L T"]) -> Float[Tensor, "H L T"]:
         """What each head adds to its logits for relative positions."""
@@ -203,6 +203,12 @@ class SpadeLayer(nn.Module):
                 found[name] = torch.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
         return found
 
+    def lend(self) -> Bias:
+        """The relative bias of this layer, for layers whose `positions` are "shared"."""
+        if isinstance(self.local, GatedAttention) or not self.config.owns_bias:
+            raise ConfigError(f"SpadeConfig.positions is {self.config.positions!r}: expected 't5' to lend a bias")
+        return self.local.relative_bias
+
     def attend(
         self,
         x: Float[Tensor, "B L D"],
@@ -268,8 +274,8 @@ class SpadeLayer(nn.Module):
         The state of a causal layer holds `s4`, the state of the global branch, and the cache of local attention:
         `keys` and `values` (B, T, H, K) of the last T tokens, `valid` (B, T), False where there is no token to see, and
         of chunks `position` (B,), counted from the start of the present one; or Mega's state. `mask` is True at genuine
-        positions. `bias` is the relative bias lent by another layer, its `local.relative_bias`, where
-        `config.positions` is "shared". `method` overrides the config's.
+        positions. `bias` is what another layer lends (`lend`), where `config.positions` is "shared". `method` overrides
+        the config's.
         """
         config = self.config
         if x.ndim != 3 or x.shape[-1] != config.d_model:
@@ -307,16 +313,18 @@ class SpadeStack(nn.Module):
 
     def initial_state(self, batch: int) -> State | None:
         """The state before the first token, or None where the layers cannot stream."""
+        layers: Any = self.layers
         found = {}
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(layers):
             for name, value in (layer.initial_state(batch) or {}).items():
                 found[f"layer{i}_{name}"] = value
         return found if self.config.causal else None
 
     def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
         """The state, emptied for the sequences of the batch at which a document starts; see `SpadeLayer`."""
+        layers: Any = self.layers
         found = {}
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(layers):
             for name, value in layer.reset(self.part(state, i), start).items():
                 found[f"layer{i}_{name}"] = value
         return found
@@ -340,11 +348,11 @@ class SpadeStack(nn.Module):
 
         The state of layer i is found under `layer{i}_` and its own names.
         """
+        layers: Any = self.layers
         after = {}
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(layers):
             before = None if state is None else self.part(state, i)
-            shared = layer.config.positions == "shared"
-            bias = self.layers[0].local.relative_bias if shared else None
+            bias = layers[0].lend() if layer.config.positions == "shared" else None
             x, found = layer(x, before, mask, training=training, dropout_seed=dropout_seed, bias=bias, method=method)
             for name, value in (found or {}).items():
                 after[f"layer{i}_{name}"] = value

@@ -24,7 +24,7 @@ def twin(framework, module):
 def layer(golden: Golden, framework: str):
     """The layer or layers that the file holds, with their parameters."""
     given = config(golden)
-    found = twin(framework, catalog.layer_class(given.architecture, framework)(given, Keys(0, "float64")))
+    found = twin(framework, catalog.layer_class(str(given.architecture), framework)(given, Keys(0, "float64")))
     found.set(parameters(golden, "param"), {})
     return found
 

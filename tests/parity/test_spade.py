@@ -115,6 +115,8 @@ def test_the_first_layer_lends_its_bias_to_all(framework):
     layer = twin(framework, ABOVE, positions="shared")
     with pytest.raises(ConfigError, match=r"^SpadeConfig.positions is 'shared': expected the relative bias of another"):
         layer.call({"x": inputs(1, 3, 4)})
+    with pytest.raises(ConfigError, match=r"^SpadeConfig.positions is 'shared': expected 't5' to lend a bias"):
+        layer.module.lend()
 
 
 def test_a_frozen_s4_works_and_takes_no_gradient(framework):

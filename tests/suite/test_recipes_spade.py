@@ -6,6 +6,7 @@ import pytest
 
 from implementations import catalog
 from implementations.common.initializers import Keys
+from implementations.spade.config import SpadeStackConfig
 from suite.recipes import operations_per_token, recipes
 from suite.recipes.base import PROFILES, Recipe
 from suite.recipes.spade import RECIPES, S4_LEAVES, decoder, encoder, language_model, lra, optimizer, stack
@@ -21,10 +22,11 @@ def test_profiles_are_valid_and_survive_json(task, attention, profile):
     recipe = lra(task, profile, attention)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     assert recipe.optimizer.schedule.total_steps == recipe.total_steps
-    assert recipe.model.layer.bottom.attention == attention
-    assert recipe.model.layer.layers[0].global_branch
-    assert not any(layer.global_branch for layer in recipe.model.layer.layers[1:])
-    assert operations_per_token("spade", recipe.model) > 0
+    stacked = recipe.model.layer
+    assert isinstance(stacked, SpadeStackConfig)
+    assert stacked.bottom.attention == attention
+    assert [layer.global_branch for layer in stacked.layers] == [True] + [False] * (stacked.depth - 1)
+    assert (operations_per_token("spade", recipe.model) or 0) > 0
     if attention == "window":
         assert recipes("spade")[task](profile) == recipe
 
