@@ -58,6 +58,10 @@ _ARCHITECTURES = (
         "TransformerConfig",
         "TransformerLayer",
     ),
+    Architecture("spade", "SPADE", "arXiv:2212.08136", "implementations.spade", "SpadeConfig", "SpadeLayer"),
+    Architecture(
+        "spade_stack", "SPADE, stacked", "arXiv:2212.08136", "implementations.spade", "SpadeStackConfig", "SpadeStack"
+    ),
 )
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from implementations.ops.attention import reference as oracle
-from suite.equivalence.cases import normal
+from suite.equivalence.cases import is_differentiable, normal
 from suite.equivalence.rows import Rows, rounded
 
 Array = np.ndarray
@@ -23,6 +23,9 @@ CACHED = 3
 BUCKETS, MAX_DISTANCE = 8, 12
 KERNELS = {"float64": ("einsum",), "float32": ("einsum", "fused")}
 """JAX's fused kernel takes the softmax in float32 whatever its inputs are."""
+
+CHUNK, FIRST = WINDOW // 2, (1, 3)
+"""Of chunks in a segment behind a cache: their size, and where in one each sequence stands at its first query."""
 
 
 def climb(rows: Rows, seed: int) -> None:
@@ -105,6 +108,7 @@ def _arrays(rng: np.random.Generator, length: int) -> Arrays:
         "t5": normal(rng, (3, BUCKETS)),
         "simple": normal(rng, (3, 2 * WINDOW - 3)),
         "valid": valid,
+        "places": np.array(FIRST)[:, None] + np.arange(length),
     }
 
 
@@ -127,6 +131,18 @@ def _jobs(kernels: tuple[str, ...]) -> dict[str, dict[str, Any]]:
             jobs[f"full, {text}, {kernel}"] = {"before": CACHED, "method": kernel, **form}
             jobs[f"window, {text}, {kernel}"] = {"window": WINDOW, "method": kernel, **form}
         jobs[f"naive window, {text}"] = {"window": WINDOW, "naive": True, "method": "einsum", **form}
+    chunks: dict[str, dict[str, Any]] = {
+        "causal": {"bias": "t5"},
+        "causal with the one before": {"neighbours": True, "bias": "t5", "valid": True},
+        "both sides": {"causal": False, "valid": True},
+        "both sides with those around": {"causal": False, "neighbours": True, "bias": "t5"},
+    }
+    for kernel in kernels:
+        for text, form in chunks.items():
+            jobs[f"chunks, {text}, {kernel}"] = {"chunk": WINDOW, "method": kernel, **form}
+        for neighbours in (False, True):
+            form = {"chunk": CHUNK, "window": WINDOW, "neighbours": neighbours, "bias": "t5", "valid": True}
+            jobs[f"window, chunks{' with the one before' * neighbours}, {kernel}"] = {**form, "method": kernel}
     return jobs
 
 
@@ -134,7 +150,8 @@ def _cut(arrays: dict[str, Any], job: dict[str, Any]) -> tuple[Any, Any, Any, An
     """Queries, keys, values, validity and the number of keys before the first query of a job."""
     length, total = arrays["q"].shape[1], arrays["k"].shape[1]
     causal = job.get("causal", True)
-    before = job.get("before", WINDOW if causal else 0)
+    aligned = "chunk" in job and "window" not in job
+    before = job.get("before", WINDOW if causal and not aligned else 0)
     k, v, valid = (arrays[name][:, total - length - before :] for name in ("k", "v", "valid"))
     return arrays["q"], k, v, valid if job.get("valid") else None, before
 
@@ -150,6 +167,10 @@ def _expected(arrays: Arrays, job: dict[str, Any]) -> Array:
             return arrays["t5"][:, oracle.t5_bucket(r, BUCKETS, MAX_DISTANCE, not causal)]
         return arrays["simple"][:, oracle.simple_index(r, WINDOW - 1)]
 
+    def sees(b: int, i: int, j: int) -> bool:
+        first = FIRST[b] if "window" in job else 0
+        return oracle.share_chunk(job["chunk"], causal, job.get("neighbours", False), first, i, j)
+
     return oracle.attention(
         q,
         k,
@@ -160,6 +181,7 @@ def _expected(arrays: Arrays, job: dict[str, Any]) -> Array:
         window=job.get("window"),
         causal=causal,
         include_self=job.get("include_self", True),
+        sees=sees if "chunk" in job else None,
     )
 
 
@@ -183,13 +205,12 @@ def _compute(ops: Any, arrays: dict[str, Any], positions: Any, job: dict[str, An
             return arrays["t5"][:, ops.t5_bucket(relative, BUCKETS, MAX_DISTANCE, not causal)]
         return arrays["simple"][:, ops.simple_index(relative, WINDOW - 1)]
 
-    options = {
-        "bias": bias if kind else None,
-        "valid": valid,
-        "causal": causal,
-        "include_self": job.get("include_self", True),
-        "method": job["method"],
-    }
+    options = {"bias": bias if kind else None, "valid": valid, "causal": causal, "method": job["method"]}
+    if "chunk" in job and "window" not in job:
+        return ops.chunk_attention(q, k, v, job["chunk"], neighbours=job.get("neighbours", False), **options)
+    options["include_self"] = job.get("include_self", True)
+    if "chunk" in job:
+        options["reach"] = arrays["places"] % CHUNK + (CHUNK if job["neighbours"] else 0)
     if "window" in job and "naive" not in job:
         return ops.window_attention(q, k, v, job["window"], **options)
     return ops.full_attention(q, k, v, before=before, window=job.get("window"), **options)
@@ -197,7 +218,7 @@ def _compute(ops: Any, arrays: dict[str, Any], positions: Any, job: dict[str, An
 
 def _run(framework: str, jobs: dict[str, dict[str, Any]], arrays: Arrays, dtype: str) -> Arrays:
     ops, to = _framework(framework)
-    given = {name: to(a if a.dtype == bool else a.astype(dtype)) for name, a in arrays.items()}
+    given = {name: to(a.astype(dtype) if is_differentiable(a) else a) for name, a in arrays.items()}
     positions = to(np.arange(50))
 
     def compute(given: dict[str, Any]) -> dict[str, Any]:

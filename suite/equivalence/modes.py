@@ -168,7 +168,8 @@ def _compiled_torch(twins: Pair, case: LayerCase, steps: list[Arrays]) -> tuple[
             given = {name: torch.tensor(a, device=DEVICE) for name, a in arrays.items() if a is not None}
             outputs = function(**given, training=True, **case.options)
             y = outputs[0] if isinstance(outputs, tuple) else outputs
-            gradients = torch.autograd.grad((y * y).sum(), list(twins.torch.module.parameters()))
+            leaves = list(twins.torch.module.parameters())
+            gradients = torch.autograd.grad((y * y).sum(), leaves, materialize_grads=True)  # pyright: ignore
             found.append({"y": y.detach().cpu().numpy()} | {str(i): g.cpu().numpy() for i, g in enumerate(gradients)})
         return [*found, get_statistics(twins.torch.module)]
 

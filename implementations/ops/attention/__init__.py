@@ -1,10 +1,10 @@
-"""Scaled dot product attention: dense, and over a sliding window at a cost of O(L W); relative biases and rotations.
+"""Scaled dot product attention: dense, and over a sliding window or chunks in O(L W); relative biases and rotations.
 
 Which kernel computes a dense block is decided by one rule, the same in both frameworks (`choose`). "einsum", two
 matrix products and an explicit softmax, is the default on a CPU and in float64, and the oracle everywhere. "fused" is
 the default on a GPU: `jax.nn.dot_product_attention` (which takes the softmax in float32 whatever its inputs are) and
 `torch.nn.functional.scaled_dot_product_attention`. A window is cut into blocks of W queries, which lie along the batch
-axis of that kernel: there is no loop over windows.
+axis of that kernel: there is no loop over windows. Chunks, inside which attention stays, are such blocks themselves.
 
 A query none of whose keys is allowed gets zero from every kernel.
 """

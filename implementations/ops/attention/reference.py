@@ -34,10 +34,12 @@ def attention(
     window: int | None = None,
     causal: bool = True,
     include_self: bool = True,
+    sees: Callable[[int, int, int], bool] | None = None,
 ) -> Float[Array, "B L H V"]:
     """softmax(q k + bias) v over the keys a query may see; zero where there are none.
 
     Query i stands at the position of key `before` + i. `bias` gives what every head adds for a relative position.
+    `sees(b, i, j)` is one more condition, on sequence, query and key, counted from the first query's position.
     """
     y = np.zeros((*q.shape[:3], v.shape[-1]))
     offsets = {} if bias is None else {r: bias(r) for r in range(-before - q.shape[1], k.shape[1] + 1)}
@@ -46,7 +48,9 @@ def attention(
             keys = [
                 j
                 for j in range(k.shape[1])
-                if allowed(j - before - i, window, causal, include_self) and (valid is None or valid[b, j])
+                if allowed(j - before - i, window, causal, include_self)
+                and (valid is None or valid[b, j])
+                and (sees is None or sees(b, i, j - before))
             ]
             if not keys:
                 continue
@@ -56,6 +60,12 @@ def attention(
             weights = np.exp(logits - logits.max(0))
             y[b, i] = np.einsum("th,thv->hv", weights / weights.sum(0), v[b, keys])
     return y
+
+
+def share_chunk(chunk: int, causal: bool, neighbours: bool, first: int, query: int, key: int) -> bool:
+    """Whether two positions lie in one chunk, or in neighbouring ones; position 0 has index `first` in its chunk."""
+    apart = (first + query) // chunk - (first + key) // chunk
+    return -neighbours * (not causal) <= apart <= neighbours
 
 
 def t5_bucket(relative: int, buckets: int, max_distance: int, bidirectional: bool) -> int:

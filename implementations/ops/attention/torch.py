@@ -90,11 +90,13 @@ def full_attention(
     window: int | None = None,
     causal: bool = True,
     include_self: bool = True,
+    reach: Integer[Tensor, "B L"] | None = None,
     method: Method = "auto",
 ) -> Float[Tensor, "B L H V"]:
     """Attention as one dense block of L x T logits; the `before` first keys precede the first query.
 
-    `valid` is False at keys that no query may see. With a `window` this is the naive form of `window_attention`.
+    `valid` is False at keys that no query may see; `reach` is how many positions back each query sees at most. With a
+    `window` this is the naive form of `window_attention`.
     """
     relative = relative_positions(q.shape[1], k.shape[1], before, q)
     mask = None
@@ -103,6 +105,9 @@ def full_attention(
     if valid is not None:
         valid = valid[:, None, None, :]
         mask = valid if mask is None else mask & valid
+    if reach is not None:
+        near = (-relative <= reach[..., None])[:, None]
+        mask = near if mask is None else mask & near
     return attend(q, k, v, None if bias is None else bias(relative)[None], mask, method)
 
 
@@ -117,13 +122,15 @@ def window_attention(
     causal: bool = True,
     include_self: bool = True,
     cut_gradient: bool = False,
+    reach: Integer[Tensor, "B L"] | None = None,
     method: Method = "auto",
 ) -> Float[Tensor, "B L H V"]:
     """Attention over a sliding window, in blocks of `window` queries: O(L W).
 
     Causal: keys and values are the W cached ones followed by the segment's, T = W + L; query i sees keys i + 1 to
     i + W, its own last, or i to i + W - 1 where it is excluded. Otherwise T = L and |j - i| < W. `cut_gradient` lets no
-    gradient pass from a block to the keys and values of the one before it (Transformer-XL).
+    gradient pass from a block to the keys and values of the one before it (Transformer-XL). `reach`, below W, is how
+    many positions back each query sees at most.
     """
     length, before = q.shape[1], window if causal else 0
     if k.shape[1] != before + length:
@@ -141,6 +148,7 @@ def window_attention(
             window=window,
             causal=causal,
             include_self=include_self,
+            reach=reach,
             method=method,
         )
     count = -(-length // window)
@@ -153,6 +161,7 @@ def window_attention(
         valid = None if valid is None else _pad(valid, 0, after)
     q = _pad(q, 0, after)
     q = q.reshape(-1, window, *q.shape[2:])
+    reach = None if reach is None else _pad(reach, 0, after).reshape(-1, window)
     k, v = (_neighbours(x, window, count, cut_gradient) for x in (k, v))
     valid = None if valid is None else _neighbours(valid, window, count, False)
     y = full_attention(
@@ -165,9 +174,41 @@ def window_attention(
         window=window,
         causal=causal,
         include_self=include_self,
+        reach=reach,
         method=method,
     )
     return y.reshape(-1, count * window, *y.shape[2:])[:, :length]
+
+
+def chunk_attention(
+    q: Float[Tensor, "B L H K"],
+    k: Float[Tensor, "B L H K"],
+    v: Float[Tensor, "B L H V"],
+    chunk: int,
+    *,
+    bias: Bias | None = None,
+    valid: Bool[Tensor, "B L"] | None = None,
+    causal: bool = True,
+    neighbours: bool = False,
+    method: Method = "auto",
+) -> Float[Tensor, "B L H V"]:
+    """Attention inside consecutive chunks of `chunk` positions, the first of which begins a chunk: O(L W).
+
+    With `neighbours` a query also sees the chunk before its own and, where not `causal`, the one after it.
+    """
+    length = q.shape[1]
+    if length <= chunk:
+        return full_attention(q, k, v, bias=bias, valid=valid, causal=causal, method=method)
+    count = -(-length // chunk)
+    after = count * chunk - length
+    before = chunk if neighbours else 0
+    valid = torch.ones(k.shape[:2], dtype=torch.bool, device=k.device) if valid is None else valid
+    k, v, valid = (_pad(x, before, after + (0 if causal else before)) for x in (k, v, valid))
+    q = _pad(q, 0, after)
+    q = q.reshape(-1, chunk, *q.shape[2:])
+    k, v, valid = (_neighbours(x, chunk, count, False) for x in (k, v, valid))
+    y = full_attention(q, k, v, bias=bias, valid=valid, before=before, causal=causal, method=method)
+    return y.reshape(-1, count * chunk, *y.shape[2:])[:, :length]
 
 
 def _pad(x, before, after):
@@ -184,6 +225,12 @@ def _neighbours(x, window, count, cut_gradient):
     return torch.cat(parts, 2).reshape(-1, len(parts) * window, *x.shape[2:])
 
 
+@torch.compiler.assume_constant_result
+def _edges(buckets: int, max_distance: int) -> tuple[int, ...]:
+    """`bucket_edges`, which a compiler of graphs must not look into: it is NumPy behind a cache."""
+    return bucket_edges(buckets, max_distance)
+
+
 def t5_bucket(
     relative: Integer[Tensor, "L T"], buckets: int, max_distance: int, bidirectional: bool
 ) -> Integer[Tensor, "L T"]:
@@ -193,7 +240,7 @@ def t5_bucket(
         first, distance = buckets * (relative > 0), torch.abs(relative)
     else:
         first, distance = 0 * relative, torch.clamp(-relative, min=0)
-    return first + sum((distance >= edge) * 1 for edge in bucket_edges(buckets, max_distance))
+    return first + sum((distance >= edge) * 1 for edge in _edges(buckets, max_distance))
 
 
 def simple_index(relative: Integer[Tensor, "L T"], max_distance: int) -> Integer[Tensor, "L T"]:
