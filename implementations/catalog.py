@@ -58,6 +58,22 @@ _ARCHITECTURES = (
         "TransformerConfig",
         "TransformerLayer",
     ),
+    Architecture(
+        "block_recurrent",
+        "Block-Recurrent Transformer",
+        "arXiv:2203.07852",
+        "implementations.block_recurrent",
+        "BlockRecurrentConfig",
+        "BlockRecurrentLayer",
+    ),
+    Architecture(
+        "block_recurrent_feedback",
+        "Block-Recurrent Transformer with feedback",
+        "arXiv:2203.07852",
+        "implementations.block_recurrent",
+        "FeedbackConfig",
+        "FeedbackStack",
+    ),
 )
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 
