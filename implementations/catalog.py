@@ -62,6 +62,22 @@ _ARCHITECTURES = (
     Architecture(
         "spade_stack", "SPADE, stacked", "arXiv:2212.08136", "implementations.spade", "SpadeStackConfig", "SpadeStack"
     ),
+    Architecture(
+        "block_recurrent",
+        "Block-Recurrent Transformer",
+        "arXiv:2203.07852",
+        "implementations.block_recurrent",
+        "BlockRecurrentConfig",
+        "BlockRecurrentLayer",
+    ),
+    Architecture(
+        "block_recurrent_feedback",
+        "Block-Recurrent Transformer with feedback",
+        "arXiv:2203.07852",
+        "implementations.block_recurrent",
+        "FeedbackConfig",
+        "FeedbackStack",
+    ),
 )
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 

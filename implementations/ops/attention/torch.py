@@ -45,10 +45,14 @@ def attend(
     bias: Float[Tensor, "#B #H L T"] | None = None,
     mask: Bool[Tensor, "#B #H #L T"] | None = None,
     method: Method = "auto",
+    factor: Float[Tensor, "#B #H L T"] | None = None,
 ) -> Float[Tensor, "B L H V"]:
-    """softmax(q k + bias) v over the keys where `mask` is True; zero where there are none."""
+    """softmax(q k + bias) v over the keys where `mask` is True; zero where there are none.
+
+    `factor` multiplies the weights (dropout); with it the kernel is "einsum".
+    """
     kernel = choose(method, q.is_cuda, q.dtype == torch.float64)
-    if kernel == "fused":
+    if kernel == "fused" and factor is None:
         return _fused(q, k, v, bias, mask)
     logits = einsum("blhk,bthk->bhlt", q, k)
     if bias is not None:
@@ -60,6 +64,8 @@ def attend(
         weights = torch.where(mask, weights, 0.0)
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 0, total, 1.0)
+    if factor is not None:
+        weights = weights * factor
     return einsum("bhlt,bthv->blhv", weights, v)
 
 
@@ -91,12 +97,14 @@ def full_attention(
     causal: bool = True,
     include_self: bool = True,
     reach: Integer[Tensor, "B L"] | None = None,
+    factor: Bias | None = None,
     method: Method = "auto",
 ) -> Float[Tensor, "B L H V"]:
     """Attention as one dense block of L x T logits; the `before` first keys precede the first query.
 
-    `valid` is False at keys that no query may see; `reach` is how many positions back each query sees at most. With a
-    `window` this is the naive form of `window_attention`.
+    `valid` is False at keys that no query may see; `reach` is how many positions back each query sees at most. `factor`
+    gives what multiplies the weights of each head for relative positions. With a `window` this is the naive form of
+    `window_attention`.
     """
     relative = relative_positions(q.shape[1], k.shape[1], before, q)
     mask = None
@@ -108,7 +116,8 @@ def full_attention(
     if reach is not None:
         near = (-relative <= reach[..., None])[:, None]
         mask = near if mask is None else mask & near
-    return attend(q, k, v, None if bias is None else bias(relative)[None], mask, method)
+    factors = None if factor is None else factor(relative)[None]
+    return attend(q, k, v, None if bias is None else bias(relative)[None], mask, method, factors)
 
 
 def window_attention(
@@ -123,6 +132,7 @@ def window_attention(
     include_self: bool = True,
     cut_gradient: bool = False,
     reach: Integer[Tensor, "B L"] | None = None,
+    factor: Bias | None = None,
     method: Method = "auto",
 ) -> Float[Tensor, "B L H V"]:
     """Attention over a sliding window, in blocks of `window` queries: O(L W).
@@ -149,6 +159,7 @@ def window_attention(
             causal=causal,
             include_self=include_self,
             reach=reach,
+            factor=factor,
             method=method,
         )
     count = -(-length // window)
@@ -175,6 +186,7 @@ def window_attention(
         causal=causal,
         include_self=include_self,
         reach=reach,
+        factor=factor,
         method=method,
     )
     return y.reshape(-1, count * window, *y.shape[2:])[:, :length]
