@@ -58,6 +58,14 @@ _ARCHITECTURES = (
         "TransformerConfig",
         "TransformerLayer",
     ),
+    Architecture(
+        "block_state",
+        "Block-State Transformer",
+        "arXiv:2306.09539",
+        "implementations.block_state",
+        "BlockStateConfig",
+        "BlockStateLayer",
+    ),
 )
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 
