@@ -8,6 +8,8 @@ SH, MH: a token sees the C of its window up to itself. MF: the S outputs of the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
@@ -64,16 +66,17 @@ class UnstructuredBank(nnx.Module):
         config = self.config
         if mask is not None:
             u = u * mask[..., None].astype(u.dtype)
+        kept, length = config.filter_length - 1, u.shape[1]
         known = u if state is None else jnp.concatenate([state, u], 1)
         kernel = self.kernel(known.shape[1])
-        if u.shape[1] == 1:
+        if length == 1:
             y = einsum("btd,cdt->bcd", known[:, -kernel.shape[-1] :], jnp.flip(kernel, -1))[:, None]
         else:
-            y = causal_convolution(known, kernel, scan or config.scan)[:, known.shape[1] - u.shape[1] :]
+            method: Any = scan or config.scan
+            y = causal_convolution(known, kernel, method)[:, -length:]
         if config.streams:
-            if state is None:
-                known = jnp.concatenate([self.initial_state(u.shape[0]), u], 1)
-            state = known[:, known.shape[1] - config.filter_length + 1 :]
+            known = jnp.pad(known, ((0, 0), (max(kept - known.shape[1], 0), 0), (0, 0)))
+            state = known[:, known.shape[1] - kept :]
         return y + self.D[...] * u[:, :, None], state
 
 
@@ -140,8 +143,10 @@ class ContextAttention(nnx.Module):
         if config.qk_norm:
             self.scale = parameter(keys, np.ones(config.heads))
         if config.variant == "MF":
-            for name, values in initial_contexts(config, keys).items():
-                setattr(self, name, parameter(keys, values))
+            values = initial_contexts(config, keys)
+            self.initial = parameter(keys, values["initial"])
+            if config.context_ids:
+                self.ids = parameter(keys, values["ids"])
 
     def initial_state(self, batch: int) -> dict[str, Array]:
         """Empty keys and values of the contexts of a window, or the learned context of window 0."""
@@ -330,11 +335,10 @@ class BlockStateLayer(nnx.Module):
         kernel = method or config.method
         own, cache = self.attention(x, before, valid, position, kernel)
         seen, contexts = self.context(x, contexts, before, valid, position, kernel)
-        if config.streams:
+        if ssm is not None:
             zero = jnp.zeros(x.shape[0], jnp.int32)
-            start = zero if position is None else position
-            state = {**cache, **contexts, "valid": valid[:, -config.window :], "ssm": ssm}
-            state["position"] = (start + x.shape[1]) % config.window
+            position = ((zero if position is None else position) + x.shape[1]) % config.window
+            state = {**cache, **contexts, "valid": valid[:, -config.window :], "position": position, "ssm": ssm}
         x = self.out(rearrange(jnp.concatenate([own, seen], 2), "b l h k -> b l (h k)"))
         x = skip + self.dropout1(x, dropout_seed, training)
         skip = x

@@ -141,7 +141,8 @@ def layer(
     y = x + linear(own, "out", hidden)
     if not config.streams:
         return y, None
-    return y, {name: np.stack([after[name] for _, after in rows]) for name in rows[0][1]} | {"ssm": ssm}
+    after: dict[str, Any] = {name: np.stack([row[name] for _, row in rows]) for name in rows[0][1]}
+    return y, {**after, "ssm": ssm}
 
 
 def _row(
@@ -184,7 +185,11 @@ def _row(
         slot = (slot + 1) % W
         if slot == 0:
             last = contexts[t]
-    after = {"keys": _stack(keys[-W:], q), "values": _stack(values[-W:], q), "valid": np.array(valid[-W:])}
+    after: dict[str, Any] = {
+        "keys": _stack(keys[-W:], q),
+        "values": _stack(values[-W:], q),
+        "valid": np.array(valid[-W:]),
+    }
     if config.variant == "MF":
         after["context"] = last
     else:

@@ -8,6 +8,8 @@ SH, MH: a token sees the C of its window up to itself. MF: the S outputs of the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from einops import rearrange
@@ -65,16 +67,17 @@ class UnstructuredBank(nn.Module):
         config = self.config
         if mask is not None:
             u = u * mask[..., None].to(u.dtype)
+        kept, length = config.filter_length - 1, u.shape[1]
         known = u if state is None else torch.cat([state, u], 1)
         kernel = self.kernel(known.shape[1])
-        if u.shape[1] == 1:
+        if length == 1:
             y = einsum("btd,cdt->bcd", known[:, -kernel.shape[-1] :], kernel.flip(-1))[:, None]
         else:
-            y = causal_convolution(known, kernel, scan or config.scan)[:, known.shape[1] - u.shape[1] :]
+            method: Any = scan or config.scan
+            y = causal_convolution(known, kernel, method)[:, -length:]
         if config.streams:
-            if state is None:
-                known = torch.cat([self.initial_state(u.shape[0]), u], 1)
-            state = known[:, known.shape[1] - config.filter_length + 1 :]
+            known = torch.nn.functional.pad(known, (0, 0, max(kept - known.shape[1], 0), 0))
+            state = known[:, known.shape[1] - kept :]
         return y + self.D * u[:, :, None], state
 
 
@@ -143,8 +146,10 @@ class ContextAttention(nn.Module):
         if config.qk_norm:
             self.scale = parameter(keys, np.ones(config.heads))
         if config.variant == "MF":
-            for name, values in initial_contexts(config, keys).items():
-                setattr(self, name, parameter(keys, values))
+            values = initial_contexts(config, keys)
+            self.initial = parameter(keys, values["initial"])
+            if config.context_ids:
+                self.ids = parameter(keys, values["ids"])
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:
         """Empty keys and values of the contexts of a window, or the learned context of window 0."""
@@ -337,11 +342,10 @@ class BlockStateLayer(nn.Module):
         kernel = method or config.method
         own, cache = self.attention(x, before, valid, position, kernel)
         seen, contexts = self.context(x, contexts, before, valid, position, kernel)
-        if config.streams:
+        if ssm is not None:
             zero = torch.zeros(x.shape[0], dtype=torch.int32, device=x.device)
-            start = zero if position is None else position
-            state = {**cache, **contexts, "valid": valid[:, -config.window :], "ssm": ssm}
-            state["position"] = (start + x.shape[1]) % config.window
+            position = ((zero if position is None else position) + x.shape[1]) % config.window
+            state = {**cache, **contexts, "valid": valid[:, -config.window :], "position": position, "ssm": ssm}
         x = self.out(rearrange(torch.cat([own, seen], 2), "b l h k -> b l (h k)"))
         x = skip + self.dropout1(x, dropout_seed, training)
         skip = x
