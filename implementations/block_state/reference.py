@@ -122,6 +122,8 @@ def layer(
     genuine = np.ones(x.shape[:2], bool) if mask is None else mask
     x = np.where(genuine[..., None], x, 0.0)
     skip, x = x, norm(config, p, "norm1", x)
+    contexts: Array
+    ssm: Any
     if config.kernel == "unstructured":
         contexts, ssm = unstructured(config, below("ssm", p), x, known["ssm"], mask)
     else:

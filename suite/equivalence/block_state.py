@@ -26,6 +26,7 @@ SMALL = BlockStateConfig(
     d_ff=6,
     window=WINDOW,
     context_states=3,
+    kernel="s4d",
     state_size=4,
     dt_min=0.05,
     dt_max=0.5,
@@ -96,15 +97,15 @@ def layer_cases() -> list[LayerCase]:
     other: dict[str, Any] = {"norm": "layer", "include_self": True, "qk_norm": False, "positions": "none"}
     alone: dict[str, Any] = {"attend_previous_window": False, "attend_start": False}
     return [
-        case("SH, state", variant="SH", state=True),
-        case("SH, start", variant="SH", length=9, float32=False),
+        case("SH, S4, state", kernel="s4", state=True),
+        case("SH, start", length=9, float32=False),
         case("SH, own window, other switches", state=True, biases=True, gated=True, **other, **alone, float32=False),
         case("SH, one token", length=1, state=True, **alone, include_self=True, lift=False, float32=False),
         case("SH, padded, own window", padded=True, batch=3, **alone, positions="none", lift=False, float32=False),
-        case("SH, unstructured", kernel="unstructured", state=True, filter_length=7),
+        case("SH, unstructured", kernel="unstructured", state=True),
         case("MH, state", variant="MH", state=True, methods=("direct", "fft", "recurrent"), float32=False),
         case("MH, shorter than W", variant="MH", length=3, context_norm=False, state=True, float32=False),
-        case("MH, diagonal, padded", variant="MH", kernel="s4d", padded=True, batch=3, attend_start=False),
+        case("MH, padded", variant="MH", padded=True, batch=3, attend_start=False),
         case("MF, state", variant="MF", state=True),
         case("MF, start", variant="MF", length=8, context_norm=False, context_ids=False, lift=False, float32=False),
         case("MF, shorter than W", variant="MF", length=3, state=True, activation="silu", float32=False),
