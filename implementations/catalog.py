@@ -78,6 +78,14 @@ _ARCHITECTURES = (
         "FeedbackConfig",
         "FeedbackStack",
     ),
+    Architecture(
+        "block_state",
+        "Block-State Transformer",
+        "arXiv:2306.09539",
+        "implementations.block_state",
+        "BlockStateConfig",
+        "BlockStateLayer",
+    ),
 )
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 

@@ -1,0 +1,346 @@
+"""The Block-State layer in JAX (Flax NNX); `torch.py` beside it is its twin.
+
+C = SSM(Norm(x)),  A1 = window attention of x on x,  A2 = attention of each window of x on its contexts,
+y = x + [A1; A2] W_o,  z = y + FeedForward(Norm(y))      (arXiv 2306.09539, section 3; vertical path of 2203.07852)
+
+SH, MH: a token sees the C of its window up to itself. MF: the S outputs of the SSM at the end of the window before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Integer
+
+from implementations.block_state.config import BlockStateConfig, initial_contexts
+from implementations.block_state.windows.jax import last_window_attention, own_window_attention, windows
+from implementations.common.config import ConfigError
+from implementations.common.initializers import Keys, normal
+from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, einsum, parameter
+from implementations.ops.attention import Method
+from implementations.ops.attention.jax import normalise, sinusoidal, window_attention
+from implementations.ops.convolution.jax import causal_convolution
+from implementations.s4.config import Method as ScanMethod
+from implementations.s4.jax import S4Bank
+from implementations.transformer.jax import RelativeBias
+
+
+class UnstructuredBank(nnx.Module):
+    """Filters that are a function of the lag, C of them per feature: (B, L, D) -> (B, L, C, D)."""
+
+    def __init__(self, config: BlockStateConfig, keys: Keys) -> None:
+        self.config = config
+        self.filter = Linear(config.position_features, config.channels * config.d_model, keys.child("filter"))
+        self.D = parameter(keys, normal(keys.child("D"), (config.channels, config.d_model)))
+
+    def initial_state(self, batch: int) -> Float[Array, "B T D"] | None:
+        """The inputs before the first position, T = `filter_length` - 1 zeros; None where the filters do not end."""
+        if not self.config.streams:
+            return None
+        shape = (batch, self.config.filter_length - 1, self.config.d_model)
+        return jnp.zeros(shape, self.D[...].dtype)
+
+    def kernel(self, length: int) -> Float[Array, "C D T"]:
+        """h_j = exp(-alpha t) Linear(PosEmb(j)) for j below `length`, or below `filter_length` where it ends there."""
+        config, dtype = self.config, self.D[...].dtype
+        lag = jnp.arange(min(length, config.filter_length) if config.streams else length)
+        t = lag.astype(dtype) / max(config.filter_length - 1, 1)
+        alpha = jnp.linspace(config.decay_min, config.decay_max, config.d_model, dtype=dtype)
+        decay = jnp.exp(-alpha[:, None] * t)
+        values = self.filter(sinusoidal(lag, config.position_features, self.D[...]))
+        return rearrange(values, "t (c d) -> c d t", c=config.channels) * decay
+
+    def __call__(
+        self,
+        u: Float[Array, "B L D"],
+        state: Float[Array, "B T D"] | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        scan: ScanMethod | None = None,
+    ) -> tuple[Float[Array, "B L C D"], Float[Array, "B T D"] | None]:
+        """Map a segment and the inputs before it to outputs and the inputs before what follows."""
+        config = self.config
+        if mask is not None:
+            u = u * mask[..., None].astype(u.dtype)
+        kept, length = config.filter_length - 1, u.shape[1]
+        known = u if state is None else jnp.concatenate([state, u], 1)
+        kernel = self.kernel(known.shape[1])
+        if length == 1:
+            y = einsum("btd,cdt->bcd", known[:, -kernel.shape[-1] :], jnp.flip(kernel, -1))[:, None]
+        else:
+            method: Any = scan or config.scan
+            y = causal_convolution(known, kernel, method)[:, -length:]
+        if config.streams:
+            known = jnp.pad(known, ((0, 0), (max(kept - known.shape[1], 0), 0), (0, 0)))
+            state = known[:, known.shape[1] - kept :]
+        return y + self.D[...] * u[:, :, None], state
+
+
+class SelfAttention(nnx.Module):
+    """Heads of attention on the window of each token, not yet projected: (B, L, D) -> (B, L, H, K)."""
+
+    def __init__(self, config: BlockStateConfig, keys: Keys) -> None:
+        self.config = config
+        inner = config.heads * config.head_width
+        self.query = Linear(config.d_model, inner, keys.child("query"), config.biases)
+        self.key = Linear(config.d_model, inner, keys.child("key"), config.biases)
+        self.value = Linear(config.d_model, inner, keys.child("value"), config.biases)
+        if config.qk_norm:
+            self.scale = parameter(keys, np.ones(config.heads))
+        if config.positions == "t5":
+            self.bias = RelativeBias(config.sliding, keys.child("bias"))
+
+    def scaled_bias(self, relative: Integer[Array, "L T"]) -> Float[Array, "H L T"]:
+        """The relative bias, times the learned scale of each head where there is one."""
+        bias = self.bias(relative)
+        return bias * jnp.abs(self.scale[...])[:, None, None] if self.config.qk_norm else bias
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        state: dict[str, Array],
+        valid: Bool[Array, "B T"],
+        position: Integer[Array, " B"] | None,
+        method: Method,
+    ) -> tuple[Float[Array, "B L H K"], dict[str, Array]]:
+        """Heads, and the keys and values of the last W tokens; `valid` is of the W cached tokens and the segment."""
+        config, W = self.config, self.config.window
+        shape = (*x.shape[:2], config.heads, config.head_width)
+        q, k, v = self.query(x).reshape(shape), self.key(x).reshape(shape), self.value(x).reshape(shape)
+        if config.qk_norm:
+            q, k = normalise(q) * jnp.abs(self.scale[...])[:, None], normalise(k)
+        else:
+            q = q * config.head_width**-0.5
+        k, v = jnp.concatenate([state["keys"], k], 1), jnp.concatenate([state["values"], v], 1)
+        state = {"keys": k[:, -W:], "values": v[:, -W:]}
+        bias = self.scaled_bias if config.positions == "t5" else None
+        if config.attend_previous_window:
+            y = window_attention(q, k, v, W, bias=bias, valid=valid, include_self=config.include_self, method=method)
+        else:
+            y = own_window_attention(
+                q, k, v, W, position, bias=bias, valid=valid, include_self=config.include_self, method=method
+            )
+        return y, state
+
+
+class ContextAttention(nnx.Module):
+    """Heads of attention of tokens on their context states, not yet projected: (B, L, D) -> (B, L, H, K)."""
+
+    def __init__(self, config: BlockStateConfig, keys: Keys) -> None:
+        self.config = config
+        inner = config.heads * config.head_width
+        if config.context_norm:
+            self.norm = _norm(config, keys.child("norm"))
+        if config.lift and config.variant != "MH":
+            self.lift = Linear(1, config.heads, keys.child("lift"), False)
+        self.query = Linear(config.d_model, inner, keys.child("query"), config.biases)
+        self.key = Linear(config.d_model, inner, keys.child("key"), config.biases)
+        self.value = Linear(config.d_model, inner, keys.child("value"), config.biases)
+        if config.qk_norm:
+            self.scale = parameter(keys, np.ones(config.heads))
+        if config.variant == "MF":
+            values = initial_contexts(config, keys)
+            self.initial = parameter(keys, values["initial"])
+            if config.context_ids:
+                self.ids = parameter(keys, values["ids"])
+
+    def initial_state(self, batch: int) -> dict[str, Array]:
+        """Empty keys and values of the contexts of a window, or the learned context of window 0."""
+        config, dtype = self.config, self.query.kernel[...].dtype
+        if config.variant == "MF":
+            return {"context": jnp.broadcast_to(self.initial[...], (batch, *self.initial[...].shape))}
+        shape = (batch, config.window, config.heads, config.head_width)
+        return {"context_keys": jnp.zeros(shape, dtype), "context_values": jnp.zeros(shape, dtype)}
+
+    def heads_of(self, linear: Linear, contexts: Float[Array, "B T C D"]) -> Float[Array, "B T H K"]:
+        """Keys or values: every head projects its own channel or, where there is but one, that one as it is lifted."""
+        config = self.config
+        kernel = rearrange(linear.kernel[...], "d (h k) -> d h k", h=config.heads)
+        if config.variant == "MH":
+            y = einsum("bthd,dhk->bthk", contexts, kernel)
+        else:
+            y = einsum("btd,dhk->bthk", contexts[:, :, 0], kernel)
+            if config.lift:
+                y = y * self.lift.kernel[...][0][:, None]
+        return y + rearrange(linear.bias[...], "(h k) -> h k", h=config.heads) if config.biases else y
+
+    def keys_and_values(
+        self, contexts: Float[Array, "B T C D"]
+    ) -> tuple[Float[Array, "B T H K"], Float[Array, "B T H K"]]:
+        """Keys and values of contexts; of "MF" the S states of a window lie along the second axis."""
+        config = self.config
+        if config.context_norm:
+            flat = self.norm(rearrange(contexts, "b t c d -> b (t c) d"))
+            contexts = rearrange(flat, "b (t c) d -> b t c d", t=contexts.shape[1])
+        if config.variant == "MF":
+            if config.context_ids:
+                contexts = contexts + self.ids[...]
+            contexts = rearrange(contexts, "b n s d -> b (n s) 1 d")
+        k, v = self.heads_of(self.key, contexts), self.heads_of(self.value, contexts)
+        return (normalise(k) if config.qk_norm else k), v
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        contexts: Float[Array, "B L C D"],
+        state: dict[str, Array],
+        valid: Bool[Array, "B T"],
+        position: Integer[Array, " B"] | None,
+        method: Method,
+    ) -> tuple[Float[Array, "B L H K"], dict[str, Array]]:
+        """Heads, and what the tokens after the segment see of its contexts."""
+        config, W = self.config, self.config.window
+        q = self.query(x).reshape(*x.shape[:2], config.heads, config.head_width)
+        if config.qk_norm:
+            q = normalise(q) * jnp.abs(self.scale[...])[:, None]
+        else:
+            q = q * config.head_width**-0.5
+        if config.variant == "MF":
+            return self.from_last_window(q, contexts, state["context"], position, method)
+        k, v = self.keys_and_values(contexts)
+        k = jnp.concatenate([state["context_keys"], k], 1)
+        v = jnp.concatenate([state["context_values"], v], 1)
+        state = {"context_keys": k[:, -W:], "context_values": v[:, -W:]}
+        return own_window_attention(q, k, v, W, position, valid=valid, method=method), state
+
+    def from_last_window(
+        self,
+        q: Float[Array, "B L H K"],
+        contexts: Float[Array, "B L S D"],
+        last: Float[Array, "B S D"],
+        position: Integer[Array, " B"] | None,
+        method: Method,
+    ) -> tuple[Float[Array, "B L H K"], dict[str, Array]]:
+        """Attention of each window on the contexts at the end of the one before it; of the first, on `last`."""
+        W, (batch, length) = self.config.window, q.shape[:2]
+        count = windows(length, W, position)
+        if position is None:
+            ends = contexts[:, W - 1 :: W]
+        else:
+            row = jnp.arange(batch)[:, None]
+            end = W * jnp.arange(1, count + 1) - 1 - position[:, None]
+            ends = contexts[row, jnp.clip(end, 0, length - 1)]
+        known = jnp.concatenate([last[:, None], ends], 1)
+        k, v = (rearrange(y, "b (n s) h k -> b n s h k", n=count) for y in self.keys_and_values(known[:, :count]))
+        y = last_window_attention(q, k, v, W, position, method=method)
+        if position is None:
+            return y, {"context": known[:, length // W]}
+        return y, {"context": known[jnp.arange(batch), (position + length) // W]}
+
+
+def _norm(config: BlockStateConfig, keys: Keys) -> LayerNorm | RMSNorm:
+    return (LayerNorm if config.norm == "layer" else RMSNorm)(config.d_model, keys)
+
+
+class BlockStateLayer(nnx.Module):
+    """Self-attention beside attention on contexts, and feed-forward: (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, config: BlockStateConfig, keys: Keys) -> None:
+        self.config = config
+        inner = config.heads * config.head_width
+        self.norm1 = _norm(config, keys.child("norm1"))
+        if config.kernel == "unstructured":
+            self.ssm = UnstructuredBank(config, keys.child("ssm"))
+        else:
+            self.ssm = S4Bank(config.bank, keys.child("ssm"))
+        self.attention = SelfAttention(config, keys.child("attention"))
+        self.context = ContextAttention(config, keys.child("context"))
+        self.out = Linear(2 * inner, config.d_model, keys.child("out"), config.biases)
+        self.dropout1 = Dropout(config.dropout, keys.child("dropout1"))
+        self.norm2 = _norm(config, keys.child("norm2"))
+        self.feed_forward = FeedForward(
+            config.d_model, config.d_ff, keys.child("feed_forward"), config.activation, config.gated, config.biases
+        )
+        self.dropout2 = Dropout(config.dropout, keys.child("dropout2"))
+
+    def _empty(self, batch: int) -> dict[str, Array]:
+        """The caches of both attentions before the first token."""
+        config, dtype = self.config, self.out.kernel[...].dtype
+        shape = (batch, config.window, config.heads, config.head_width)
+        cache = {
+            "keys": jnp.zeros(shape, dtype),
+            "values": jnp.zeros(shape, dtype),
+            "valid": jnp.full(shape[:2], config.attend_start),
+        }
+        return cache | self.context.initial_state(batch)
+
+    def initial_state(self, batch: int) -> dict[str, Array] | None:
+        """The state before the first token, or None where the layer cannot stream."""
+        ssm = self.ssm.initial_state(batch)
+        if ssm is None:
+            return None
+        position = jnp.zeros(batch, jnp.int32)
+        return {**self._empty(batch), "position": position, "ssm": ssm}
+
+    def reset(self, state: dict[str, Array], start: Bool[Array, " B"]) -> dict[str, Array]:
+        """The state, as before the first token for the sequences of the batch at which a document starts."""
+        fresh = self.initial_state(start.shape[0])
+        assert fresh is not None
+        return {
+            name: jnp.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
+            for name, value in state.items()
+        }
+
+    def check(self, x: Array, state: dict[str, Array] | None) -> None:
+        """Raise `ConfigError` where the input or the state is not of this layer."""
+        config = self.config
+        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
+            expected = f"(B, L, D) with L at least 1 and D = d_model = {config.d_model}"
+            raise ConfigError(f"x has shape {tuple(x.shape)}: expected {expected}")
+        if state is None:
+            return
+        if not config.streams:
+            raise ConfigError("BlockStateConfig.beyond is 'extend': such filters take no state; expected 'zero'")
+        fresh = self.initial_state(1)
+        assert fresh is not None
+        for name, value in fresh.items():
+            shape = (x.shape[0], *value.shape[1:])
+            if name not in state or tuple(state[name].shape) != shape:
+                found = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
+                raise ConfigError(f"state[{name!r}] {found}: expected {shape}, as `initial_state` makes it")
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        state: dict[str, Array] | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        training: bool = False,
+        dropout_seed: Integer[Array, ""] | int | None = None,
+        method: Method | None = None,
+        scan: ScanMethod | None = None,
+    ) -> tuple[Float[Array, "B L D"], dict[str, Array] | None]:
+        """Map a segment of any length from a state to outputs and the state after it.
+
+        The state: `keys`, `values` (B, W, H, K) and `valid` (B, W) of the last W tokens; `position` (B,), tokens of the
+        present window so far; `ssm`, the state of the filters; `context_keys`, `context_values` (B, W, H, K) of the
+        last W tokens ("SH", "MH") or `context` (B, S, D), what the tokens of the present window see ("MF"). `mask` is
+        True at genuine positions; padding counts as a position. `method` and `scan` override the config's.
+        """
+        config = self.config
+        self.check(x, state)
+        position = None if state is None else state["position"]
+        before = self._empty(x.shape[0]) if state is None else state
+        genuine = jnp.ones(x.shape[:2], bool) if mask is None else mask
+        if mask is not None:
+            x = jnp.where(mask[..., None], x, 0.0)
+        valid = jnp.concatenate([before["valid"], genuine], 1)
+        skip = x
+        x = self.norm1(x)
+        contexts, ssm = self.ssm(x, None if state is None else state["ssm"], mask, scan=scan)
+        kernel = method or config.method
+        own, cache = self.attention(x, before, valid, position, kernel)
+        seen, contexts = self.context(x, contexts, before, valid, position, kernel)
+        if ssm is not None:
+            zero = jnp.zeros(x.shape[0], jnp.int32)
+            position = ((zero if position is None else position) + x.shape[1]) % config.window
+            state = {**cache, **contexts, "valid": valid[:, -config.window :], "position": position, "ssm": ssm}
+        x = self.out(rearrange(jnp.concatenate([own, seen], 2), "b l h k -> b l (h k)"))
+        x = skip + self.dropout1(x, dropout_seed, training)
+        skip = x
+        x = self.feed_forward(self.norm2(x))
+        return skip + self.dropout2(x, dropout_seed, training), state

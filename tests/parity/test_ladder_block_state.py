@@ -1,0 +1,47 @@
+"""Rungs 0 to 7 for the Block-State layer: every row of the ladder passes, and no check is left out."""
+
+import ladder
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", range(8))
+def test_rung(rung):
+    rows = [row for row in ladder.rows("block_state") if row["rung"] == rung]
+    assert rows
+    failed = [row for row in rows if not row["passed"]]
+    assert not failed, "\n".join(map(str, failed))
+
+
+CHECKS = {
+    "attention, window",
+    "convolution, direct",
+    "convolution, fft",
+    "outputs",
+    "outputs, rounding only",
+    "gradients",
+    "gradients, rounding only",
+    "gradients finite, zero only where clipped",
+    "gradients, oracle's finite differences",
+    "100 updates",
+    "whole sequence = segments",
+    "whole sequence = token by token",
+    "direct = fft = recurrent",
+    "eager = compiled, over training steps",
+    "compiled once, without a graph break",
+    "padding, evaluation",
+    "padding, training",
+    "batch size",
+    "nothing looks ahead",
+    "everything looks back",
+    "no sequence looks at another",
+    "nothing depends on padding",
+    "every genuine position matters",
+}
+
+
+@pytest.mark.slow
+def test_no_check_is_left_out():
+    rows = ladder.rows("block_state")
+    assert {row["check"] for row in rows} >= CHECKS
+    assert {row["dtype"] for row in rows} == {"float32", "float64"}
