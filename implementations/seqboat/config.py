@@ -129,6 +129,12 @@ class SeqBoatConfig(Config):
         )
 
     @property
+    def block(self) -> int:
+        """w, of a layer that has a window."""
+        assert self.window is not None
+        return self.window
+
+    @property
     def around(self) -> int:
         """Blocks of w that a query's keys come from: the one before, its own and, both sides, the one after."""
         return 3 if self.bidirectional else 2
@@ -136,7 +142,7 @@ class SeqBoatConfig(Config):
     @property
     def distances(self) -> int:
         """Longest distance of the relative bias, plus one."""
-        return 3 * self.window if self.bias == "local" and self.window is not None else self.max_positions
+        return 3 * self.block if self.bias == "local" else self.max_positions
 
     @property
     def inactive_bias(self) -> float:

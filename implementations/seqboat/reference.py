@@ -72,7 +72,7 @@ def attend(
 
         def score(j: int, i: int = i, scale: float = scale) -> float:
             if config.bias == "rotary":
-                return turned(q[i], place[i]) @ turned(k[j], place[j]) / scale
+                return turned(q[i], int(place[i])) @ turned(k[j], int(place[j])) / scale
             distance = place[j] - place[i] if config.bias == "simple" else j - i + (w or 0)
             furthest = config.distances - 1
             return q[i] @ k[j] / scale + p["table"][furthest + int(np.clip(distance, -furthest, furthest))]
@@ -110,7 +110,9 @@ def mixed(
     return y[:, :, 0], state
 
 
-def remembered(config: SeqBoatConfig, state: State | None, b: int, new: dict[str, Array]) -> tuple[dict[str, Array], int]:
+def remembered(
+    config: SeqBoatConfig, state: State | None, b: int, new: dict[str, Array]
+) -> tuple[dict[str, Array], int]:
     """The compressed tokens of one row behind those that a state holds, and how many those are."""
     if state is None:
         return new, 0

@@ -123,7 +123,11 @@ def test_the_same_tokens_are_active(golden, framework):
 
 def activity(framework: str, module, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """The third output."""
-    make = importlib.import_module("torch").from_numpy if framework == "torch" else importlib.import_module("jax").numpy.asarray
+    make = (
+        importlib.import_module("torch").from_numpy
+        if framework == "torch"
+        else importlib.import_module("jax").numpy.asarray
+    )
     _, _, rate = module(**{name: make(np.ascontiguousarray(a)) for name, a in arrays.items()}, return_activity=True)
     return np.asarray(rate.detach() if framework == "torch" else rate)
 
