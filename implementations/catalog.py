@@ -50,6 +50,7 @@ _ARCHITECTURES = (
     Architecture("s4d", "S4D", "arXiv:2206.11893", "implementations.s4", "S4DConfig", "S4Layer"),
     Architecture("ema", "MH-EMA", "arXiv:2209.10655", "implementations.ema", "EMAConfig", "MultiHeadEMA"),
     Architecture("mega", "Mega", "arXiv:2209.10655", "implementations.mega", "MegaConfig", "MegaLayer"),
+    Architecture("seqboat", "SeqBoat", "arXiv:2306.11197", "implementations.seqboat", "SeqBoatConfig", "SeqBoatLayer"),
     Architecture(
         "transformer",
         "Transformer",
