@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 class Span:
     """A piece of text; `href` is a path from the site's root, `#anchor` or an https URL made by this package.
 
-    Styles: strong, quiet, code, value (a headline number), chip (a status or verdict, coloured by `kind`).
+    Styles: strong, quiet, code, value (a headline number), chip (a status or verdict, coloured by `kind`), math (LaTeX
+    of this package, see reports.mathematics).
     """
 
     text: str
@@ -97,12 +98,16 @@ class Code:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure; `svg` is markup made by reports.figures, `name` its file name without suffix."""
+    """A figure; `svg` is markup made by reports.figures or .diagrams, `name` its file name without suffix.
+
+    Style diagram keeps the size of its text where there is little room.
+    """
 
     name: str
     svg: str
     caption: str
     alt: str
+    style: str = ""
     block: str = field(default="figure", init=False)
 
 
@@ -114,7 +119,16 @@ class Figures:
     block: str = field(default="figures", init=False)
 
 
-Block = Table | Heading | Paragraph | Items | Code | Figures
+@dataclass(frozen=True)
+class Formulas:
+    """Formulas on lines of their own, as LaTeX of this package; `label` names them to a screen reader."""
+
+    lines: tuple[str, ...]
+    label: str
+    block: str = field(default="formulas", init=False)
+
+
+Block = Table | Heading | Paragraph | Items | Code | Figures | Formulas
 
 
 @dataclass(frozen=True)

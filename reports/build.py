@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from reports import atomic, figures, overview, pages, published, records
+from reports import architecture_page, architectures, atomic, figures, overview, pages, published, records
 from reports.blocks import Figure, Figures, Page, Table
 from reports.render import Renderer
 from reports.render import text_table as render_text
@@ -28,10 +28,10 @@ def site_files(runs_dirs: Sequence[Path]) -> dict[str, bytes]:
     groups = {record.cell.id: group for group in report.groups for record in group.records}
     made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
     made += [pages.task_page(report, task) for task in report.tasks]
-    made += [pages.architecture_page(report, name) for name in report.architectures]
+    made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
     made += [pages.published_page(report.published), pages.methods_page()]
     names = [Path(path).resolve().name for path in runs_dirs]
-    made.append(overview.overview(report) if found else overview.empty(names))
+    made.append(overview.overview(report) if found else overview.empty(report, names))
     files = {f"records/{record.cell.id}.json": records.to_json(record) for record in found}
     renderer = Renderer(pages.SECTIONS)
     for page in made:
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         index = build(options.runs, options.out)
         print(text_table(options.runs), end="")
-    except (records.RecordError, published.PublishedError, BuildError) as error:
+    except (records.RecordError, published.PublishedError, architectures.ArchitectureError, BuildError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\nreport: {index}")

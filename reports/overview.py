@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports import figures, frames, tables
+from reports import architectures, frames, tables
 from reports.blocks import (
     Block,
     Code,
@@ -30,7 +30,7 @@ INTRODUCTION = (
 )
 
 
-def empty(runs: Sequence[str]) -> Page:
+def empty(report: Report, runs: Sequence[str]) -> Page:
     """The overview of runs without records."""
     blocks = (
         Paragraph((Span(f"There are no records in {', '.join(runs)} yet."),), "lead"),
@@ -42,6 +42,8 @@ def empty(runs: Sequence[str]) -> Page:
                 tasks="lra.listops", architectures="s5", frameworks=FRAMEWORKS, seeds="0", profile="smoke"
             )
         ),
+        Heading("Architectures", anchor="architectures"),
+        architecture_table(report),
     )
     return Page("index", "Nothing has been run", "results", blocks)
 
@@ -57,10 +59,11 @@ def overview(report: Report) -> Page:
     if report.groups:
         blocks += [Heading("Results", anchor="results"), *tables.result_table(report.groups, caption())]
         shown = max(report.groups, key=lambda group: sum(bool(entry.values) for entry in group.entries.values()))
-        drawn = figures.of_group(shown)[:2]
+        drawn = report.drawn(shown)[:2]
         if drawn:
-            blocks += [Heading(f"Learning curves: {group_name(shown)}"), Figures(tuple(drawn))]
+            blocks += [Heading(f"Learning curves: {group_name(shown)}"), Figures(drawn)]
     blocks += [Heading("Equivalence of the twins", anchor="equivalence"), parity_summary(report)]
+    blocks += [Heading("Architectures", anchor="architectures"), architecture_table(report)]
     blocks += [Heading("Pages"), Items(tuple(pages(report)))]
     return Page("index", "Long-sequence benchmark report", "results", tuple(blocks))
 
@@ -190,9 +193,27 @@ def parity_summary(report: Report) -> Table:
     return Table("Parity ladder, JAX against PyTorch against the float64 oracle", columns, tuple(rows))
 
 
+def architecture_table(report: Report) -> Table:
+    """One row per architecture that has a page: its paper, and what there is of it."""
+    described = architectures.shipped()
+    rows = []
+    for name in report.pages_of:
+        about = described.get(name)
+        found = [record.status for record in report.records if record.cell.architecture == name]
+        chips = [chip(f"{found.count(s)} {s}", s) for s in STATUS_MEANING if s in found] or [chip("not run")]
+        cells = (
+            plain(about.title if about else name, tables.architecture_path(name)),
+            plain(name, style="code"),
+            plain(f"arXiv {about.papers[0].arxiv}" if about else "–"),
+            tables.Cell(tuple(chips)),
+        )
+        rows.append(Row(cells))
+    columns = (Column("Architecture"), Column("Name"), Column("Paper"), Column("Cells"))
+    return Table("Every architecture, each with a page of its own", columns, tuple(rows))
+
+
 def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
     found = [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
-    found += [(Span("Architecture"), Span(name, tables.architecture_path(name))) for name in report.architectures]
     found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]
     return found

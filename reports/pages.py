@@ -1,14 +1,16 @@
 """The pages of a report, made of blocks; every page family is one function."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import figures, frames, tables
+from reports import architectures, figures, frames, tables
 from reports.blocks import (
     Block,
     Cell,
     Code,
     Column,
+    Figure,
     Figures,
     Heading,
     Items,
@@ -52,6 +54,20 @@ class Report:
         return sorted({record.cell.architecture for record in self.records})
 
     @property
+    def pages_of(self) -> list[str]:
+        """Architectures with a page: those that are described, then others with a record."""
+        described = list(architectures.shipped())
+        return described + [name for name in self.architectures if name not in described]
+
+    @functools.cached_property
+    def _figures(self) -> list[tuple[Figure, ...]]:
+        return [tuple(figures.of_group(group)) for group in self.groups]
+
+    def drawn(self, group: Group) -> tuple[Figure, ...]:
+        """The figures of one of the groups, drawn once."""
+        return next(made for known, made in zip(self.groups, self._figures, strict=True) if known is group)
+
+    @property
     def others(self) -> list[Record]:
         """Records that are shown with their own tables only."""
         return [record for record in self.records if frames.kind(record) == "other"]
@@ -70,7 +86,7 @@ def task_page(report: Report, task: str) -> Page:
         heading = f"{group.architecture}, profile {group.profile}"
         same = [g for g in groups if (g.architecture, g.profile) == (group.architecture, group.profile)]
         blocks.append(Heading(heading + (f", recipe {group.recipe}" if len(same) > 1 else "")))
-        blocks.append(Figures(tuple(figures.of_group(group))))
+        blocks.append(Figures(report.drawn(group)))
         blocks.append(tables.seed_table(group))
         missing = [entry.framework for entry in group.entries.values() if not entry.records]
         if missing:
@@ -87,48 +103,6 @@ def task_page(report: Report, task: str) -> Page:
     return Page(
         tables.task_path(task)[:-2], task, "results", tuple(blocks), (Span("Results", "index.*"), Span("/ task"))
     )
-
-
-def architecture_page(report: Report, architecture: str) -> Page:
-    """One architecture: results, the parity ladder with its errors, what its paper printed."""
-    groups = [group for group in report.groups if group.architecture == architecture]
-    blocks: list[Block] = tables.result_table(groups, f"Results of {architecture}") if groups else []
-    blocks += tables.parity_blocks(report.records, architecture)
-    for record in report.others:
-        if record.cell.architecture == architecture:
-            blocks += [Heading(f"{record.cell.task}, {record.cell.hardware}", anchor=f"record-{record.cell.id}")]
-            blocks.append(Paragraph((Span(frames.text(record.protocol.get("name"))), tables.record_link(record))))
-            blocks += [tables.rows_table(title, record.tables[title]) for title in sorted(record.tables)]
-    run = {group.task for group in groups}
-    missing = [
-        item for item in report.published.references(architecture) if item.task not in run and item.value is not None
-    ]
-    rows = tuple(
-        Row(
-            (
-                plain(item.task),
-                Cell((chip("not run"),)),
-                tables.published_cell(report.published.reference(item.task, architecture)),
-                Cell(
-                    (
-                        Span(
-                            tables.run_command(tasks=item.task, architectures=architecture, profile="paper"), "", "code"
-                        ),
-                    )
-                ),
-            )
-        )
-        for item in missing
-        if not item.task.endswith(".average")
-    )
-    if rows:
-        columns = (Column("Task"), Column("Status"), Column("Published"), Column("Command", grow=True))
-        blocks += [
-            Heading("Published and not run here"),
-            Table(f"Tasks of {architecture} without a record", columns, rows),
-        ]
-    trail = (Span("Results", "index.*"), Span("/ architecture"))
-    return Page(tables.architecture_path(architecture)[:-2], architecture, "results", tuple(blocks), trail)
 
 
 def record_page(record: Record, group: Group | None) -> Page:

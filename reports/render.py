@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 
 from reports.blocks import Cell, Page, Span, Spans, Table
+from reports.mathematics import mathml
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST = 20_000
@@ -63,7 +64,7 @@ def markdown_spans(page: Page, spans: Spans) -> str:
     """Spans as one line of Markdown."""
     parts = []
     for span in spans:
-        body = markdown(span.text)
+        body = f"${span.text}$" if span.style == "math" else markdown(span.text)
         body = f"**{body}**" if span.style in ("strong", "chip", "value") and body else body
         body = f"[{body}]({link(page, span.href, '.md')})" if span.href else body
         parts.append(("<br>" if span.line and parts else "") + body)
@@ -102,6 +103,7 @@ class Renderer:
         loader = jinja2.FileSystemLoader(TEMPLATES)
         options = {"loader": loader, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
         self._html = jinja2.Environment(autoescape=True, finalize=_finalize, **options)
+        self._html.filters |= {"mathml": mathml}
         self._markdown = jinja2.Environment(autoescape=False, keep_trailing_newline=True, **options)
         self._markdown.filters |= {"md": markdown, "fence": fence}
         script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")

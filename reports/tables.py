@@ -225,16 +225,33 @@ def published_table(caption: str, pairs: Sequence[tuple[PaperNumbers, Number]], 
 
 
 def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Block]:
-    """The parity ladder: the largest errors per rung and number format, then every check."""
+    """The parity ladder: the largest errors per rung and number format, then the checks that failed."""
     frame = frames.parity(records, architecture)
-    command = run_command(benchmarks=frames.EQUIVALENCE, architectures=architecture)
     yield Heading("Equivalence of the twins", anchor="parity")
-    yield Paragraph((Span("The largest measured error of each rung; every check with its tolerance stands below."),))
+    yield Paragraph(
+        (Span("The largest measured error of each rung; the last column is the error nearest to its tolerance."),)
+    )
     yield ladder_table(frame, f"Parity ladder of {architecture}")
     if not len(frame):
-        yield Code(command, "To run it")
+        yield Code(run_command(benchmarks=frames.EQUIVALENCE, architectures=architecture), "To run it")
         return
-    yield Heading("Every check", 3)
+    failed = frame[[value is not True for value in frame["passed"]]]
+    if len(failed):
+        yield Heading("Failed checks", 3)
+        yield checks_table(failed, f"Failed checks of {architecture}")
+    yield Paragraph((Span(f"{len(frame) - len(failed)} of {len(frame)} checks pass."), Span("Every check", "#checks")))
+
+
+def every_check(records: Sequence[Record], architecture: str) -> Iterator[Block]:
+    """Every check of the parity ladder."""
+    frame = frames.parity(records, architecture)
+    if len(frame):
+        yield Heading("Every check of the parity ladder", anchor="checks")
+        yield checks_table(frame, f"Checks of {architecture}")
+
+
+def checks_table(frame: pd.DataFrame, caption: str) -> Table:
+    """Checks with their errors and tolerances, one row each."""
     names = ("rung", "check", "case", "dtype")
     columns = (
         *(Column(name.capitalize(), grow=name in ("check", "case")) for name in names),
@@ -246,7 +263,7 @@ def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Bloc
         status = chip("passed" if check["passed"] is True else "failed", href=cell_path(check["record"]))
         errors = [error_cell(check[name]) for name in ("error_jax", "error_torch", "error_between", "tolerance")]
         rows.append(Row((*(plain(frames.text(check[name])) for name in names), *errors, Cell((status,)))))
-    yield Table(f"Checks of {architecture}", columns, tuple(rows))
+    return Table(caption, columns, tuple(rows))
 
 
 def ladder_table(frame: pd.DataFrame, caption: str) -> Table:
@@ -260,6 +277,7 @@ def ladder_table(frame: pd.DataFrame, caption: str) -> Table:
         Column("JAX to oracle", numeric=True),
         Column("PyTorch to oracle", numeric=True),
         Column("JAX to PyTorch", numeric=True),
+        Column("Worst error of its tolerance", numeric=True),
     )
     rows = []
     dtypes = frame["dtype"].map(frames.text)
@@ -271,13 +289,28 @@ def ladder_table(frame: pd.DataFrame, caption: str) -> Table:
             count = plain(f"{passed} of {len(checks)}" if len(checks) else "–")
             errors = [error_cell(_largest(checks[name])) for name in ("error_jax", "error_torch", "error_between")]
             what = (plain(rung), plain(frames.RUNGS.get(rung, "")), plain(dtype or "–"))
-            rows.append(Row((*what, Cell((chip(status),)), count, *errors)))
+            rows.append(Row((*what, Cell((chip(status),)), count, *errors, worst_cell(checks))))
     return Table(caption, columns, tuple(rows))
 
 
 def _largest(values: Iterable[object]) -> float | None:
     found = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return max(found, default=None)
+
+
+def worst_cell(checks: pd.DataFrame) -> Cell:
+    """The error that comes nearest to its tolerance, or passes it farthest, beside that tolerance."""
+    found: list[tuple[float, float, float]] = []
+    for check in checks.to_dict("records"):
+        tolerance = _largest([check["tolerance"]])
+        error = _largest(check[name] for name in ("error_jax", "error_torch", "error_between"))
+        if tolerance is not None and error is not None:
+            share = error / tolerance if tolerance > 0 else (0.0 if error == 0 else float("inf"))
+            found.append((share, error, tolerance))
+    if not found:
+        return Cell((Span("–", "", "quiet"),))
+    share, error, tolerance = max(found)
+    return Cell((Span(f"{error:.1e} of {tolerance:.1e}" if error else "0"),), share)
 
 
 def error_cell(value: object) -> Cell:

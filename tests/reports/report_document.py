@@ -11,10 +11,15 @@ class Document(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self._svg = 0
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
+        self._svg += tag == "svg"
+        self.tags.append((f"svg {tag}" if self._svg and tag == "title" else tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._svg -= tag == "svg"
 
     def handle_data(self, data: str) -> None:
         self.text += data
