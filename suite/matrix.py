@@ -12,7 +12,7 @@ from typing import Any
 from implementations import catalog
 from implementations.common.config import nearest
 from suite import recipes
-from suite.recipes.base import PROFILES, Profile, Recipe, apply_overrides
+from suite.recipes.base import PROFILES, Profile, Recipe, apply_overrides, override_settings
 from suite.tasks import BENCHMARKS, FRAMEWORKS, Task, all_tasks
 
 
@@ -36,7 +36,10 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One run: an architecture on a task in a framework with a seed; `recipe` is None where nothing is trained."""
+    """One run: an architecture on a task in a framework with a seed.
+
+    `recipe` is None where nothing is trained; `settings` says then what is measured, where there is a choice.
+    """
 
     benchmark: str
     task: str
@@ -46,12 +49,18 @@ class Cell:
     profile: str
     hardware: str
     recipe: Recipe | None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits of the SHA-256 of everything that decides the cell's numbers."""
         text = json.dumps(self.to_dict(identity=True), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other cell may run meanwhile: its numbers are times."""
+        return bool(self.settings)
 
     @property
     def label(self) -> str:
@@ -67,6 +76,8 @@ class Cell:
             if identity:
                 del values["recipe"]["source"]
                 values["recipe"]["model"] = self.recipe.model.identity()
+        if not self.settings:
+            del values["settings"]
         return values
 
     @classmethod
@@ -84,11 +95,10 @@ def cells(selection: Selection) -> list[Cell]:
     _known("profile", [selection.profile], PROFILES)
     seeds = sorted(set(selection.seeds)) or [0]
     found = [
-        Cell(task.benchmark, task.name, architecture, framework, seed, selection.profile, selection.hardware, recipe)
+        Cell(task.benchmark, task.name, architecture, framework, seed, selection.profile, selection.hardware, *what)
         for task in tasks
         for architecture in architectures
-        for ok, recipe in [_recipe(task, architecture, selection)]
-        if ok
+        for what in _what(task, architecture, selection)
         for seed in seeds
         for framework in _frameworks(task, frameworks)
     ]
@@ -113,15 +123,17 @@ def _tasks(selection: Selection) -> list[Task]:
     return [task for task in everything.values() if task.benchmark in benchmarks or task.name in named]
 
 
-def _recipe(task: Task, architecture: str, selection: Selection) -> tuple[bool, Recipe | None]:
+def _what(task: Task, architecture: str, selection: Selection) -> list[tuple[Recipe | None, dict[str, Any]]]:
+    """What a task does with an architecture: one recipe or one dictionary of settings, or nothing."""
     if task.architecture is not None and task.architecture != architecture:
-        return False, None
+        return []
+    if task.settings is not None:
+        settings = task.settings(architecture, selection.profile)
+        return [] if settings is None else [(None, override_settings(settings, selection.overrides).to_dict())]
     if task.run != "train":
-        return True, None
+        return [(None, {})]
     function = recipes.recipes(architecture).get(task.name)
-    if function is None:
-        return False, None
-    return True, apply_overrides(function(selection.profile), selection.overrides)
+    return [] if function is None else [(apply_overrides(function(selection.profile), selection.overrides), {})]
 
 
 def _frameworks(task: Task, frameworks: Sequence[str]) -> list[str]:

@@ -27,6 +27,8 @@ from suite.data import open_dataset
 from suite.hardware.profiles import PROFILES
 from suite.launch import result
 from suite.matrix import Cell
+from suite.speed.config import SpeedSettings
+from suite.speed.measure import measure
 from suite.training.checkpoint import CheckpointStore
 from suite.training.loop import Controls, Diverged, Stopped, train
 
@@ -138,15 +140,35 @@ def run_equivalence(cell: Cell, spec: Spec) -> int:
     return FAILED if record.status == "failed" else MEASURED
 
 
+def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
+    """Time layers in turn and write the record, also of what was timed before a stop."""
+    settings, hardware = SpeedSettings.from_dict(cell.settings), PROFILES[cell.hardware]
+    twin = importlib.import_module(f"suite.speed.{cell.framework}")
+    gates, rows, stopped = measure(
+        settings,
+        lambda config: twin.Bench(config, hardware.kind, settings.matmul_precision),
+        twin.out_of_memory,
+        hardware,
+        say,
+        stop,
+    )
+    if stopped and not rows:
+        raise Stopped(stopped)
+    record = result.speed(cell, gates, rows, stopped, provenance.collect(spec.arguments))
+    records.write(record, Path(spec.out))
+    say(record.reason or f"{cell.label}: {len(rows)} rows")
+    return FAILED if record.status == "failed" else MEASURED
+
+
 def main(arguments: list[str]) -> int:
     """Run the cell of a specification; every error ends in one line that begins with `cell failed: `."""
     faulthandler.enable()
     spec = Spec(**json.loads(Path(arguments[0]).read_text()))
     cell = Cell.from_dict(spec.cell)
     try:
-        return (
-            run_equivalence(cell, spec) if cell.recipe is None else run_training(cell, spec, stop_rule(spec.deadline))
-        )
+        if cell.recipe is not None:
+            return run_training(cell, spec, stop_rule(spec.deadline))
+        return run_speed(cell, spec, stop_rule(spec.deadline)) if cell.settings else run_equivalence(cell, spec)
     except Stopped as stopped:
         say(f"{cell.label}: {stopped}")
         return NOT_FINISHED

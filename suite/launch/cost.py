@@ -39,7 +39,7 @@ def estimate(cell: Cell, known: Sequence[Record], cores: int) -> Cost:
         ):
             return Cost(record.timing["total_seconds"], f"measured, cell {record.cell.id}")
     if cell.recipe is None:
-        return Cost(None, "no estimate for parity checks; minutes on two cores")
+        return Cost(None, "no estimate for checks and timings; minutes on two cores in the smoke profile")
     operations = total_operations(cell)
     if operations is None:
         return Cost(None, "no estimate: the operations of this architecture are not counted")

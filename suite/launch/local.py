@@ -103,7 +103,7 @@ class Launcher:
                 self._watch_the_clock(running)
                 if self.stop_reason:
                     waiting = self._leave(waiting)
-                while waiting and len(running) < self.options.jobs:
+                while waiting and self._room(waiting[0][0], running):
                     running.append(self._start(*waiting.pop(0)))
                 for one in [one for one in running if one.process.poll() is not None]:
                     running.remove(one)
@@ -118,6 +118,11 @@ class Launcher:
             for number, handler in before.items():
                 signal.signal(number, handler)
         return self.outcomes
+
+    def _room(self, cell: Cell, running: list[_Running]) -> bool:
+        """Whether a cell may start beside those that run."""
+        alone = cell.alone or any(one.cell.alone for one in running)
+        return not running if alone else len(running) < self.options.jobs
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop_reason = self.stop_reason or f"stopped by {signal.Signals(number).name}"

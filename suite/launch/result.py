@@ -19,8 +19,20 @@ from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.matrix import Cell
 from suite.recipes.base import Recipe, differences
+from suite.speed.config import SpeedSettings
+from suite.speed.measure import slopes
 from suite.tasks import all_tasks
 from suite.training.loop import Run
+
+SPEED_PROTOCOL = {
+    "inputs": "standard normal, the same for every layer; initial parameters; no dropout",
+    "timing": "layers in turn; a turn is a block of calls that ends with a synchronisation; quantiles over turns; "
+    "ratios within a turn; compilation apart",
+    "JAX": "compiled ahead of time; memory, operations and traffic as the compiler counts them",
+    "PyTorch": "eager operations, recorded once as a CUDA graph on a GPU; operations of matrix products only",
+    "streaming step": "one token at the state after a sequence of the length",
+    "growth": "exponent of a power law through the medians of the longest lengths",
+}
 
 STEP_POINTS = 2_000
 """Points of the step-loss curve at most; longer runs are averaged over equal windows."""
@@ -28,7 +40,7 @@ STEP_POINTS = 2_000
 
 def record_cell(cell: Cell) -> RecordCell:
     """The cell as records name it."""
-    values = {key: value for key, value in cell.to_dict().items() if key != "recipe"}
+    values = {key: value for key, value in cell.to_dict().items() if key not in ("recipe", "settings")}
     return RecordCell(id=cell.id, **values)
 
 
@@ -40,6 +52,8 @@ def window(recipe: Recipe) -> int:
 def protocol(cell: Cell) -> dict[str, Any]:
     """What decides whether the cell's numbers may be compared: the same for every seed and framework of its task."""
     task, recipe = all_tasks()[cell.task], cell.recipe
+    if cell.settings:
+        return {"name": cell.task, "metric": task.metric, **SPEED_PROTOCOL}
     if recipe is None:
         return {"name": cell.task, "metric": task.metric}
     known = recipe.data.name in data_names()
@@ -140,6 +154,34 @@ def parity(cell: Cell, rows: Sequence[dict[str, Any]], provenance: dict[str, Any
     )
 
 
+def speed(
+    cell: Cell,
+    gates: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    stopped: str,
+    provenance: dict[str, Any],
+) -> Record:
+    """The record of a layer-speed cell: failed where a layer did not pass the gate or nothing was timed."""
+    settings = SpeedSettings.from_dict(cell.settings)
+    red = [gate["layer"] for gate in gates if not gate["passed"]]
+    names = list(settings.layers)
+    timed = [r for r in rows if r["layer"] == names[-1] and r["mode"] == settings.modes[0] and r["ms_p50"] is not None]
+    reason = f"the outputs of {', '.join(red)} differ from the oracle's: not timed" if red else stopped
+    return Record(
+        cell=record_cell(cell),
+        status="failed" if red or stopped or not timed else "measured",
+        reason=reason,
+        recipe=cell.settings,
+        protocol=protocol(cell),
+        metrics={
+            "longest_ratio": timed[-1]["ratio_to_first"] if timed else None,
+            "longest_length": timed[-1]["length"] if timed else None,
+        },
+        tables={"gate": list(gates), "layer_speed": list(rows), "growth_with_length": slopes(list(rows))},
+        provenance=provenance,
+    )
+
+
 def without_numbers(
     cell: Cell, status: Any, reason: str, facts: dict[str, Any], provenance: dict[str, Any], log_tail: str = ""
 ) -> Record:
@@ -149,7 +191,7 @@ def without_numbers(
         status=status,
         reason=reason,
         log_tail=log_tail,
-        recipe=cell.recipe.to_dict() if cell.recipe else {},
+        recipe=cell.recipe.to_dict() if cell.recipe else cell.settings,
         protocol=facts,
         provenance=provenance,
     )

@@ -6,13 +6,14 @@ import copy
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from implementations.common.config import Config, ConfigError, nearest
 from implementations.common.conventions import MatmulPrecision
 from implementations.models.config import ModelConfig, config_from_dict
 from suite.training.optimizer import OptimizerSpec
 
+C = TypeVar("C", bound=Config)
 Profile = Literal["smoke", "small", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "small", "paper")
 Selection = Literal["best validation accuracy", "best test accuracy", "last epoch"]
@@ -87,7 +88,16 @@ def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
     Changed epochs, batch size or counts stretch the schedule along, unless its own numbers of steps are set.
     """
-    values = copy.deepcopy(recipe.to_dict())
+    new = override_settings(recipe, overrides)
+    own_steps = ("optimizer.schedule.warmup_steps", "optimizer.schedule.total_steps")
+    if any(text.partition("=")[0].strip() in own_steps for text in overrides) or new == recipe:
+        return new
+    return recipe.rescaled(**{f.name: getattr(new, f.name) for f in dataclasses.fields(new)})
+
+
+def override_settings(config: C, overrides: Sequence[str]) -> C:
+    """A config with `path=value` texts applied; raises ConfigError."""
+    values = copy.deepcopy(config.to_dict())
     for text in overrides:
         path, equals, value = text.partition("=")
         if not equals:
@@ -100,11 +110,7 @@ def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
                 raise ConfigError(f"--set {text!r}: the recipe has no {name!r} there: {nearest(name, known)}")
             node, parent = node[name], node
         parent[leaf] = _parse(text, value.strip(), node)
-    new = Recipe.from_dict(values)
-    own_steps = ("optimizer.schedule.warmup_steps", "optimizer.schedule.total_steps")
-    if any(text.partition("=")[0].strip() in own_steps for text in overrides) or new == recipe:
-        return new
-    return recipe.rescaled(**{f.name: getattr(new, f.name) for f in dataclasses.fields(new)})
+    return type(config).from_dict(values)
 
 
 def _parse(text: str, value: str, current: Any) -> Any:

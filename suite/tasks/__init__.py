@@ -1,17 +1,19 @@
 """The registry of tasks: what can be selected on the command line, by benchmark.
 
 A benchmark joins by a module here with a function `tasks() -> list[Task]`, named in `BENCHMARKS`. `Task.run` tells
-the cell how it is executed: "train" through the training loop, "equivalence" through `suite.tasks.equivalence`.
+the cell how it is executed: "train" through the training loop, "equivalence" through `suite.tasks.equivalence`, "speed"
+through `suite.speed`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 FRAMEWORKS = ("jax", "torch")
-BENCHMARKS = {"lra": "suite.tasks.lra", "equivalence": "suite.tasks.parity"}
+BENCHMARKS = {"lra": "suite.tasks.lra", "equivalence": "suite.tasks.parity", "speed": "suite.tasks.speed"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,18 +23,20 @@ class Task:
     `metric` is the headline metric of its records, `comparable_to` the published protocol of the paper profile
     (`reports/published/*.toml`). `frameworks` is "each" where every framework has its own cell, "both" where one cell
     compares them. `architecture` limits a task to one architecture. `missing_data` is the remedy shown where the data
-    set has no loader here.
+    set has no loader here. `settings(architecture, profile)` gives what a cell without training measures, None
+    where the task has no cell for the architecture.
     """
 
     name: str
     benchmark: str
     title: str
-    run: Literal["train", "equivalence"]
+    run: Literal["train", "equivalence", "speed"]
     metric: str
     comparable_to: str = ""
     frameworks: Literal["each", "both"] = "each"
     architecture: str | None = None
     missing_data: str = ""
+    settings: Callable[[str, Any], Any] | None = None
 
 
 def all_tasks() -> dict[str, Task]:

@@ -62,8 +62,8 @@ def random_batch(size: int, length: int = LENGTH) -> Batch:
     return Batch(inputs, lengths, rng.integers(0, 10, size=size).astype(np.int32))
 
 
-def authors(checkout: Path, recipe: Recipe, batch: Batch) -> Contender:
-    """The authors' model, optimizer and `train_step`, put together as their `train.py` does."""
+def authors_training(checkout: Path, recipe: Recipe, size: int, length: int, seed: int = 0) -> tuple[Any, Any, Any]:
+    """The authors' `train_helpers` module, model and training state, put together as their `train.py` does."""
     import flax
     import jax
     import jax.numpy as jnp
@@ -75,10 +75,11 @@ def authors(checkout: Path, recipe: Recipe, batch: Batch) -> Contender:
     jnp.DeviceArray = jax.Array  # type: ignore[attr-defined]
     jax.tree_leaves = jax.tree_util.tree_leaves  # type: ignore[attr-defined]
     flax.config.update("flax_return_frozendict", True)
+    from s5 import train_helpers  # type: ignore[import-not-found]
     from s5.seq_model import BatchClassificationModel  # type: ignore[import-not-found]
     from s5.ssm import init_S5SSM  # type: ignore[import-not-found]
     from s5.ssm_init import make_DPLR_HiPPO  # type: ignore[import-not-found]
-    from s5.train_helpers import create_train_state, train_step  # type: ignore[import-not-found]
+    from s5.train_helpers import create_train_state  # type: ignore[import-not-found]
 
     layer: Any = recipe.model.layer  # type: ignore[attr-defined]
     kept = layer.ssm_size // layer.blocks // 2
@@ -95,17 +96,26 @@ def authors(checkout: Path, recipe: Recipe, batch: Batch) -> Contender:
         padded=True, activation=layer.activation, dropout=layer.dropout, mode="pool", prenorm=layer.prenorm,
         batchnorm=True, bn_momentum=layer.bn_momentum,
     )  # fmt: skip
-    size, length = batch.inputs.shape
     state = create_train_state(
-        model, jax.random.PRNGKey(0), True, False, in_dim=20, bsz=size, seq_len=length, weight_decay=0.04,
+        model, jax.random.PRNGKey(seed), True, False, in_dim=20, bsz=size, seq_len=length, weight_decay=0.04,
         batchnorm=True, opt_config="BfastandCdecay", ssm_lr=1e-3, lr=3e-3, dt_global=False,
     )  # fmt: skip
+    return train_helpers, model, state
+
+
+def authors(checkout: Path, recipe: Recipe, batch: Batch) -> Contender:
+    """The authors' `train_step` on a batch that lies on the device already."""
+    import jax
+    import jax.numpy as jnp
+
+    size, length = batch.inputs.shape
+    helpers, model, state = authors_training(checkout, recipe, size, length)
     inputs = jax.nn.one_hot(jnp.asarray(batch.inputs), 20), jnp.asarray(batch.lengths).astype(float)
     labels, timesteps = jnp.asarray(batch.labels).astype(float), jnp.ones((size, length))
     training, key, held = model(training=True), jax.random.PRNGKey(1), [state, None]
 
     def step() -> None:
-        held[:] = train_step(held[0], key, inputs, labels, timesteps, training, True)
+        held[:] = helpers.train_step(held[0], key, inputs, labels, timesteps, training, True)
 
     return Contender("authors", "jax", "JAX default", step, lambda: jax.block_until_ready(held[1]))
 

@@ -45,5 +45,9 @@ class Captured:
         for mine, theirs in zip(self._arguments, arguments, strict=True):
             if mine is not None and theirs is not None:
                 mine.copy_(theirs, non_blocking=True)
+        return self.replay().clone()
+
+    def replay(self) -> Tensor:
+        """Run the recording on the arguments that it has; the result is overwritten by the next run."""
         self._graph.replay()
-        return self._result.clone()
+        return self._result

@@ -1,0 +1,155 @@
+"""What a layer-speed cell measures: contenders, lengths and modes, and the presets of the papers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from implementations import catalog
+from implementations.common.config import Config, ConfigError
+from implementations.common.conventions import MatmulPrecision
+from suite.recipes.base import Profile
+
+Mode = Literal["forward", "forward and backward", "streaming step"]
+MODES: tuple[Mode, ...] = ("forward", "forward and backward", "streaming step")
+STRIDE = 2
+"""Each length is so many times the one before it."""
+
+
+@dataclass(frozen=True)
+class SpeedSettings(Config):
+    """Layers timed in turn in one process.
+
+    layers: name -> layer config; the first is the baseline that ratios refer to. shortest, longest: lengths are
+    shortest, twice that, and so on up to longest. batch_size: sequences per call, the same at every length. modes: see
+    `MODES`; the streaming step feeds one token to the state after a sequence of the length. rounds: how often every
+    layer has its turn; a turn is a block of calls of at least `block_seconds` that ends with a synchronisation.
+    time_limit: a layer whose call takes longer than so many seconds is measured once per turn, and at no longer length.
+    """
+
+    architecture: ClassVar[str | None] = None
+
+    layers: dict[str, Any]
+    shortest: int
+    longest: int
+    batch_size: int = 1
+    modes: tuple[str, ...] = MODES
+    rounds: int = 10
+    block_seconds: float = 0.02
+    time_limit: float = 5.0
+    matmul_precision: MatmulPrecision = "float32"
+
+    def validate(self) -> None:
+        self.require(len(self.layers) >= 1, "layers", "expected at least one layer by name")
+        for field in ("shortest", "batch_size", "rounds"):
+            self.require(getattr(self, field) >= 1, field, "expected at least 1")
+        self.require(self.longest >= self.shortest, "longest", f"expected at least shortest = {self.shortest}")
+        known = bool(self.modes) and set(self.modes) <= set(MODES)
+        self.require(known, "modes", f"expected some of {', '.join(map(repr, MODES))}")
+        self.require(self.block_seconds > 0 and self.time_limit > 0, "block_seconds", "expected positive seconds")
+        widths = {layer.d_model for layer in self.layers.values()}
+        self.require(len(widths) == 1, "layers", f"expected one d_model for all, found {sorted(widths)}")
+
+    @property
+    def lengths(self) -> list[int]:
+        """Every length, ascending."""
+        found = [self.shortest]
+        while found[-1] * STRIDE <= self.longest:
+            found.append(found[-1] * STRIDE)
+        return found
+
+    @property
+    def d_model(self) -> int:
+        """The width of every layer."""
+        return next(iter(self.layers.values())).d_model
+
+    def to_dict(self) -> dict[str, Any]:
+        layers = {name: layer.to_dict() for name, layer in self.layers.items()}
+        return {**super().to_dict(), "layers": layers, "modes": list(self.modes)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        values = dict(values)
+        layers = values.get("layers")
+        if isinstance(layers, dict):
+            values["layers"] = {name: _layer(name, layer) for name, layer in layers.items()}
+        return super().from_dict(values)
+
+
+def _layer(name: str, values: Any) -> Config:
+    if not isinstance(values, dict):
+        return values
+    if "architecture" not in values:
+        raise ConfigError(f"SpeedSettings.layers.{name} has no 'architecture'")
+    return catalog.get(values["architecture"]).config.from_dict(values)
+
+
+def _config(architecture: str, **values: Any) -> Config:
+    return catalog.get(architecture).config.from_dict(values)
+
+
+def slide(d_model: int, heads: int, window: int) -> Config:
+    """The sliding-window Transformer layer that the papers compare with: the baseline of every comparison."""
+    return _config(
+        "transformer", d_model=d_model, heads=heads, head_width=d_model // heads, d_ff=4 * d_model, activation="relu",
+        norm="rms", biases=False, attention="window", window=window, causal=True, positions="t5", max_distance=128,
+    )  # fmt: skip
+
+
+def listed() -> dict[str, Callable[[int, int, int], Config]]:
+    """Layer of an architecture as a function of (d_model, heads, window), causal; one entry per architecture here."""
+    return {
+        "s5": lambda d, heads, window: _config("s5", d_model=d, ssm_size=d, blocks=heads, activation="half_glu1"),
+        "s4": lambda d, heads, window: _config("s4", d_model=d, state_size=16),
+        "s4d": lambda d, heads, window: _config("s4d", d_model=d, state_size=16),
+        "ema": lambda d, heads, window: _config("ema", d_model=d, state_size=16),
+        "mega": lambda d, heads, window: _config(
+            "mega", d_model=d, query_size=d // 4, value_size=2 * d, feedforward_size=2 * d, bidirectional=False,
+            chunk_size=window,
+        ),
+        "transformer": slide,
+    }  # fmt: skip
+
+
+SIZES: dict[Profile, dict[str, Any]] = {
+    "smoke": {"shortest": 64, "longest": 512, "rounds": 3},
+    "small": {"shortest": 512, "longest": 8_192, "rounds": 5},
+    "paper": {"shortest": 512, "longest": 65_536, "rounds": 10},
+}
+"""Lengths and rounds of a profile; the widths below are those of the paper in each of them but smoke."""
+
+
+def _width(profile: Profile) -> tuple[int, int, int]:
+    """d_model, heads and window: the setting of the Block-State Transformer's layer-speed figure (512, 16, 128)."""
+    return (64, 4, 16) if profile == "smoke" else (512, 16, 128)
+
+
+def layer_speed(architecture: str, profile: Profile) -> SpeedSettings | None:
+    """One layer of an architecture beside the sliding-window Transformer; None for that Transformer itself."""
+    make = listed().get(architecture)
+    if make is None or architecture == "transformer":
+        return None
+    d_model, heads, window = _width(profile)
+    layers = {"Slide": slide(d_model, heads, window), architecture: make(d_model, heads, window)}
+    return SpeedSettings(layers=layers, **SIZES[profile])
+
+
+def s5_and_s4(architecture: str, profile: Profile) -> SpeedSettings | None:
+    """S5 beside S4 and S4D at equal width, state size and gating (arXiv 2208.04933, runtime comparison)."""
+    if architecture != "s5":
+        return None
+    d, _, _ = _width(profile)
+    n = 64 if profile != "smoke" else 16
+    layers = {
+        "S4": _config("s4", d_model=d, state_size=n),
+        "S4D": _config("s4d", d_model=d, state_size=n),
+        "S5": _config("s5", d_model=d, ssm_size=d, blocks=d // n, activation="full_glu"),
+    }
+    return SpeedSettings(layers=layers, **SIZES[profile])
+
+
+def reference(config: Config) -> Callable[..., tuple[Any, Any]]:
+    """The float64 oracle of a layer."""
+    return importlib.import_module(f"{catalog.get(str(config.architecture)).room}.reference").layer

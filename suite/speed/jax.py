@@ -1,0 +1,83 @@
+"""A layer on a device in JAX, ready to be timed; `torch.py` beside it is its twin."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from implementations import catalog, parameters
+from implementations.common.config import Config
+from implementations.common.conventions import MatmulPrecision
+from implementations.common.initializers import Keys
+from implementations.common.jax import matmul_precision
+from suite.speed.config import Mode
+from suite.speed.program import Program
+
+
+class Bench:
+    """One layer with its initial values on a device of a kind ("cpu", "gpu" or "tpu")."""
+
+    def __init__(self, config: Config, kind: str, precision: MatmulPrecision) -> None:
+        self.precision: MatmulPrecision = precision
+        self.device = jax.devices({"gpu": "cuda"}.get(kind, kind))[0]
+        with jax.default_device(self.device):
+            self.layer = catalog.layer_class(str(config.architecture), "jax")(config, Keys(0))
+        self.values = parameters.get_parameters(self.layer)
+        self._graph, trained, rest = nnx.split(self.layer, nnx.Param, ...)
+        self._trained, self._rest = jax.device_put((trained, rest), self.device)
+
+    def place(self, x: np.ndarray) -> Any:
+        """An input on the device."""
+        return jax.device_put(x, self.device)
+
+    def initial_state(self, batch: int) -> Any:
+        """The state before the first token, on the device."""
+        return jax.device_put(self.layer.initial_state(batch), self.device)
+
+    def _call(self, trained, rest, x, state):
+        with matmul_precision(self.precision):
+            return nnx.merge(self._graph, trained, rest)(x, state)
+
+    def outputs(self, x: Any) -> np.ndarray:
+        """Outputs of the layer, for the gate."""
+        return np.asarray(jax.jit(self._call)(self._trained, self._rest, x, self.initial_state(len(x)))[0])
+
+    def program(self, mode: Mode, x: Any) -> Program:
+        """A mode on an input, compiled ahead of time."""
+        state = self.initial_state(len(x))
+        if mode == "forward":
+            function = lambda *given: self._call(*given)[0]  # noqa: E731
+        elif mode == "forward and backward":
+            function = jax.grad(lambda *given: self._call(*given)[0].sum(), (0, 2))
+        else:
+            _, state = jax.jit(self._call)(self._trained, self._rest, x, state)
+            function, x = self._call, x[:, :1]
+        given = (self._trained, self._rest, x, state)
+        start = time.perf_counter()
+        compiled = jax.jit(function).lower(*given).compile()
+        seconds = time.perf_counter() - start
+        analysis = compiled.memory_analysis()
+        counted = (
+            {} if " while(" in (compiled.as_text() or "") else compiled.cost_analysis() or {}
+        )  # a loop's body counts once
+        return Program(
+            run=lambda: compiled(*given),
+            compile_seconds=seconds,
+            memory=None if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
+            operations=counted.get("flops"),
+            traffic=counted.get("bytes accessed"),
+            matrix_products_only=False,
+        )
+
+    def wait(self, results: Any) -> None:
+        """Return when what `Program.run` started last, and so everything before it, is done."""
+        jax.block_until_ready(results)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the device has not enough memory."""
+    return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()

@@ -1,0 +1,106 @@
+"""A layer on a device in PyTorch, ready to be timed; `jax.py` beside it is its twin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from implementations import catalog, parameters
+from implementations.common.config import Config
+from implementations.common.conventions import MatmulPrecision
+from implementations.common.initializers import Keys
+from implementations.common.torch import matmul_precision
+from suite.speed.config import Mode
+from suite.speed.program import Program
+from suite.training.cuda_graph import Captured
+
+
+class Bench:
+    """One layer with its initial values on a device of a kind ("cpu" or "gpu")."""
+
+    def __init__(self, config: Config, kind: str, precision: MatmulPrecision) -> None:
+        self.precision: MatmulPrecision = precision
+        self.device = torch.device({"gpu": "cuda"}.get(kind, kind))
+        self.layer = catalog.layer_class(str(config.architecture), "torch")(config, Keys(0)).to(self.device)
+        self.values = parameters.get_parameters(self.layer)
+        self._trained = list(self.layer.parameters())
+
+    def place(self, x: np.ndarray) -> Any:
+        """An input on the device."""
+        return torch.from_numpy(x).to(self.device).requires_grad_()
+
+    def initial_state(self, batch: int) -> Any:
+        """The state before the first token, on the device."""
+        return self.layer.initial_state(batch)
+
+    def _call(self, x, state):
+        with matmul_precision(self.precision):
+            return self.layer(x, state)
+
+    def outputs(self, x: Any) -> np.ndarray:
+        """Outputs of the layer, for the gate."""
+        with torch.no_grad():
+            return self._call(x, self.initial_state(len(x)))[0].cpu().numpy()
+
+    def program(self, mode: Mode, x: Any) -> Program:
+        """A mode on an input: eager operations, on a CUDA device recorded once and replayed as one graph."""
+        state = self.initial_state(len(x))
+        if mode == "forward and backward":
+            wanted = [*self._trained, x]
+
+            def function() -> Any:
+                for leaf in wanted:
+                    leaf.grad = None
+                self._call(x, state)[0].sum().backward()
+                return [leaf.grad for leaf in wanted]
+
+        else:
+            if mode == "streaming step":
+                with torch.no_grad():
+                    _, state = self._call(x, state)
+                    x = x[:, :1].contiguous()
+
+            def function() -> Any:
+                with torch.no_grad():
+                    return self._call(x, state)[0]
+
+        start = time.perf_counter()
+        with FlopCounterMode(display=False) as counter:
+            function()
+        memory = self._memory(function)
+        run = self._recorded(function)
+        return Program(
+            run=run,
+            compile_seconds=time.perf_counter() - start,
+            memory=memory,
+            operations=float(counter.get_total_flops()),
+            traffic=None,
+            matrix_products_only=True,
+        )
+
+    def _memory(self, function: Callable[[], Any]) -> int | None:
+        if self.device.type != "cuda":
+            return None
+        torch.cuda.synchronize(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        function()
+        return torch.cuda.max_memory_allocated(self.device) - before
+
+    def _recorded(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        return Captured(function, (), ()).replay if self.device.type == "cuda" else function
+
+    def wait(self, results: Any) -> None:
+        """Return when what `Program.run` started last, and so everything before it, is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the device has not enough memory."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()

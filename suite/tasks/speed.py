@@ -1,0 +1,26 @@
+"""Layer speed: forward, forward and backward, and a streaming step of one layer against sequence length."""
+
+from suite.speed.config import layer_speed, s5_and_s4
+from suite.tasks import Task
+
+
+def tasks() -> list[Task]:
+    """A layer of every architecture beside the sliding-window Transformer, and the comparisons of the papers."""
+    return [
+        Task(
+            name="speed.layer",
+            benchmark="speed",
+            title="One layer beside a sliding-window Transformer layer",
+            run="speed",
+            metric="layer_speed",
+            settings=layer_speed,
+        ),
+        Task(
+            name="speed.s5",
+            benchmark="speed",
+            title="S5 beside S4 and S4D",
+            run="speed",
+            metric="layer_speed",
+            settings=s5_and_s4,
+        ),
+    ]
