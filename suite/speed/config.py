@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from implementations import catalog
+from implementations.block_state.config import BlockStateConfig
 from implementations.common.config import Config, ConfigError
 from implementations.common.conventions import MatmulPrecision
 from suite.recipes.base import Profile
@@ -90,11 +91,24 @@ def _config(architecture: str, **values: Any) -> Config:
     return catalog.get(architecture).config.from_dict(values)
 
 
+def block_state(d_model: int, heads: int, window: int, variant: str = "SH", kernel: str = "s4") -> BlockStateConfig:
+    """A Block-State layer of the figure: S4 of state size 16, or unstructured filters as long as the input."""
+    return BlockStateConfig.from_dict(
+        {"d_model": d_model, "heads": heads, "head_width": d_model // heads, "d_ff": 4 * d_model, "window": window,
+         "variant": variant, "kernel": kernel, "state_size": 16},
+    )  # fmt: skip
+
+
 def slide(d_model: int, heads: int, window: int) -> Config:
     """The sliding-window Transformer layer that the papers compare with: the baseline of every comparison."""
+    return block_state(d_model, heads, window).sliding
+
+
+def block_recurrent(d_model: int, heads: int, window: int) -> Config:
+    """A Block-Recurrent layer with as many states as a window has tokens."""
     return _config(
-        "transformer", d_model=d_model, heads=heads, head_width=d_model // heads, d_ff=4 * d_model, activation="relu",
-        norm="rms", biases=False, attention="window", window=window, causal=True, positions="t5", max_distance=128,
+        "block_recurrent", d_model=d_model, heads=heads, head_width=d_model // heads, d_ff=4 * d_model, window=window,
+        states=window,
     )  # fmt: skip
 
 
@@ -110,6 +124,14 @@ def listed() -> dict[str, Callable[[int, int, int], Config]]:
             chunk_size=window,
         ),
         "transformer": slide,
+        "block_recurrent": block_recurrent,
+        "block_state": block_state,
+        "spade": lambda d, heads, window: _config(
+            "spade", d_model=d, heads=heads, d_ff=4 * d, causal=True, window=window, s4_state_size=16
+        ),
+        "seqboat": lambda d, heads, window: _config(
+            "seqboat", d_model=d, query_size=d // 4, value_size=2 * d, bidirectional=False, window=window
+        ),
     }  # fmt: skip
 
 
@@ -133,6 +155,21 @@ def layer_speed(architecture: str, profile: Profile) -> SpeedSettings | None:
         return None
     d_model, heads, window = _width(profile)
     layers = {"Slide": slide(d_model, heads, window), architecture: make(d_model, heads, window)}
+    return SpeedSettings(layers=layers, **SIZES[profile])
+
+
+def block_transformers(architecture: str, profile: Profile) -> SpeedSettings | None:
+    """The layer-speed figure of the Block-State Transformer's paper (arXiv 2306.09539): W 128, N 16, D 512."""
+    if architecture != "block_state":
+        return None
+    size = _width(profile)
+    layers = {
+        "Slide": slide(*size),
+        "BRECT": block_recurrent(*size),
+        "BST:SH:S4": block_state(*size, variant="SH"),
+        "BST:MH:S4": block_state(*size, variant="MH"),
+        "BST:MF:S4": block_state(*size, variant="MF"),
+    }
     return SpeedSettings(layers=layers, **SIZES[profile])
 
 

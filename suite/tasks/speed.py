@@ -1,6 +1,6 @@
 """Layer speed: forward, forward and backward, and a streaming step of one layer against sequence length."""
 
-from suite.speed.config import layer_speed, s5_and_s4
+from suite.speed.config import block_transformers, layer_speed, s5_and_s4
 from suite.tasks import Task
 
 
@@ -14,6 +14,14 @@ def tasks() -> list[Task]:
             run="speed",
             metric="layer_speed",
             settings=layer_speed,
+        ),
+        Task(
+            name="speed.block_state",
+            benchmark="speed",
+            title="Block-State beside Block-Recurrent and sliding-window layers",
+            run="speed",
+            metric="layer_speed",
+            settings=block_transformers,
         ),
         Task(
             name="speed.s5",
