@@ -30,7 +30,7 @@ SOURCE = {
     "not expressed": (
         "the authors drop elements of the embedding (deviation D^-1/2), end a stack with pre-norm in a norm, and "
         "classify with a hidden layer of v units and GELU (retrieval: of two documents side by side); here a linear "
-        "map of one-hot vectors with bias comes first and a linear decoder last, which for retrieval sees four features; "
+        "map of one-hot vectors with bias comes first and a linear decoder last (retrieval: of four features); "
         "pixels are not standardised"
     ),
 }
