@@ -185,15 +185,19 @@ class BatchNorm(nnx.Module):
         return (x - mean) * scale + self.bias[...]
 
 
+def scramble(word: Integer[Array, "*shape"]) -> Integer[Array, "*shape"]:
+    """The finaliser of MurmurHash3, a bijection of 32-bit words."""
+    word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
+    word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
+    return word ^ (word >> 16)
+
+
 def random_words(seed: Integer[Array, ""] | int, site: int, count: int) -> Integer[Array, " count"]:
     """32-bit words that depend on (seed, site, position) only: the finaliser of MurmurHash3 over a counter."""
     word = jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9) + jnp.uint32(site)
     seed = jnp.uint32(seed & 0xFFFFFFFF) if isinstance(seed, int) else seed.astype(jnp.uint32)
     for salt in (seed, jnp.uint32(0x85EBCA6B)):
-        word = word ^ salt
-        word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
-        word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
-        word = word ^ (word >> 16)
+        word = scramble(word ^ salt)
     return word
 
 
@@ -231,4 +235,21 @@ class ElementDropout(Dropout):
         words = random_words(seed, self.site, x.size)
         kept = (words >> 8).astype(jnp.int32) >= round(self.rate * 2**24)
         kept = kept.reshape(x.shape[1], x.shape[0], x.shape[2]).swapaxes(0, 1)
+        return x * (kept.astype(x.dtype) / (1.0 - self.rate))
+
+
+class WeightDropout(Dropout):
+    """Dropout of single weights (B, L, T) of attention; more queries or keys leave the others' masks alone."""
+
+    def __call__(
+        self, x: Float[Array, "B L T"], seed: Integer[Array, ""] | int | None, training: bool = False
+    ) -> Float[Array, "B L T"]:
+        if not training or self.rate == 0.0:
+            return x
+        if seed is None:
+            raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
+        rows = random_words(seed, self.site, x.shape[0] * x.shape[1])
+        rows = rows.reshape(x.shape[1], x.shape[0], 1).swapaxes(0, 1)
+        words = scramble(rows ^ (jnp.arange(x.shape[2], dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)))
+        kept = (words >> 8).astype(jnp.int32) >= round(self.rate * 2**24)
         return x * (kept.astype(x.dtype) / (1.0 - self.rate))

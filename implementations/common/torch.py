@@ -182,6 +182,14 @@ class BatchNorm(nn.Module):
         return (x - mean) * scale + self.bias
 
 
+def scramble(word: Integer[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
+    """The finaliser of MurmurHash3, a bijection of 32-bit words."""
+    low = 0xFFFFFFFF
+    word = ((word ^ (word >> 16)) * 0x85EBCA6B) & low
+    word = ((word ^ (word >> 13)) * 0xC2B2AE35) & low
+    return word ^ (word >> 16)
+
+
 def random_words(
     seed: Integer[Tensor, ""] | int, site: int, count: int, device: torch.device
 ) -> Integer[Tensor, " count"]:
@@ -192,10 +200,7 @@ def random_words(
     low = 0xFFFFFFFF
     word = (torch.arange(count, device=device) * 0x9E3779B9 + site) & low
     for salt in (seed & low, 0x85EBCA6B):
-        word = word ^ salt
-        word = ((word ^ (word >> 16)) * 0x85EBCA6B) & low
-        word = ((word ^ (word >> 13)) * 0xC2B2AE35) & low
-        word = word ^ (word >> 16)
+        word = scramble(word ^ salt)
     return word
 
 
@@ -234,4 +239,21 @@ class ElementDropout(Dropout):
         words = random_words(seed, self.site, x.numel(), x.device)
         kept = (words >> 8) >= round(self.rate * 2**24)
         kept = kept.reshape(x.shape[1], x.shape[0], x.shape[2]).swapaxes(0, 1)
+        return x * (kept.to(x.dtype) / (1.0 - self.rate))
+
+
+class WeightDropout(Dropout):
+    """Dropout of single weights (B, L, T) of attention; more queries or keys leave the others' masks alone."""
+
+    def forward(
+        self, x: Float[Tensor, "B L T"], seed: Integer[Tensor, ""] | int | None, training: bool = False
+    ) -> Float[Tensor, "B L T"]:
+        if not training or self.rate == 0.0:
+            return x
+        if seed is None:
+            raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
+        rows = random_words(seed, self.site, x.shape[0] * x.shape[1], x.device)
+        rows = rows.reshape(x.shape[1], x.shape[0], 1).swapaxes(0, 1)
+        words = scramble(rows ^ ((torch.arange(x.shape[2], device=x.device) * 0x9E3779B9) & 0xFFFFFFFF))
+        kept = (words >> 8) >= round(self.rate * 2**24)
         return x * (kept.to(x.dtype) / (1.0 - self.rate))

@@ -50,7 +50,7 @@ def layer(
 ) -> tuple[Float[Array, "B L D"], Array | None]:
     """The layer; it has no `statistics`."""
     p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
-    inputs = x if mask is None else x * mask[..., None]
+    inputs = x if mask is None else np.where(mask[..., None], x, 0.0)
     names = ("delta", "alpha", "beta", "gamma")
     left = {name: p[name][: config.d_model] for name in names}
     state = np.zeros(config.state_shape(len(x))) if state is None else state

@@ -38,6 +38,10 @@ class MultiHeadEMA(nn.Module):
         """The state before the first token: zero (`EMAConfig.state_shape`), or None where the layer cannot stream."""
         return self._nothing(batch) if self.config.causal else None
 
+    def reset(self, state: Float[Tensor, "B J K"], start: Bool[Tensor, " B"]) -> Float[Tensor, "B J K"]:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return torch.where(start[:, None, None], 0.0, state)
+
     def impulse(self, length: int) -> tuple[Float[Tensor, "E N L"], Float[Tensor, "E N L"]]:
         """What an input leaves in each average 0 to L - 1 positions later, p beta q^s; and the powers 1 to L of q."""
         p = torch.sigmoid(self.delta)
@@ -75,7 +79,7 @@ class MultiHeadEMA(nn.Module):
         expected = config.state_shape(x.shape[0])
         if state is not None and tuple(state.shape) != expected:
             raise ConfigError(f"state has shape {tuple(state.shape)}: expected {expected} (EMAConfig.state_shape)")
-        inputs = x if mask is None else x * mask[..., None].to(x.dtype)
+        inputs = x if mask is None else torch.where(mask[..., None], x, 0.0)
         if config.bidirectional:
             forward, backward = torch.chunk(self.kernel(config.taps(x.shape[1])), 2, dim=0)
             y = two_sided_convolution(inputs, forward[None], backward[None], 0, config.convolution)[:, :, 0]

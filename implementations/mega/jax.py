@@ -24,6 +24,7 @@ from implementations.common.jax import (
     Linear,
     RMSNorm,
     ScaleNorm,
+    WeightDropout,
     einsum,
     parameter,
 )
@@ -72,10 +73,11 @@ def laplace(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return 0.5 * (1 + jax.lax.erf((x - LAPLACE_MEAN) / (LAPLACE_DEVIATION * 2**0.5)))
 
 
-def turned(x: Float[Array, " Z"], positions: Integer[Array, " I"]) -> Float[Array, "I Z"]:
+def turned(x: Float[Array, " Z"], positions: Integer[Array, "*I"]) -> Float[Array, "*I Z"]:
     """A vector whose pairs (i, i + Z / 2) are turned by each position."""
     first, second = jnp.split(x, 2)
-    angles = positions[:, None].astype(x.dtype) * jnp.asarray(frequencies(x.shape[0]), x.dtype)
+    turns = jnp.asarray(frequencies(x.shape[0]), x.dtype)
+    angles = positions[..., None].astype(x.dtype) * turns
     sine, cosine = jnp.sin(angles), jnp.cos(angles)
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], -1)
 
@@ -102,14 +104,14 @@ class GatedAttention(nnx.Module):
         self.dropout1 = dropout(config, config.dropout, keys.child("dropout1"))
         self.dropout2 = dropout(config, config.dropout, keys.child("dropout2"))
         self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
-        self.attention_dropout = ElementDropout(config.attention_dropout, keys.child("attention_dropout"))
+        self.attention_dropout = WeightDropout(config.attention_dropout, keys.child("attention_dropout"))
 
-    def bias(self, queries: Integer[Array, " I"], keys: Integer[Array, " J"]) -> Float[Array, "I J"]:
+    def bias(self, queries: Integer[Array, "#B I"], keys: Integer[Array, " J"]) -> Float[Array, "#B I J"]:
         """The relative bias between positions."""
         if self.config.bias == "rotary":
-            return einsum("iz,jz->ij", turned(self.left[...], queries), turned(self.right[...], keys))
+            return einsum("biz,jz->bij", turned(self.left[...], queries), turned(self.right[...], keys))
         furthest = self.config.positions - 1
-        distance = jnp.clip(keys[None, :] - queries[:, None], -furthest, furthest)
+        distance = jnp.clip(keys - queries[..., None], -furthest, furthest)
         return self.table[...][distance + furthest]
 
     def attend(
@@ -118,26 +120,31 @@ class GatedAttention(nnx.Module):
         k: Float[Array, "B C J Z"],
         v: Float[Array, "B C J V"],
         allowed: Bool[Array, "B C #I J"],
-        queries: Integer[Array, " I"],
+        queries: Integer[Array, "#B I"],
         keys: Integer[Array, " J"],
+        rank: Integer[Array, "#B I"],
         training: bool,
         dropout_seed: Integer[Array, ""] | int | None,
     ) -> Float[Array, "B C I V"]:
-        """Attention to allowed keys, whose positions, like those of the queries, are counted within a chunk."""
+        """Attention to allowed keys, zero where there are none.
+
+        `rank` counts the positions of the chunk, or the document, up to each query.
+        """
         config = self.config
-        bias = self.bias(queries, keys)
+        bias = self.bias(queries, keys)[:, None]
         scores = einsum("bciz,bcjz->bcij", q, k)
         if config.attention == "softmax":
-            allowed = allowed | ~allowed.any(-1, keepdims=True)
+            some = allowed | ~allowed.any(-1, keepdims=True)
             scores = scores * config.query_size**-0.5 + bias
-            weights = jax.nn.softmax(jnp.where(allowed, scores, -jnp.inf), -1)
+            weights = jax.nn.softmax(jnp.where(some, scores, -jnp.inf), -1)
         else:
             if config.causal:
-                count = 1 + queries[:, None]
+                count = rank[:, None, :, None]
             else:
                 count = jnp.maximum(allowed.sum(-1, keepdims=True), 1)
             scores = scores / count.astype(scores.dtype) + bias
-            weights = (relu2(scores) if config.attention == "relu2" else laplace(scores)) * allowed.astype(scores.dtype)
+            weights = relu2(scores) if config.attention == "relu2" else laplace(scores)
+        weights = jnp.where(allowed, weights, 0.0)
         if training and config.attention_dropout > 0:
             chunks = weights.shape[1]
             weights = rearrange(weights, "b c i j -> b (c i) j")
@@ -152,13 +159,23 @@ class GatedAttention(nnx.Module):
         if averages is None:
             return None
         kept = config.chunk_size or 0
-        state = {
+        return {
             "ema": averages,
             "keys": jnp.zeros((batch, kept, config.query_size), averages.dtype),
             "values": jnp.zeros((batch, kept, config.value_size), averages.dtype),
             "genuine": jnp.zeros((batch, kept), bool),
+            "position": jnp.zeros(batch, jnp.int32),
         }
-        return state | ({"position": jnp.zeros((), jnp.int32)} if config.chunk_size else {})
+
+    def reset(self, state: State, start: Bool[Array, " B"]) -> State:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return {
+            "ema": self.ema.reset(state["ema"], start),
+            "keys": jnp.where(start[:, None, None], 0.0, state["keys"]),
+            "values": jnp.where(start[:, None, None], 0.0, state["values"]),
+            "genuine": state["genuine"] & ~start[:, None],
+            "position": jnp.where(start, 0, state["position"]),
+        }
 
     def __call__(
         self,
@@ -183,6 +200,8 @@ class GatedAttention(nnx.Module):
         gamma, beta = self.gamma[...], self.beta[...]
         q, k = z * gamma[0] + beta[0], z * gamma[1] + beta[1]
         genuine = jnp.ones(x.shape[:2], bool) if mask is None else mask
+        if mask is not None:
+            k, v = jnp.where(mask[..., None], k, 0.0), jnp.where(mask[..., None], v, 0.0)
         mix = self._chunked if config.chunk_size else self._whole
         a, state = mix(q, {"keys": k, "values": v, "genuine": genuine}, state, training, dropout_seed)
         h = jax.nn.silu(h + self.h_proj(a * r))
@@ -194,27 +213,29 @@ class GatedAttention(nnx.Module):
 
     def _whole(self, q, new, state, training, dropout_seed):
         """Attention to the whole past, which is also the state; and to what follows where bidirectional."""
-        config = self.config
+        config, length = self.config, q.shape[1]
+        position = jnp.zeros(q.shape[0], jnp.int32) if state is None else state["position"]
         if state is not None:
             new = {name: jnp.concatenate([state[name], value], 1) for name, value in new.items()}
-        length, total = q.shape[1], new["keys"].shape[1]
+        total = new["keys"].shape[1]
         if config.bias == "simple" and total > config.max_positions:
             raise ConfigError(f"MegaConfig.max_positions is {config.max_positions}: the sequence has {total} positions")
         keys = jnp.arange(total)
-        queries = keys[total - length :]
+        queries = keys[None, total - length :]
         allowed = new["genuine"][:, None, None, :]
         if config.causal:
-            allowed = allowed & (keys[None, :] <= queries[:, None])
+            allowed = allowed & (keys <= queries[..., None])
+        rank = 1 + position[:, None] + jnp.arange(length)
         values = self.hidden_dropout(new["values"], dropout_seed, training)
-        found = (q[:, None], new["keys"][:, None], values[:, None], allowed, queries, keys)
-        return self.attend(*found, training, dropout_seed)[:, 0], new
+        found = (q[:, None], new["keys"][:, None], values[:, None], allowed, queries, keys, rank)
+        return self.attend(*found, training, dropout_seed)[:, 0], {**new, "position": position + length}
 
     def _chunked(self, q, new, state, training, dropout_seed):
-        """Attention within chunks; the state is the unfinished chunk and the number of its positions."""
+        """Attention within chunks; the state is each sequence's unfinished chunk and the number of its positions."""
         config, length, chunk = self.config, q.shape[1], self.config.positions
-        position = 0 if state is None else state["position"]
+        position = jnp.zeros(q.shape[0], jnp.int32) if state is None else state["position"]
         chunks = (length + (chunk if state is None else 2 * chunk - 1) - 1) // chunk
-        index = position + jnp.arange(length)
+        index = position[:, None] + jnp.arange(length)
         placed = {
             name: self._place(value, None if state is None else state[name], index, (chunks + 1) * chunk)
             for name, value in new.items()
@@ -222,48 +243,47 @@ class GatedAttention(nnx.Module):
         dropped = self.hidden_dropout(placed["values"], dropout_seed, training)
         if length < chunk:
             keys = jnp.arange((chunks + 1) * chunk)
-            allowed = placed["genuine"][:, None, None, :] & (keys[None, :] // chunk == index[:, None] // chunk)
+            allowed = placed["genuine"][:, None, None, :] & (keys // chunk == index[:, None, :, None] // chunk)
             if config.causal:
-                allowed = allowed & (keys[None, :] <= index[:, None])
-            found = (q[:, None], placed["keys"][:, None], dropped[:, None], allowed, index % chunk, keys % chunk)
+                allowed = allowed & (keys <= index[:, None, :, None])
+            found = (q[:, None], placed["keys"][:, None], dropped[:, None], allowed, index, keys, 1 + index % chunk)
             a = self.attend(*found, training, dropout_seed)[:, 0]
         else:
             keys = jnp.arange(chunk)
+            q = self._place(q, None if state is None else q[:, :0], index, chunks * chunk)
             q, k, v, genuine = (
                 rearrange(value[:, : chunks * chunk], "b (c t) ... -> b c t ...", t=chunk)
-                for value in (
-                    self._place(q, None, index, chunks * chunk),
-                    placed["keys"],
-                    dropped,
-                    placed["genuine"],
-                )
+                for value in (q, placed["keys"], dropped, placed["genuine"])
             )
             allowed = genuine[:, :, None, :]
             if config.causal:
-                allowed = allowed & (keys[None, :] <= keys[:, None])
-            a = self.attend(q, k, v, allowed, keys, keys, training, dropout_seed)
-            a = rearrange(a, "b c t v -> b (c t) v")[:, index]
+                allowed = allowed & (keys <= keys[:, None])
+            a = self.attend(q, k, v, allowed, keys[None], keys, 1 + keys[None], training, dropout_seed)
+            a = rearrange(a, "b c t v -> b (c t) v")
+            a = a[:, :length] if state is None else a[jnp.arange(q.shape[0])[:, None], index]
         return a, self._unfinished(placed, position + length)
 
     def _place(self, new, before, index, size):
         """An array of `size` positions: what was there before, then zeros, with `new` at the positions `index`."""
         if before is None:
-            room = jnp.zeros((new.shape[0], size, *new.shape[2:]), new.dtype)
-        else:
-            zeros = jnp.zeros((new.shape[0], size - before.shape[1], *new.shape[2:]), new.dtype)
-            room = jnp.concatenate([before, zeros], 1)
-        return room.at[:, index].set(new)
+            return jnp.pad(new, ((0, 0), (0, size - new.shape[1])) + ((0, 0),) * (new.ndim - 2))
+        room = jnp.concatenate(
+            [before, jnp.zeros((new.shape[0], size - before.shape[1], *new.shape[2:]), new.dtype)], 1
+        )
+        rows = jnp.arange(new.shape[0])[:, None]
+        return room.at[rows, index].set(new)
 
     def _unfinished(self, placed, end):
         """The state: the chunk that position `end` belongs to, up to it, and how many positions that are."""
         chunk = self.config.positions
+        position = end % chunk
         within = jnp.arange(chunk)
-        position = jnp.asarray(end % chunk, jnp.int32)
-        index, filled = end - position + within, within < position
+        rows, index = jnp.arange(end.shape[0])[:, None], (end - position)[:, None] + within
+        filled = within < position[:, None]
         return {
-            "keys": placed["keys"][:, index] * filled[:, None].astype(placed["keys"].dtype),
-            "values": placed["values"][:, index] * filled[:, None].astype(placed["values"].dtype),
-            "genuine": placed["genuine"][:, index] & filled,
+            "keys": jnp.where(filled[..., None], placed["keys"][rows, index], 0.0),
+            "values": jnp.where(filled[..., None], placed["values"][rows, index], 0.0),
+            "genuine": placed["genuine"][rows, index] & filled,
             "position": position,
         }
 
@@ -313,6 +333,10 @@ class MegaLayer(nnx.Module):
         """The state before the first token, or None where the layer cannot stream."""
         return self.attention.initial_state(batch)
 
+    def reset(self, state: State, start: Bool[Array, " B"]) -> State:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return self.attention.reset(state, start)
+
     def __call__(
         self,
         x: Float[Array, "B L D"],
@@ -331,6 +355,8 @@ class MegaLayer(nnx.Module):
             raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
         if config.bidirectional and state is not None:
             raise ConfigError("MegaConfig.bidirectional is True: a bidirectional layer takes no state")
+        if mask is not None and config.mask_padding:
+            x = jnp.where(mask[..., None], x, 0.0)
         x, state = self.attention(x, state, mask, training=training, dropout_seed=dropout_seed)
         if config.feedforward_size:
             x = self.feedforward(x, mask, training=training, dropout_seed=dropout_seed)

@@ -54,46 +54,46 @@ def weights(config: MegaConfig, scores: Array, biases: Array, rank: int) -> Arra
 def attend(
     config: MegaConfig,
     p: dict[str, Array],
-    q: Float[Array, "B L Z"],
-    k: Float[Array, "B S Z"],
-    v: Float[Array, "B S V"],
-    genuine: Bool[Array, "B S"],
-) -> Float[Array, "B L V"]:
-    """Attention of the last L of S positions; a query that has no genuine key takes all of them under softmax."""
-    first, chunk = k.shape[1] - q.shape[1], config.chunk_size or k.shape[1]
-    out = np.zeros((*q.shape[:2], v.shape[2]))
-    for b in range(len(q)):
-        for t in range(first, k.shape[1]):
-            start = t // chunk * chunk
-            seen = np.arange(start, t + 1 if config.causal else min(start + chunk, k.shape[1]))
-            keys = seen[genuine[b, seen]]
-            if config.attention == "softmax" and not len(keys):
-                keys = seen
-            if len(keys):
-                biases = np.array([bias(config, p, t - start, int(s) - start) for s in keys])
-                found = weights(config, k[b, keys] @ q[b, t - first], biases, t - start + 1)
-                out[b, t - first] = found @ v[b, keys]
+    q: Float[Array, "L Z"],
+    past: State,
+    position: int,
+) -> Float[Array, "L V"]:
+    """Attention of one sequence's last L of S positions (`keys`, `values`, `genuine`), of which the first is number
+    `position` of its chunk, or document; a query without a genuine key gets zero."""
+    k, v, genuine = past["keys"], past["values"], past["genuine"]
+    first, chunk = len(k) - len(q), config.chunk_size or len(k)
+    out = np.zeros((len(q), v.shape[1]))
+    for t in range(first, len(k)):
+        start = t // chunk * chunk
+        seen = np.arange(start, t + 1 if config.causal else min(start + chunk, len(k)))
+        keys = seen[genuine[seen]]
+        if len(keys):
+            biases = np.array([bias(config, p, t - start, int(s) - start) for s in keys])
+            rank = (position + t - first) % (config.chunk_size or position + len(q)) + 1
+            out[t - first] = weights(config, k[keys] @ q[t - first], biases, rank) @ v[keys]
     return out
 
 
-def remembered(config: MegaConfig, state: State | None, name: str, new: Array) -> Array:
-    """What was kept of the chunk so far, or of the whole past, and what is new."""
+def remembered(config: MegaConfig, state: State | None, new: State, row: int) -> tuple[State, int]:
+    """One sequence's keys, values and genuine positions: what was kept of the chunk so far, or of the whole past, and
+    what is new; and the number of the first new one."""
+    new = {name: array[row] for name, array in new.items()}
     if state is None:
-        return new
-    kept = state[name] if config.chunk_size is None else state[name][:, : int(state["position"])]
-    return np.concatenate([kept, new], 1)
+        return new, 0
+    position = int(state["position"][row])
+    kept = state["keys"].shape[1] if config.chunk_size is None else position
+    return {name: np.concatenate([state[name][row, :kept], array]) for name, array in new.items()}, position
 
 
-def cache(config: MegaConfig, arrays: dict[str, Array]) -> State:
-    """The whole past; or the unfinished chunk, filled up with zeros."""
+def cache(config: MegaConfig, past: State, position: int) -> State:
+    """One sequence's whole past; or its unfinished chunk, filled up with zeros. `position` new ones are next."""
     if config.chunk_size is None:
-        return arrays
-    length = next(iter(arrays.values())).shape[1]
-    position = length % config.chunk_size
+        return past | {"position": np.asarray(position, np.int32)}
+    position = position % config.chunk_size
     kept = {}
-    for name, array in arrays.items():
-        kept[name] = np.zeros((len(array), config.chunk_size, *array.shape[2:]), array.dtype)
-        kept[name][:, :position] = array[:, length - position :]
+    for name, array in past.items():
+        kept[name] = np.zeros((config.chunk_size, *array.shape[1:]), array.dtype)
+        kept[name][:position] = array[len(array) - position :]
     return kept | {"position": np.asarray(position, np.int32)}
 
 
@@ -125,6 +125,8 @@ def layer(
     def linear(name: str, x: Array) -> Array:
         return x @ p[f"{name}.kernel"] + p[f"{name}.bias"]
 
+    if mask is not None and config.mask_padding:
+        x = np.where(mask[..., None], x, 0.0)
     skip = x
     x = norm("attention", x) if config.prenorm else x
     v = silu(linear("attention.v_proj", x))
@@ -134,10 +136,13 @@ def layer(
     z, r = silu(z), silu(r)
     q, k = (z * p["attention.gamma"][i] + p["attention.beta"][i] for i in (0, 1))
     genuine = np.ones(x.shape[:2], bool) if mask is None else mask
-    arrays = {
-        name: remembered(config, state, name, new) for name, new in (("keys", k), ("values", v), ("genuine", genuine))
-    }
-    a = attend(config, p, q, arrays["keys"], arrays["values"], arrays["genuine"])
+    new = {"keys": k, "values": v, "genuine": genuine}
+    attended, caches = [], []
+    for row in range(len(x)):
+        past, position = remembered(config, state, new, row)
+        attended.append(attend(config, p, q[row], past, position))
+        caches.append(cache(config, past, position + x.shape[1]))
+    a = np.stack(attended)
     x = skip + sigmoid(u) * (silu(h + linear("attention.h_proj", a * r)) - skip)
     x = x if config.prenorm else norm("attention", x)
     if config.feedforward_size:
@@ -145,4 +150,6 @@ def layer(
         x = norm("feedforward", x) if config.prenorm else x
         x = skip + linear("feedforward.fc2", silu(linear("feedforward.fc1", x)))
         x = x if config.prenorm else norm("feedforward", x)
-    return x, {"ema": averages, **cache(config, arrays)} if config.causal and averages is not None else None
+    if averages is None:
+        return x, None
+    return x, {"ema": averages, **{name: np.stack([kept[name] for kept in caches]) for name in caches[0]}}

@@ -23,6 +23,7 @@ from implementations.common.torch import (
     Linear,
     RMSNorm,
     ScaleNorm,
+    WeightDropout,
     einsum,
     parameter,
 )
@@ -71,10 +72,11 @@ def laplace(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return 0.5 * (1 + torch.erf((x - LAPLACE_MEAN) / (LAPLACE_DEVIATION * 2**0.5)))
 
 
-def turned(x: Float[Tensor, " Z"], positions: Integer[Tensor, " I"]) -> Float[Tensor, "I Z"]:
+def turned(x: Float[Tensor, " Z"], positions: Integer[Tensor, "*I"]) -> Float[Tensor, "*I Z"]:
     """A vector whose pairs (i, i + Z / 2) are turned by each position."""
     first, second = torch.chunk(x, 2)
-    angles = positions[:, None].to(x.dtype) * torch.as_tensor(frequencies(x.shape[0]), dtype=x.dtype, device=x.device)
+    turns = torch.as_tensor(frequencies(x.shape[0]), dtype=x.dtype, device=x.device)
+    angles = positions[..., None].to(x.dtype) * turns
     sine, cosine = torch.sin(angles), torch.cos(angles)
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
 
@@ -102,14 +104,14 @@ class GatedAttention(nn.Module):
         self.dropout1 = dropout(config, config.dropout, keys.child("dropout1"))
         self.dropout2 = dropout(config, config.dropout, keys.child("dropout2"))
         self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
-        self.attention_dropout = ElementDropout(config.attention_dropout, keys.child("attention_dropout"))
+        self.attention_dropout = WeightDropout(config.attention_dropout, keys.child("attention_dropout"))
 
-    def bias(self, queries: Integer[Tensor, " I"], keys: Integer[Tensor, " J"]) -> Float[Tensor, "I J"]:
+    def bias(self, queries: Integer[Tensor, "#B I"], keys: Integer[Tensor, " J"]) -> Float[Tensor, "#B I J"]:
         """The relative bias between positions."""
         if self.config.bias == "rotary":
-            return einsum("iz,jz->ij", turned(self.left, queries), turned(self.right, keys))
+            return einsum("biz,jz->bij", turned(self.left, queries), turned(self.right, keys))
         furthest = self.config.positions - 1
-        distance = torch.clamp(keys[None, :] - queries[:, None], -furthest, furthest)
+        distance = torch.clamp(keys - queries[..., None], -furthest, furthest)
         return self.table[distance + furthest]
 
     def attend(
@@ -118,26 +120,31 @@ class GatedAttention(nn.Module):
         k: Float[Tensor, "B C J Z"],
         v: Float[Tensor, "B C J V"],
         allowed: Bool[Tensor, "B C #I J"],
-        queries: Integer[Tensor, " I"],
+        queries: Integer[Tensor, "#B I"],
         keys: Integer[Tensor, " J"],
+        rank: Integer[Tensor, "#B I"],
         training: bool,
         dropout_seed: Integer[Tensor, ""] | int | None,
     ) -> Float[Tensor, "B C I V"]:
-        """Attention to allowed keys, whose positions, like those of the queries, are counted within a chunk."""
+        """Attention to allowed keys, zero where there are none.
+
+        `rank` counts the positions of the chunk, or the document, up to each query.
+        """
         config = self.config
-        bias = self.bias(queries, keys)
+        bias = self.bias(queries, keys)[:, None]
         scores = einsum("bciz,bcjz->bcij", q, k)
         if config.attention == "softmax":
-            allowed = allowed | ~allowed.any(-1, keepdim=True)
+            some = allowed | ~allowed.any(-1, keepdim=True)
             scores = scores * config.query_size**-0.5 + bias
-            weights = torch.softmax(torch.where(allowed, scores, -torch.inf), -1)
+            weights = torch.softmax(torch.where(some, scores, -torch.inf), -1)
         else:
             if config.causal:
-                count = 1 + queries[:, None]
+                count = rank[:, None, :, None]
             else:
                 count = torch.clamp(allowed.sum(-1, keepdim=True), min=1)
             scores = scores / count.to(scores.dtype) + bias
-            weights = (relu2(scores) if config.attention == "relu2" else laplace(scores)) * allowed.to(scores.dtype)
+            weights = relu2(scores) if config.attention == "relu2" else laplace(scores)
+        weights = torch.where(allowed, weights, 0.0)
         if training and config.attention_dropout > 0:
             chunks = weights.shape[1]
             weights = rearrange(weights, "b c i j -> b (c i) j")
@@ -152,13 +159,23 @@ class GatedAttention(nn.Module):
         if averages is None:
             return None
         kept = config.chunk_size or 0
-        state = {
+        return {
             "ema": averages,
             "keys": averages.new_zeros((batch, kept, config.query_size)),
             "values": averages.new_zeros((batch, kept, config.value_size)),
             "genuine": averages.new_zeros((batch, kept), dtype=torch.bool),
+            "position": averages.new_zeros(batch, dtype=torch.int32),
         }
-        return state | ({"position": averages.new_zeros((), dtype=torch.int32)} if config.chunk_size else {})
+
+    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return {
+            "ema": self.ema.reset(state["ema"], start),
+            "keys": torch.where(start[:, None, None], 0.0, state["keys"]),
+            "values": torch.where(start[:, None, None], 0.0, state["values"]),
+            "genuine": state["genuine"] & ~start[:, None],
+            "position": torch.where(start, 0, state["position"]),
+        }
 
     def forward(
         self,
@@ -183,6 +200,8 @@ class GatedAttention(nn.Module):
         gamma, beta = self.gamma, self.beta
         q, k = z * gamma[0] + beta[0], z * gamma[1] + beta[1]
         genuine = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+        if mask is not None:
+            k, v = torch.where(mask[..., None], k, 0.0), torch.where(mask[..., None], v, 0.0)
         mix = self._chunked if config.chunk_size else self._whole
         a, state = mix(q, {"keys": k, "values": v, "genuine": genuine}, state, training, dropout_seed)
         h = nn.functional.silu(h + self.h_proj(a * r))
@@ -194,27 +213,29 @@ class GatedAttention(nn.Module):
 
     def _whole(self, q, new, state, training, dropout_seed):
         """Attention to the whole past, which is also the state; and to what follows where bidirectional."""
-        config = self.config
+        config, length = self.config, q.shape[1]
+        position = q.new_zeros(q.shape[0], dtype=torch.int32) if state is None else state["position"]
         if state is not None:
             new = {name: torch.cat([state[name], value], 1) for name, value in new.items()}
-        length, total = q.shape[1], new["keys"].shape[1]
+        total = new["keys"].shape[1]
         if config.bias == "simple" and total > config.max_positions:
             raise ConfigError(f"MegaConfig.max_positions is {config.max_positions}: the sequence has {total} positions")
         keys = torch.arange(total, device=q.device)
-        queries = keys[total - length :]
+        queries = keys[None, total - length :]
         allowed = new["genuine"][:, None, None, :]
         if config.causal:
-            allowed = allowed & (keys[None, :] <= queries[:, None])
+            allowed = allowed & (keys <= queries[..., None])
+        rank = 1 + position[:, None] + torch.arange(length, device=q.device)
         values = self.hidden_dropout(new["values"], dropout_seed, training)
-        found = (q[:, None], new["keys"][:, None], values[:, None], allowed, queries, keys)
-        return self.attend(*found, training, dropout_seed)[:, 0], new
+        found = (q[:, None], new["keys"][:, None], values[:, None], allowed, queries, keys, rank)
+        return self.attend(*found, training, dropout_seed)[:, 0], {**new, "position": position + length}
 
     def _chunked(self, q, new, state, training, dropout_seed):
-        """Attention within chunks; the state is the unfinished chunk and the number of its positions."""
+        """Attention within chunks; the state is each sequence's unfinished chunk and the number of its positions."""
         config, length, chunk = self.config, q.shape[1], self.config.positions
-        position = 0 if state is None else state["position"]
+        position = q.new_zeros(q.shape[0], dtype=torch.int32) if state is None else state["position"]
         chunks = (length + (chunk if state is None else 2 * chunk - 1) - 1) // chunk
-        index = position + torch.arange(length, device=q.device)
+        index = position[:, None] + torch.arange(length, device=q.device)
         placed = {
             name: self._place(value, None if state is None else state[name], index, (chunks + 1) * chunk)
             for name, value in new.items()
@@ -222,48 +243,45 @@ class GatedAttention(nn.Module):
         dropped = self.hidden_dropout(placed["values"], dropout_seed, training)
         if length < chunk:
             keys = torch.arange((chunks + 1) * chunk, device=q.device)
-            allowed = placed["genuine"][:, None, None, :] & (keys[None, :] // chunk == index[:, None] // chunk)
+            allowed = placed["genuine"][:, None, None, :] & (keys // chunk == index[:, None, :, None] // chunk)
             if config.causal:
-                allowed = allowed & (keys[None, :] <= index[:, None])
-            found = (q[:, None], placed["keys"][:, None], dropped[:, None], allowed, index % chunk, keys % chunk)
+                allowed = allowed & (keys <= index[:, None, :, None])
+            found = (q[:, None], placed["keys"][:, None], dropped[:, None], allowed, index, keys, 1 + index % chunk)
             a = self.attend(*found, training, dropout_seed)[:, 0]
         else:
             keys = torch.arange(chunk, device=q.device)
+            q = self._place(q, None if state is None else q[:, :0], index, chunks * chunk)
             q, k, v, genuine = (
                 rearrange(value[:, : chunks * chunk], "b (c t) ... -> b c t ...", t=chunk)
-                for value in (
-                    self._place(q, None, index, chunks * chunk),
-                    placed["keys"],
-                    dropped,
-                    placed["genuine"],
-                )
+                for value in (q, placed["keys"], dropped, placed["genuine"])
             )
             allowed = genuine[:, :, None, :]
             if config.causal:
-                allowed = allowed & (keys[None, :] <= keys[:, None])
-            a = self.attend(q, k, v, allowed, keys, keys, training, dropout_seed)
-            a = rearrange(a, "b c t v -> b (c t) v")[:, index]
+                allowed = allowed & (keys <= keys[:, None])
+            a = self.attend(q, k, v, allowed, keys[None], keys, 1 + keys[None], training, dropout_seed)
+            a = rearrange(a, "b c t v -> b (c t) v")
+            a = a[:, :length] if state is None else a[torch.arange(q.shape[0], device=q.device)[:, None], index]
         return a, self._unfinished(placed, position + length)
 
     def _place(self, new, before, index, size):
         """An array of `size` positions: what was there before, then zeros, with `new` at the positions `index`."""
         if before is None:
-            room = new.new_zeros((new.shape[0], size, *new.shape[2:]))
-        else:
-            zeros = new.new_zeros((new.shape[0], size - before.shape[1], *new.shape[2:]))
-            room = torch.cat([before, zeros], 1)
-        return room.index_copy(1, index, new)
+            return nn.functional.pad(new, (0, 0) * (new.ndim - 2) + (0, size - new.shape[1]))
+        room = torch.cat([before, new.new_zeros((new.shape[0], size - before.shape[1], *new.shape[2:]))], 1)
+        rows = torch.arange(new.shape[0], device=new.device)[:, None]
+        return room.index_put((rows, index), new)
 
     def _unfinished(self, placed, end):
         """The state: the chunk that position `end` belongs to, up to it, and how many positions that are."""
         chunk = self.config.positions
-        within = torch.arange(chunk, device=placed["keys"].device)
-        position = torch.as_tensor(end % chunk, dtype=torch.int32, device=within.device)
-        index, filled = end - position + within, within < position
+        position = end % chunk
+        within = torch.arange(chunk, device=end.device)
+        rows, index = torch.arange(end.shape[0], device=end.device)[:, None], (end - position)[:, None] + within
+        filled = within < position[:, None]
         return {
-            "keys": placed["keys"][:, index] * filled[:, None].to(placed["keys"].dtype),
-            "values": placed["values"][:, index] * filled[:, None].to(placed["values"].dtype),
-            "genuine": placed["genuine"][:, index] & filled,
+            "keys": torch.where(filled[..., None], placed["keys"][rows, index], 0.0),
+            "values": torch.where(filled[..., None], placed["values"][rows, index], 0.0),
+            "genuine": placed["genuine"][rows, index] & filled,
             "position": position,
         }
 
@@ -315,6 +333,10 @@ class MegaLayer(nn.Module):
         """The state before the first token, or None where the layer cannot stream."""
         return self.attention.initial_state(batch)
 
+    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return self.attention.reset(state, start)
+
     def forward(
         self,
         x: Float[Tensor, "B L D"],
@@ -333,6 +355,8 @@ class MegaLayer(nn.Module):
             raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
         if config.bidirectional and state is not None:
             raise ConfigError("MegaConfig.bidirectional is True: a bidirectional layer takes no state")
+        if mask is not None and config.mask_padding:
+            x = torch.where(mask[..., None], x, 0.0)
         x, state = self.attention(x, state, mask, training=training, dropout_seed=dropout_seed)
         if config.feedforward_size:
             x = self.feedforward(x, mask, training=training, dropout_seed=dropout_seed)

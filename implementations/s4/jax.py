@@ -97,7 +97,7 @@ class S4Bank(nnx.Module):
             raise ConfigError(f"state has shape {tuple(state.shape)}: expected (B, D, N / 2, 2) = {shape}")
         method = choose(config, scan, u.shape[1])
         if mask is not None:
-            u = u * mask[..., None].astype(u.dtype)
+            u = jnp.where(mask[..., None], u, 0.0)
         system = self.system(step_rescale)
         if method == "recurrent":
             x = iterate(system.advance, u, self._nothing(u.shape[0]) if state is None else state)
@@ -138,6 +138,10 @@ class S4Layer(nnx.Module):
         """The state before the first token: zero, or None where the layer cannot stream."""
         return self.ssm.initial_state(batch)
 
+    def reset(self, state: Float[Array, "B D M 2"], start: Bool[Array, " B"]) -> Float[Array, "B D M 2"]:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return jnp.where(start[:, None, None, None], 0.0, state)
+
     def __call__(
         self,
         x: Float[Array, "B L D"],
@@ -157,6 +161,8 @@ class S4Layer(nnx.Module):
         if x.ndim != 3 or x.shape[-1] != config.d_model:
             raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
         mask = mask if config.mask_padding else None
+        if mask is not None:
+            x = jnp.where(mask[..., None], x, 0.0)
         skip = x
         if config.prenorm:
             x = self.norm(x, mask, training)

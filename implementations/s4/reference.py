@@ -72,7 +72,7 @@ def bank(
 ) -> tuple[Float[Array, "B L K D"], Float[Array, "B D M 2"] | None]:
     """The bank alone; arguments as `S4Bank` of the twins."""
     p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
-    u = u if mask is None else u * mask[..., None]
+    u = u if mask is None else np.where(mask[..., None], u, 0.0)
     A_bar, B_bar = discretize(config, p, step_rescale)
     C = output_matrix(config, p)
 
@@ -111,6 +111,7 @@ def layer(
     """The layer without dropout; batch norm uses `statistics` (norm.mean, norm.var), or the batch's own where None."""
     p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     mask = mask if config.mask_padding else None
+    x = x if mask is None else np.where(mask[..., None], x, 0.0)
 
     def norm(x: Array) -> Array:
         epsilon = conventions.BATCH_NORM_EPSILON

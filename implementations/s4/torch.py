@@ -97,7 +97,7 @@ class S4Bank(nn.Module):
             raise ConfigError(f"state has shape {tuple(state.shape)}: expected (B, D, N / 2, 2) = {shape}")
         method = choose(config, scan, u.shape[1])
         if mask is not None:
-            u = u * mask[..., None].to(u.dtype)
+            u = torch.where(mask[..., None], u, 0.0)
         system = self.system(step_rescale)
         if method == "recurrent":
             x = iterate(system.advance, u, self._nothing(u.shape[0]) if state is None else state)
@@ -140,6 +140,10 @@ class S4Layer(nn.Module):
         """The state before the first token: zero, or None where the layer cannot stream."""
         return self.ssm.initial_state(batch)
 
+    def reset(self, state: Float[Tensor, "B D M 2"], start: Bool[Tensor, " B"]) -> Float[Tensor, "B D M 2"]:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return torch.where(start[:, None, None, None], 0.0, state)
+
     def forward(
         self,
         x: Float[Tensor, "B L D"],
@@ -159,6 +163,8 @@ class S4Layer(nn.Module):
         if x.ndim != 3 or x.shape[-1] != config.d_model:
             raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
         mask = mask if config.mask_padding else None
+        if mask is not None:
+            x = torch.where(mask[..., None], x, 0.0)
         skip = x
         if config.prenorm:
             x = self.norm(x, mask, training)

@@ -96,10 +96,12 @@ def layer(
     """The layer without dropout; arguments as `TransformerLayer` of the twins (it has no statistics)."""
     p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     own = {name.removeprefix("attention."): value for name, value in p.items() if name.startswith("attention.")}
+    mask = mask if config.mask_padding else None
+    x = x if mask is None else np.where(mask[..., None], x, 0.0)
 
     def attend(x: Array) -> Array:
         nonlocal state
-        y, state = attention(config, own, x, state, mask if config.mask_padding else None)
+        y, state = attention(config, own, x, state, mask)
         return y
 
     def feed_forward(x: Array) -> Array:

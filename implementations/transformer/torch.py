@@ -175,6 +175,8 @@ class TransformerLayer(nn.Module):
         if state is not None and not config.causal:
             raise ConfigError("TransformerConfig.causal is False: a layer that looks ahead takes no state")
         mask = mask if config.mask_padding else None
+        if mask is not None:
+            x = torch.where(mask[..., None], x, 0.0)
         skip = x
         if config.prenorm:
             x = self.norm1(x)

@@ -9,6 +9,7 @@ import numpy as np
 from implementations.ema.config import EMAConfig
 from implementations.models.config import ClassifierConfig, DualEncoderConfig
 from suite.equivalence.cases import LayerCase, ModelCase
+from suite.equivalence.updates import short
 from suite.recipes.base import Recipe
 
 Array = np.ndarray
@@ -71,5 +72,7 @@ def model_cases() -> list[ModelCase]:
 
 
 def recipes() -> dict[str, Recipe]:
-    """None: no paper trains averages alone."""
-    return {}
+    """This project's recipe of ListOps, small."""
+    from suite.recipes.ema import lra_listops
+
+    return {"lra.listops": short(lra_listops(), d_model=6, state_size=3)}

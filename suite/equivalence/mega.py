@@ -10,6 +10,7 @@ import numpy as np
 from implementations.mega.config import MegaConfig
 from implementations.models.config import ClassifierConfig
 from suite.equivalence.cases import LayerCase, ModelCase, normal
+from suite.equivalence.updates import short
 from suite.recipes.base import Recipe
 
 Array = np.ndarray
@@ -21,16 +22,19 @@ POSITION, PAST = 3, 4
 
 
 def draw_state(config: MegaConfig, rng: np.random.Generator, batch: int) -> dict[str, Array]:
-    """A state in the middle of a chunk, or after a few positions of a whole sequence."""
+    """A state in the middle of a chunk, or after a few positions of a document; each sequence at another."""
     kept = config.chunk_size or PAST
-    filled = np.arange(kept) < (POSITION if config.chunk_size else PAST)
-    state = {
+    position = np.maximum((POSITION if config.chunk_size else PAST) - np.arange(batch), 0)[:, None]
+    filled = np.arange(kept) < position if config.chunk_size else np.arange(kept) >= kept - position
+    genuine = (rng.random((batch, kept)) < 0.7) & filled
+    genuine[0] = filled[0]
+    return {
         "ema": normal(rng, config.ema.state_shape(batch)),
-        "keys": normal(rng, (batch, kept, config.query_size)) * filled[:, None],
-        "values": normal(rng, (batch, kept, config.value_size)) * filled[:, None],
-        "genuine": (rng.random((batch, kept)) < 0.7) & filled,
+        "keys": normal(rng, (batch, kept, config.query_size)) * filled[..., None],
+        "values": normal(rng, (batch, kept, config.value_size)) * filled[..., None],
+        "genuine": genuine,
+        "position": position[:, 0].astype(np.int32),
     }
-    return state | ({"position": np.asarray(POSITION, np.int32)} if config.chunk_size else {})
 
 
 def adjust(config: MegaConfig, parameters: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
@@ -81,7 +85,7 @@ def layer_cases() -> list[LayerCase]:
     drop: dict[str, Any] = {"training": True, "float32": False}
     return [
         case("both directions, softmax"),
-        case("both directions, softmax, chunks, padded", chunk_size=4, padded=True, batch=3, bias="rotary"),
+        case("both directions, chunks, padded", chunk_size=4, padded=True, batch=3, bias="rotary", float32=False),
         case("both directions, laplace, batch norm", attention="laplace", norm="batch", prenorm=True, training=True),
         case(
             "both directions, laplace, chunks, batch norm, padded",
@@ -111,9 +115,10 @@ def layer_cases() -> list[LayerCase]:
             norm="scale",
             padded=True,
             smooth=False,
+            float32=False,
         ),
         case("both directions, shorter than a chunk", chunk_size=16, norm="rms", feedforward_size=0, float32=False),
-        case("causal, softmax, chunks", chunk_size=4, state=True, **causal),
+        case("causal, softmax, chunks", chunk_size=4, state=True, float32=False, **causal),
         case("causal, softmax, chunks of rotary", chunk_size=4, state=True, bias="rotary", prenorm=True, **causal),
         case(
             "causal, laplace, shorter than a chunk",
@@ -122,35 +127,40 @@ def layer_cases() -> list[LayerCase]:
             state=True,
             attention="laplace",
             bias="rotary",
+            float32=False,
             **causal,
         ),
+        case("causal, relu2, chunks", chunk_size=5, attention="relu2", smooth=False, **drop, state=True, **causal),
+        case("causal, whole sequences", length=5, state=True, norm="scale", float32=False, **causal),
         case(
-            "causal, relu2, chunks", chunk_size=5, attention="relu2", smooth=False, training=True, state=True, **causal
+            "causal, laplace, whole sequences of rotary",
+            length=5,
+            state=True,
+            attention="laplace",
+            bias="rotary",
+            float32=False,
+            **causal,
         ),
-        case("causal, whole sequences", state=True, norm="scale", float32=False, **causal),
-        case("causal, laplace, whole sequences of rotary", state=True, attention="laplace", bias="rotary", **causal),
-        case("causal, truncated average", chunk_size=4, truncation=30, state=True, float32=False, **causal),
-        case("causal, padded", chunk_size=4, state=True, padded=True, training=True, float32=False, **causal),
-        case("dropout of elements", dropout=0.3, attention_dropout=0.2, hidden_dropout=0.2, bias="rotary", **drop),
+        case("causal, truncated average", length=7, chunk_size=4, truncation=6, state=True, float32=False, **causal),
+        case("causal, padded", chunk_size=4, state=True, padded=True, **drop, **causal),
         case("dropout of features", dropout=0.3, hidden_dropout=0.2, feature_dropout=True, chunk_size=4, **drop),
     ]
 
 
 def model_cases() -> list[ModelCase]:
-    """Models around two layers."""
+    """Models around one layer."""
     chunked = SMALL.replace(chunk_size=4, norm="batch", prenorm=True, attention="laplace")
 
     def classifier(layer: MegaConfig, kind: Any, pooling: Any) -> ClassifierConfig:
-        return ClassifierConfig(layer=layer, depth=2, input_kind=kind, input_size=5, classes=4, pooling=pooling)
+        return ClassifierConfig(layer=layer, depth=1, input_kind=kind, input_size=5, classes=4, pooling=pooling)
 
-    whole = classifier(SMALL.replace(max_positions=30), "values", "last")
-    dropped = classifier(SMALL.replace(bidirectional=False, chunk_size=4, dropout=0.2), "tokens", "last")
+    rates = {"dropout": 0.2, "attention_dropout": 0.2, "hidden_dropout": 0.2}
+    dropped = SMALL.replace(bidirectional=False, max_positions=30, **rates)
     return [
-        ModelCase("classifier, tokens, mean", classifier(chunked, "tokens", "mean"), 3, 11, padded=True, training=True),
-        ModelCase("classifier, values, last", whole, 3, 11, padded=True, float32=False),
+        ModelCase("classifier, values, mean", classifier(chunked, "values", "mean"), 3, 11, padded=True, float32=False),
         ModelCase(
-            "classifier, tokens, last, dropout",
-            dropped.replace(depth=1),
+            "classifier, tokens, last, dropout of elements",
+            classifier(dropped, "tokens", "last"),
             3,
             11,
             padded=True,
@@ -162,5 +172,8 @@ def model_cases() -> list[ModelCase]:
 
 
 def recipes() -> dict[str, Recipe]:
-    """None yet."""
-    return {}
+    """The published recipe of ListOps, small: a linear decay, and gradients clipped."""
+    from suite.recipes.mega import lra_listops
+
+    widths = {name: getattr(SMALL, name) for name in ("d_model", "query_size", "value_size", "feedforward_size")}
+    return {"lra.listops": short(lra_listops(), **widths, state_size=3, max_positions=12)}

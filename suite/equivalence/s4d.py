@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from implementations.s4.config import S4DConfig
 from suite.equivalence.cases import LayerCase, ModelCase
-from suite.equivalence.s4 import FORMS, adjust, case, models, recipes, state_shape
+from suite.equivalence.s4 import FORMS, adjust, case, models, state_shape
+from suite.equivalence.updates import short
+from suite.recipes.base import Recipe
 
 __all__ = ["OPERATIONS", "adjust", "layer_cases", "model_cases", "recipes", "state_shape"]
 
@@ -17,7 +17,6 @@ SMALL = S4DConfig(d_model=4, state_size=6, dt_min=0.01, dt_max=0.3)
 
 def layer_cases() -> list[LayerCase]:
     """Layers on vectors."""
-    dropped: dict[str, Any] = {"training": True, "dropout": 0.4, "float32": False}
     return [
         case(SMALL, "causal, zero-order hold", state=True, methods=FORMS),
         case(SMALL, "causal, longer than the direct form", length=67, initialization="inv", float32=False),
@@ -33,7 +32,7 @@ def layer_cases() -> list[LayerCase]:
             channels=2,
             n_ssm=2,
             prenorm=False,
-            methods=FORMS,
+            float32=False,
         ),
         case(
             SMALL,
@@ -55,12 +54,19 @@ def layer_cases() -> list[LayerCase]:
             reverse_offset=0,
             padded=True,
             mask_padding=False,
+            methods=("direct", "fft"),
             float32=False,
         ),
-        case(SMALL, "dropout", **dropped),
     ]
 
 
 def model_cases() -> list[ModelCase]:
     """Models around S4D."""
     return models(SMALL)
+
+
+def recipes() -> dict[str, Recipe]:
+    """The published recipe of ListOps, small."""
+    from suite.recipes.s4d import lra_listops
+
+    return {"lra.listops": short(lra_listops(), d_model=4, state_size=4, dropout=0.2)}

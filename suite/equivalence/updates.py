@@ -35,6 +35,19 @@ class Batch:
     labels: Array
 
 
+def short(published: Recipe, **layer: Any) -> Recipe:
+    """A published recipe, small: one layer with these changes, 5 updates per epoch, 100 in all."""
+    model: Any = published.model
+    data = published.data.replace(settings={**published.data.settings, "train": 20})
+    return published.rescaled(
+        model=model.replace(layer=model.layer.replace(**layer), depth=1, input_size=min(model.input_size, 6)),
+        data=data,
+        batch_size=4,
+        evaluation_batch_size=4,
+        epochs=20,
+    )
+
+
 def batch(recipe: Recipe, step: int) -> Batch:
     """Tokens, or values, of different lengths, padded with zeros; the batch of a step."""
     rng = np.random.default_rng([17, step])

@@ -33,25 +33,34 @@ class Group(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Schedule(Config):
-    """Linear warm-up, then cosine to `lr_min` (or constant), counted in updates.
+    """Warm-up, then a decay towards `lr_min`, counted in updates.
 
-    The cosine takes its count from the global step but ends after `total_steps - warmup_steps` updates, so that the
-    last `warmup_steps` updates run at `lr_min` (s5/train.py). With `schedule_lag` the rate is set after each update:
-    update 0 uses the base rate without warm-up and update k uses the schedule's value of k - 1
-    (s5/train_helpers.py:train_epoch).
+    Warm-up: base (step + 1) / warmup_steps; where `warmup_from` is a number, from that rate at update 0 to base at
+    update `warmup_steps`, with the power `warmup_power` of the step (fairseq, Long Range Arena).
+
+    decay "cosine" takes its count from the global step but ends after `total_steps - warmup_steps` updates, so that the
+    last `warmup_steps` updates run at `lr_min` (s5/train.py); "cosine_after_warmup" starts when the warm-up ends and
+    ends with the run (S4: src/utils/optim/schedulers.py:CosineWarmup), and so does "linear" (fairseq: linear_decay);
+    "rsqrt" divides by sqrt(max(step, warmup_steps)), warm-up included (Long Range Arena); "constant" does not decay.
+    With `schedule_lag` the rate is set after each update: update 0 uses the base rate without warm-up and update k uses
+    the schedule's value of k - 1 (s5/train_helpers.py:train_epoch).
     """
 
     warmup_steps: int
     total_steps: int
     lr_min: float = 0.0
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "cosine_after_warmup", "linear", "rsqrt", "constant"] = "cosine"
     schedule_lag: bool = False
+    warmup_from: float | None = None
+    warmup_power: int = 1
 
     def validate(self) -> None:
         self.require(self.total_steps >= 1, "total_steps", "expected at least 1")
         fits = 0 <= self.warmup_steps <= self.total_steps
         self.require(fits, "warmup_steps", f"expected 0 to total_steps = {self.total_steps}")
         self.require(self.lr_min >= 0, "lr_min", "expected a number >= 0")
+        self.require((self.warmup_from or 0) >= 0, "warmup_from", "expected None or a number >= 0")
+        self.require(self.warmup_power >= 1, "warmup_power", "expected at least 1")
 
     def rate(self, base: float, step: int) -> float:
         """The rate that update `step` (from 0) uses, given the base rate."""
@@ -60,13 +69,18 @@ class Schedule(Config):
         return base if step == 0 else self._value(base, step - 1)
 
     def _value(self, base: float, step: int) -> float:
+        if self.decay == "rsqrt":
+            base = base / max(step, self.warmup_steps, 1) ** 0.5
         if step < self.warmup_steps:
-            return base * (step + 1) / self.warmup_steps
-        if self.decay == "constant":
+            if self.warmup_from is None:
+                return base * (step + 1) / self.warmup_steps
+            return self.warmup_from + (base - self.warmup_from) * (step / self.warmup_steps) ** self.warmup_power
+        if self.decay in ("constant", "rsqrt"):
             return base
         end = max(self.total_steps - self.warmup_steps, 1)
-        cosine = 0.5 * (1 + np.cos(np.pi * min(step, end) / end))
-        return float((base - self.lr_min) * cosine + self.lr_min)
+        done = min(step if self.decay == "cosine" else step - self.warmup_steps, end) / end
+        left = 1 - done if self.decay == "linear" else 0.5 * (1 + np.cos(np.pi * done))
+        return float((base - self.lr_min) * left + self.lr_min)
 
 
 @dataclasses.dataclass(frozen=True)

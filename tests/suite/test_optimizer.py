@@ -154,3 +154,36 @@ def test_wrong_schedules_and_names():
 def test_a_run_that_ends_with_its_warm_up_has_rates():
     schedule = Schedule(warmup_steps=4, total_steps=4)
     assert [schedule.rate(1.0, step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_cosine_after_the_warmup_ends_with_the_run():
+    schedule = Schedule(warmup_steps=4, total_steps=20, lr_min=0.1, decay="cosine_after_warmup")
+    assert [schedule.rate(1.0, k) for k in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert schedule.rate(1.0, 12) == pytest.approx(0.55)
+    assert schedule.rate(1.0, 20) == schedule.rate(1.0, 99) == pytest.approx(0.1)
+
+
+def test_fairseqs_linear_decay():
+    schedule = Schedule(warmup_steps=10, total_steps=30, decay="linear", warmup_from=1e-7)
+    assert schedule.rate(0.01, 0) == 1e-7
+    assert schedule.rate(0.01, 5) == pytest.approx(1e-7 + 5 * (0.01 - 1e-7) / 10)
+    assert schedule.rate(0.01, 10) == 0.01
+    assert schedule.rate(0.01, 20) == pytest.approx(0.005)
+    assert schedule.rate(0.01, 30) == schedule.rate(0.01, 99) == 0.0
+    squared = schedule.replace(warmup_power=2)
+    assert squared.rate(0.01, 5) == pytest.approx(1e-7 + 25 * (0.01 - 1e-7) / 100)
+    assert squared.rate(0.01, 10) == 0.01
+
+
+def test_long_range_arenas_root_of_the_step():
+    schedule = Schedule(warmup_steps=100, total_steps=500, decay="rsqrt", warmup_from=0.0)
+    assert schedule.rate(0.05, 0) == 0.0
+    assert schedule.rate(0.05, 50) == pytest.approx(0.05 * 0.5 / 10)
+    assert schedule.rate(0.05, 100) == pytest.approx(0.05 / 10)
+    assert schedule.rate(0.05, 400) == pytest.approx(0.05 / 20)
+
+
+@pytest.mark.parametrize(("field", "value"), [("warmup_from", -1.0), ("warmup_power", 0), ("decay", "exponential")])
+def test_wrong_schedules_name_the_field(field, value):
+    with pytest.raises(ConfigError, match=rf"Schedule\.{field} is {value!r}"):
+        Schedule(warmup_steps=1, total_steps=5, **{field: value})

@@ -1,0 +1,111 @@
+"""The Long Range Arena for every architecture: its prepared data, and what smoke and small make of a published recipe.
+
+S5's recipes have scalings of their own (`suite.recipes.s5`), which came first and stand in published records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from implementations.common.config import Config
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
+from suite.recipes.base import DataSpec, Profile, Recipe
+from suite.recipes.s5 import LISTOPS_RELEASE
+
+Task = Literal["listops", "text", "retrieval", "image", "pathfinder", "pathx"]
+
+DATA: dict[Task, dict[str, Any]] = {
+    "listops": LISTOPS_RELEASE,
+    "text": {"train": 25_000, "validation": 0, "test": 25_000},
+    "retrieval": {"train": 147_086, "validation": 18_090, "test": 17_437},
+    "image": {"train": 45_000, "validation": 5_000, "test": 10_000},
+    "pathfinder": {"train": 160_000, "validation": 20_000, "test": 20_000},
+    "pathx": {"train": 160_000, "validation": 20_000, "test": 20_000},
+}
+"""The splits of the S4 line, to which all published numbers of these recipes are compared."""
+
+INPUTS: dict[Task, tuple[Literal["tokens", "values"], int, int]] = {
+    "listops": ("tokens", 20, 10),
+    "text": ("tokens", 135, 2),
+    "retrieval": ("tokens", 98, 2),
+    "image": ("values", 1, 10),
+    "pathfinder": ("values", 1, 2),
+    "pathx": ("values", 1, 2),
+}
+"""Kind of input, its size (vocabulary or channels), and the number of classes."""
+
+LENGTH: dict[Task, int] = {
+    "listops": 2048,
+    "text": 4096,
+    "retrieval": 4000,
+    "image": 1024,
+    "pathfinder": 1024,
+    "pathx": 16384,
+}
+"""The longest sequence (`l_max` of the S4 authors' data sets)."""
+
+TYPICAL_LENGTH = 1024
+"""What estimates of cost take where the cost of a position depends on the length."""
+
+FFT_OPERATIONS = 2 * 5 * 11
+"""Per position and feature: an FFT forwards and one back, of twice the typical length."""
+
+
+def data(task: Task) -> DataSpec:
+    """The prepared data of a task."""
+    return DataSpec(f"lra_{task}", dict(DATA[task]))
+
+
+def model(task: Task, layer: Config, depth: int) -> ClassifierConfig | DualEncoderConfig:
+    """A stack of layers for a task, mean-pooled; retrieval encodes two documents."""
+    kind, size, classes = INPUTS[task]
+    cls = DualEncoderConfig if task == "retrieval" else ClassifierConfig
+    return cls(layer=layer, depth=depth, input_kind=kind, input_size=size, classes=classes, pooling="mean")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """What a profile changes of a published recipe: `layer` fields; `lengths`, the bounds of the ListOps generator; and
+    `rate`, a factor of the base rates."""
+
+    train: int
+    evaluation: int
+    epochs: int
+    batch_size: int
+    depth: int
+    layer: dict[str, Any]
+    lengths: tuple[int, int] | None = None
+    rate: float = 1.0
+
+
+def scaled(recipe: Recipe, to: Scaling) -> Recipe:
+    """The published recipe made smaller; its schedule keeps its share of warm-up."""
+    settings = recipe.data.settings
+    counts: dict[str, Any] = {"train": to.train, "test": to.evaluation}
+    counts["validation"] = to.evaluation if settings["validation"] else 0
+    if to.lengths is not None:
+        counts |= {"min_length": to.lengths[0], "max_length": to.lengths[1]}
+    spec: Any = recipe.model
+    new = recipe.replace(
+        model=spec.replace(layer=spec.layer.replace(**to.layer), depth=to.depth),
+        data=recipe.data.replace(settings={**settings, **counts}),
+        batch_size=to.batch_size,
+        evaluation_batch_size=to.batch_size,
+        epochs=to.epochs,
+    )
+    schedule, optimizer = recipe.optimizer.schedule, recipe.optimizer
+    warmup = round(schedule.warmup_steps / schedule.total_steps * new.total_steps)
+    schedule = schedule.replace(warmup_steps=warmup, total_steps=new.total_steps)
+    groups = {name: group.replace(rate=to.rate * group.rate) for name, group in optimizer.groups.items()}
+    return new.replace(optimizer=optimizer.replace(schedule=schedule, groups=groups))
+
+
+def profiled(recipe: Recipe, profile: Profile, small: Scaling, smoke: Scaling) -> Recipe:
+    """The recipe of a profile."""
+    return recipe if profile == "paper" else scaled(recipe, small if profile == "small" else smoke)
+
+
+def layer_of(spec: ModelConfig) -> Any:
+    """The config of a model's layers."""
+    return spec.layer
