@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.block_recurrent.cell.torch import State, StateSide, TokenSide, extended, in_blocks, shifted
-from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig
+from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig, check_state
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
 from implementations.ops.attention import Method
@@ -88,6 +88,7 @@ class BlockRecurrentLayer(nn.Module):
                 f"x has shape {tuple(x.shape)}: expected (B, L, D) with L at least 1 and D = d_model = {config.d_model}"
             )
         state = self.initial_state(x.shape[0]) if state is None else state
+        check_state(state, config.state_shapes(x.shape[0]))
         mask = mask if config.mask_padding else None
         valid, length = genuine(x, mask)
         if mask is not None:
@@ -223,6 +224,7 @@ class FeedbackStack(nn.Module):
                 f"x has shape {tuple(x.shape)}: expected (B, L, D) with L at least 1 and D = d_model = {config.d_model}"
             )
         state = self.initial_state(x.shape[0]) if state is None else state
+        check_state(state, config.state_shapes(x.shape[0]))
         mask = mask if config.mask_padding else None
         valid, length = genuine(x, mask)
         if mask is not None:
