@@ -170,8 +170,8 @@ class ContextAttention(nnx.Module):
 
     def keys_and_values(
         self, contexts: Float[Array, "B T C D"]
-    ) -> tuple[Float[Array, "B T H K"], Float[Array, "B T H K"]]:
-        """Keys and values of contexts; of "MF" the S states of a window lie along the second axis."""
+    ) -> tuple[Float[Array, "B TS H K"], Float[Array, "B TS H K"]]:
+        """Keys and values of contexts; the S states of "MF" (its C) lie along the second axis, window by window."""
         config = self.config
         if config.context_norm:
             flat = self.norm(rearrange(contexts, "b t c d -> b (t c) d"))

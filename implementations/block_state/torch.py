@@ -176,8 +176,8 @@ class ContextAttention(nn.Module):
 
     def keys_and_values(
         self, contexts: Float[Tensor, "B T C D"]
-    ) -> tuple[Float[Tensor, "B T H K"], Float[Tensor, "B T H K"]]:
-        """Keys and values of contexts; of "MF" the S states of a window lie along the second axis."""
+    ) -> tuple[Float[Tensor, "B TS H K"], Float[Tensor, "B TS H K"]]:
+        """Keys and values of contexts; the S states of "MF" (its C) lie along the second axis, window by window."""
         config = self.config
         if config.context_norm:
             flat = self.norm(rearrange(contexts, "b t c d -> b (t c) d"))

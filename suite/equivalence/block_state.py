@@ -97,17 +97,13 @@ def layer_cases() -> list[LayerCase]:
     other: dict[str, Any] = {"norm": "layer", "include_self": True, "qk_norm": False, "positions": "none"}
     alone: dict[str, Any] = {"attend_previous_window": False, "attend_start": False}
     return [
-        case("SH, S4, state", kernel="s4", state=True),
-        case("SH, start", length=9, float32=False),
+        case("SH, S4", kernel="s4", float32=False),
         case("SH, own window, other switches", state=True, biases=True, gated=True, **other, **alone, float32=False),
         case("SH, one token", length=1, state=True, **alone, include_self=True, lift=False, float32=False),
-        case("SH, padded, own window", padded=True, batch=3, **alone, positions="none", lift=False, float32=False),
-        case("SH, unstructured", kernel="unstructured", state=True),
-        case("MH, state", variant="MH", state=True, methods=("direct", "fft", "recurrent"), float32=False),
-        case("MH, shorter than W", variant="MH", length=3, context_norm=False, state=True, float32=False),
-        case("MH, padded", variant="MH", padded=True, batch=3, attend_start=False),
+        case("SH, unstructured", kernel="unstructured", state=True, methods=("direct", "fft"), float32=False),
+        case("MH, state", variant="MH", state=True, context_norm=False),
+        case("MH, padded, own window", variant="MH", padded=True, batch=3, **alone, float32=False),
         case("MF, state", variant="MF", state=True),
-        case("MF, start", variant="MF", length=8, context_norm=False, context_ids=False, lift=False, float32=False),
         case("MF, shorter than W", variant="MF", length=3, state=True, activation="silu", float32=False),
         case("MF, unstructured, padded", variant="MF", kernel="unstructured", padded=True, batch=3, float32=False),
         case(
@@ -116,6 +112,9 @@ def layer_cases() -> list[LayerCase]:
             kernel="unstructured",
             beyond="extend",
             filter_length=6,
+            context_norm=False,
+            context_ids=False,
+            lift=False,
             activation="relu",
             smooth=False,
             float32=False,
@@ -125,33 +124,18 @@ def layer_cases() -> list[LayerCase]:
 
 
 def model_cases() -> list[ModelCase]:
-    """Models around two layers."""
+    """Models around the layer."""
 
-    def classifier(kind: Any, pooling: Any, **changes: Any) -> ClassifierConfig:
+    def classifier(kind: Any, pooling: Any, depth: int, **changes: Any) -> ClassifierConfig:
         layer = SMALL.replace(**changes)
-        return ClassifierConfig(layer=layer, depth=2, input_kind=kind, input_size=5, classes=4, pooling=pooling)
+        return ClassifierConfig(layer=layer, depth=depth, input_kind=kind, input_size=5, classes=4, pooling=pooling)
 
+    unstructured = classifier("values", "mean", 1, variant="MH", kernel="unstructured")
+    dropped = classifier("tokens", "last", 2, variant="MF", dropout=0.3)
     padded: dict[str, Any] = {"padded": True, "float32": False}
     return [
-        ModelCase("classifier, values, SH", classifier("values", "mean"), 3, 13, **padded),
-        ModelCase(
-            "classifier, tokens, MF, dropout",
-            classifier("tokens", "last", variant="MF", dropout=0.3),
-            3,
-            13,
-            training=True,
-            compiled=True,
-            **padded,
-        ),
-        ModelCase(
-            "classifier, tokens, MH, unstructured",
-            classifier("tokens", "mean", variant="MH", kernel="unstructured", dropout=0.3).replace(depth=1),
-            3,
-            13,
-            training=True,
-            compiled=True,
-            **padded,
-        ),
+        ModelCase("classifier, values, MH, unstructured", unstructured, 3, 13, **padded),
+        ModelCase("classifier, tokens, MF, dropout", dropped, 3, 13, training=True, compiled=True, **padded),
     ]
 
 

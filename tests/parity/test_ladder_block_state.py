@@ -26,7 +26,7 @@ CHECKS = {
     "100 updates",
     "whole sequence = segments",
     "whole sequence = token by token",
-    "direct = fft = recurrent",
+    "direct = fft",
     "eager = compiled, over training steps",
     "compiled once, without a graph break",
     "padding, evaluation",
