@@ -33,25 +33,43 @@ class Group(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Schedule(Config):
-    """Linear warm-up, then cosine to `lr_min` (or constant), counted in updates.
+    """Linear warm-up, then cosine or linear to `lr_min` (or constant), counted in updates.
 
     The cosine takes its count from the global step but ends after `total_steps - warmup_steps` updates, so that the
     last `warmup_steps` updates run at `lr_min` (s5/train.py). With `schedule_lag` the rate is set after each update:
     update 0 uses the base rate without warm-up and update k uses the schedule's value of k - 1
     (s5/train_helpers.py:train_epoch).
+
+    `warmup_start`: the rate of update 0, from which update k of the warm-up has gone the share (k / warmup_steps) to
+    the power `warmup_power` of the way to the base rate, as in fairseq's schedules; None: update k has (k + 1) /
+    warmup_steps of the base rate. The linear decay falls from update `warmup_steps` to update `total_steps`, which is
+    never run (fairseq/optim/lr_scheduler/linear_decay_schedule.py of renll/SeqBoat at 5a34aed).
     """
 
     warmup_steps: int
     total_steps: int
     lr_min: float = 0.0
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "linear", "constant"] = "cosine"
     schedule_lag: bool = False
+    warmup_start: float | None = None
+    warmup_power: int = 1
 
     def validate(self) -> None:
         self.require(self.total_steps >= 1, "total_steps", "expected at least 1")
         fits = 0 <= self.warmup_steps <= self.total_steps
         self.require(fits, "warmup_steps", f"expected 0 to total_steps = {self.total_steps}")
         self.require(self.lr_min >= 0, "lr_min", "expected a number >= 0")
+        self.require((self.warmup_start or 0) >= 0, "warmup_start", "expected None or a number >= 0")
+        fits = self.warmup_power == 1 or (self.warmup_power > 1 and self.warmup_start is not None)
+        self.require(fits, "warmup_power", "expected 1, or more where warmup_start is given")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Config.to_dict`, without `warmup_start` and `warmup_power` where they are not used: schedules that were
+        run before there were such fields keep their identity."""
+        values = super().to_dict()
+        if self.warmup_start is None:
+            del values["warmup_start"], values["warmup_power"]
+        return values
 
     def rate(self, base: float, step: int) -> float:
         """The rate that update `step` (from 0) uses, given the base rate."""
@@ -61,9 +79,14 @@ class Schedule(Config):
 
     def _value(self, base: float, step: int) -> float:
         if step < self.warmup_steps:
-            return base * (step + 1) / self.warmup_steps
+            if self.warmup_start is None:
+                return base * (step + 1) / self.warmup_steps
+            return self.warmup_start + (base - self.warmup_start) * (step / self.warmup_steps) ** self.warmup_power
         if self.decay == "constant":
             return base
+        if self.decay == "linear":
+            left = max(self.total_steps - step, 0) / max(self.total_steps - self.warmup_steps, 1)
+            return (base - self.lr_min) * left + self.lr_min
         end = max(self.total_steps - self.warmup_steps, 1)
         cosine = 0.5 * (1 + np.cos(np.pi * min(step, end) / end))
         return float((base - self.lr_min) * cosine + self.lr_min)
