@@ -17,6 +17,9 @@ from implementations.s4.config import S4DConfig
 EPSILON = 1e-5
 """Of every norm of the authors' code."""
 
+MASKED = -5e4
+"""The score of a masked key under softmax, as in the authors' code."""
+
 DEVIATION = 0.02
 """Of the initial kernels, of gamma and of the relative bias, all cut at two deviations."""
 

@@ -35,7 +35,7 @@ from implementations.mega.jax import laplace, relu2
 from implementations.ops.attention import ROTARY_THETA
 from implementations.ops.routing.jax import at_capacity, compress, extract, order
 from implementations.s4.jax import S4Bank
-from implementations.seqboat.config import EPSILON, SeqBoatConfig, initial_attention, initial_kernel
+from implementations.seqboat.config import EPSILON, MASKED, SeqBoatConfig, initial_attention, initial_kernel
 
 State = dict[str, Array]
 Seed = Integer[Array, ""] | int | None
@@ -295,12 +295,12 @@ class SeqBoatLayer(nnx.Module):
         scores = einsum("bciz,bcjz->bcij", q, keys["keys"])
         if config.attention == "softmax":
             scores = scores * config.query_size**-0.5 + bias
-            allowed = allowed | ~allowed.any(-1, keepdims=True)
-            weights = jax.nn.softmax(jnp.where(allowed, scores, -jnp.inf), -1)
+            weights = jax.nn.softmax(jnp.where(allowed, scores, MASKED), -1)
         else:
             function = relu2 if config.attention == "relu2" else laplace
-            scores = jnp.where(allowed, scores / count + bias, 0.0)
-            weights = function(scores) if config.masked_keys == "leak" else jnp.where(allowed, function(scores), 0.0)
+            weights = function(jnp.where(allowed, scores / count + bias, 0.0))
+        if config.masked_keys == "none":
+            weights = jnp.where(allowed, weights, 0.0)
         if training and config.attention_dropout > 0:
             blocks = weights.shape[1]
             weights = rearrange(weights, "b c i j -> b (c i) j")

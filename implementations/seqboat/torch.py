@@ -34,7 +34,7 @@ from implementations.mega.torch import laplace, relu2
 from implementations.ops.attention import ROTARY_THETA
 from implementations.ops.routing.torch import at_capacity, compress, extract, order
 from implementations.s4.torch import S4Bank
-from implementations.seqboat.config import EPSILON, SeqBoatConfig, initial_attention, initial_kernel
+from implementations.seqboat.config import EPSILON, MASKED, SeqBoatConfig, initial_attention, initial_kernel
 
 State = dict[str, Tensor]
 Seed = Integer[Tensor, ""] | int | None
@@ -293,12 +293,12 @@ class SeqBoatLayer(nn.Module):
         scores = einsum("bciz,bcjz->bcij", q, keys["keys"])
         if config.attention == "softmax":
             scores = scores * config.query_size**-0.5 + bias
-            allowed = allowed | ~allowed.any(-1, keepdim=True)
-            weights = torch.softmax(torch.where(allowed, scores, -torch.inf), -1)
+            weights = torch.softmax(torch.where(allowed, scores, MASKED), -1)
         else:
             function = relu2 if config.attention == "relu2" else laplace
-            scores = torch.where(allowed, scores / count + bias, 0.0)
-            weights = function(scores) if config.masked_keys == "leak" else torch.where(allowed, function(scores), 0.0)
+            weights = function(torch.where(allowed, scores / count + bias, 0.0))
+        if config.masked_keys == "none":
+            weights = torch.where(allowed, weights, 0.0)
         if training and config.attention_dropout > 0:
             blocks = weights.shape[1]
             weights = rearrange(weights, "b c i j -> b (c i) j")
