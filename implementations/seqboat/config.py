@@ -50,7 +50,8 @@ class SeqBoatConfig(Config):
     nothing in a batch one row of which is active at this share of its positions or more, so that windows count original
     positions in all rows; the authors' runs have 1.0 with a window and 0.9 without. masked_keys "leak": under laplace a
     masked key of the query's block of w, the one before and (both sides) the one after keeps the weight laplace(0) =
-    0.0061; it may be empty, beyond the end (value 0 or -1) or, where causal, ahead. No published recipe used laplace.
+    0.0061; it may be empty, beyond the end (value 0 or -1) or, where causal, ahead. Under softmax that shows only where
+    no key is left. No published recipe used laplace.
     """
 
     architecture: ClassVar[str | None] = "seqboat"

@@ -1,4 +1,4 @@
-"""Rung 2 for routing: order, compression and extraction, their gradients, and work at a capacity, against the oracle."""
+"""Rung 2 for routing: order, compression and extraction, their gradients, and work at a capacity, by the oracle."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ REPOSITORY = "renll/SeqBoat@5a34aed"
 
 AROUND = (
     "differs from the authors' fairseq/models/lra: linear encoder of one-hot tokens in place of an embedding of "
-    "deviation D^-1/2, no dropout behind it, no scaled sinusoidal positions (Image, Pathfinder, Path-X: --add-apos), no "
-    "norm after the last layer where prenorm, and a linear decoder in place of Linear, dropout, GELU, Linear"
+    "deviation D^-1/2, no dropout behind it, no scaled sinusoidal positions (Image, Pathfinder, Path-X: --add-apos), "
+    "no norm after the last layer where prenorm, and a linear decoder in place of Linear, dropout, GELU, Linear"
 )
 
 
@@ -171,7 +171,7 @@ def lra_text(profile: Profile = "paper") -> Recipe:
 
 
 def lra_retrieval(profile: Profile = "paper") -> Recipe:
-    """Retrieval (AAN pairs, dual encoder), run_lra_aan.sh: 91,960 updates of 8 x 8; 892,458 parameters in the layers."""
+    """Retrieval (AAN pairs, dual encoder), run_lra_aan.sh: 91,960 updates of 64; 892,458 parameters in the layers."""
     numbers = Published(
         script="run_lra_aan.sh",
         encoder_layers=6,
