@@ -17,6 +17,9 @@ from implementations.s4.config import S4DConfig
 EPSILON = 1e-5
 """Of every norm of the authors' code."""
 
+MASKED = -5e4
+"""The score of a masked key under softmax, as in the authors' code."""
+
 DEVIATION = 0.02
 """Of the initial kernels, of gamma and of the relative bias, all cut at two deviations."""
 
@@ -28,26 +31,27 @@ class SeqBoatConfig(Config):
     d_model: model width D. query_size: z, width of the shared representation of queries and keys. value_size: h, width
     of the values. mixer: what stands below, a multi-head EMA ("ema") or S4D ("s4d"); state_size, truncation (EMA only)
     and convolution: see `EMAConfig` and `S4DConfig`. bidirectional: mixer and attention see both sides.
-    window: working memory w, counted in active tokens: a query sees those up to w before it and, where bidirectional, up
-    to w after it, and itself; None for all active tokens ("SeqBoat-full"). attention: softmax of scores / sqrt(z);
-    "relu2" and "laplace" of scores / w (both sides: / 2w); without a window, of scores / number of keys, up to the query
-    where causal. bias: "simple", one scalar per distance of the original positions, farther than max_positions - 1
-    clamped; "local", one per distance among the active tokens; "rotary", queries and keys turned by original positions.
-    always_act: no configurator, every token is active. initial_temperature: the temperature starts at so many sqrt(D);
-    its logarithm is learned. act_bias: added to the logit of staying inactive, before the temperature. norm: epsilon
-    1e-5 in all. prenorm: normalise before the layer, else after it. dropout: of the mixer's output and of the layer's;
-    attention_dropout: of the attention's weights; hidden_dropout: of values. feature_dropout: one mask for all
-    positions, in place of one for each element. bn_momentum: share of the old running statistic kept.
-    capacities: compressed lengths that are compiled for, the whole length, its half and so on
+    window: working memory w, counted in active tokens: a query sees itself, those up to w before it and, where
+    bidirectional, up to w after it; None for all active tokens ("SeqBoat-full"). attention: softmax of scores /
+    sqrt(z); "relu2" and "laplace" of scores / w (both sides: / 2w) or, without a window, of scores / number of keys,
+    which are those up to the query where causal. bias: "simple", one scalar per distance of the original positions,
+    farther than max_positions - 1 clamped; "local", one per distance among the active tokens; "rotary", queries and
+    keys turned by original positions. always_act: no configurator, every token is active. initial_temperature: the
+    temperature starts at so many sqrt(D); its logarithm is learned. act_bias: added to the logit of staying inactive,
+    before the temperature. norm: epsilon 1e-5 in all. prenorm: normalise before the layer, else after it. dropout: of
+    the mixer's output and of the layer's; attention_dropout: of the attention's weights; hidden_dropout: of values.
+    feature_dropout: one mask for all positions, in place of one for each element. bn_momentum: share of the old running
+    statistic kept. capacities: compressed lengths that are compiled for, the whole length, its half and so on
     (`implementations.ops.routing`); they decide the work, never a result.
 
     Behind flags, as the authors' code does and the paper does not say, all off by default because a result then depends
-    on padding or on batch mates: mask_padding False lets padded inputs into the batch's statistics and the layer's own
-    output at padded positions (mixer, configurator and attention never let them in). density_threshold: compress nothing
-    in a batch one row of which is active at this share of its positions or more, so that windows count original
-    positions for all rows; the authors' 1.0 with a window and 0.9 without. masked_keys "leak": under laplace a masked
-    key of the same, the preceding and (both sides) the following block of w keeps the weight laplace(0) = 0.0061; the
-    key may be empty, beyond the end (value 0 or -1) or, where causal, ahead. No published recipe used laplace.
+    on padding or on batch mates. mask_padding False lets padded inputs into the batch's statistics and into the layer's
+    output at padded positions (mixer, configurator and attention never let them in). density_threshold: compress
+    nothing in a batch one row of which is active at this share of its positions or more, so that windows count original
+    positions in all rows; the authors' runs have 1.0 with a window and 0.9 without. masked_keys "leak": under laplace a
+    masked key of the query's block of w, the one before and (both sides) the one after keeps the weight laplace(0) =
+    0.0061; it may be empty, beyond the end (value 0 or -1) or, where causal, ahead. Under softmax that shows only where
+    no key is left. No published recipe used laplace.
     """
 
     architecture: ClassVar[str | None] = "seqboat"

@@ -56,7 +56,7 @@ def attend(
     place: Int[Array, " C"],
     first: int,
 ) -> Float[Array, "C V"]:
-    """Attention of the tokens of one row from `first` on, among compressed tokens whose original positions are given."""
+    """Attention of one row's tokens from `first` on, among compressed tokens whose original positions are given."""
     count, w = len(q), config.window
     out = np.zeros((count, v.shape[1]))
     for i in range(first, count):
@@ -70,7 +70,7 @@ def attend(
         else:
             scale = float(max(valid.sum(), 1) if config.bidirectional else i + 1)
 
-        def score(j: int, i: int = i, scale: float = scale) -> float:
+        def score(j: int, i: int = i, scale: float = scale) -> Any:
             if config.bias == "rotary":
                 return turned(q[i], int(place[i])) @ turned(k[j], int(place[j])) / scale
             distance = place[j] - place[i] if config.bias == "simple" else j - i + (w or 0)

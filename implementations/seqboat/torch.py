@@ -1,8 +1,9 @@
 """SeqBoat in PyTorch; `jax.py` beside it is its twin.
 
-m = silu(mixer(x)),  [u, h'] = m W + b,  p = softmax(u / T)                         (arXiv 2306.11197, sections 3 and 4)
+m = silu(mixer(x)),  [u, h'] = m W + b,  p = softmax(u / T)                      (arXiv 2306.11197, sections 3 and 4)
 token t is active where p_t1 > p_t0, then c_t = p_t1, else c_t = 0; of the active tokens, put together:
-[z, r, v] = silu(m W_m + b_m),  q = z gamma_q + beta_q,  k = z gamma_k + beta_k,  h = (f(q k^T / tau + bias) v r) W_h + b_h
+[z, r, v] = silu(m W_m + b_m),  q = z gamma_q + beta_q,  k = z gamma_k + beta_k
+h = (r f(q k^T / tau + bias) v) W_h + b_h
 y = silu(h' + c h + x), h put back where its tokens were
 """
 
@@ -33,7 +34,7 @@ from implementations.mega.torch import laplace, relu2
 from implementations.ops.attention import ROTARY_THETA
 from implementations.ops.routing.torch import at_capacity, compress, extract, order
 from implementations.s4.torch import S4Bank
-from implementations.seqboat.config import EPSILON, SeqBoatConfig, initial_attention, initial_kernel
+from implementations.seqboat.config import EPSILON, MASKED, SeqBoatConfig, initial_attention, initial_kernel
 
 State = dict[str, Tensor]
 Seed = Integer[Tensor, ""] | int | None
@@ -71,7 +72,7 @@ def turned(x: Float[Tensor, "B C Z"], place: Integer[Tensor, "B C"]) -> Float[Te
 
 
 class SeqBoatLayer(nn.Module):
-    """A state-space layer and gated attention among the tokens that a configurator activates: (B, L, D) -> (B, L, D)."""
+    """A state-space layer, and gated attention among the tokens that are activated: (B, L, D) -> (B, L, D)."""
 
     def __init__(self, config: SeqBoatConfig, keys: Keys) -> None:
         super().__init__()
@@ -190,7 +191,7 @@ class SeqBoatLayer(nn.Module):
         x = nn.functional.silu(x + skip)
         if not config.prenorm:
             x = self.norm(x, counted, training)
-        state = {"mixer": mixer, **memory} if config.causal else None
+        state = {"mixer": mixer, **memory} if config.causal and mixer is not None else None
         if return_activity:
             return x, state, active.sum(1).to(x.dtype) / torch.clamp(genuine.sum(1), min=1).to(x.dtype)
         return x, state
@@ -219,18 +220,20 @@ class SeqBoatLayer(nn.Module):
 
     def _active(self, m, active, route, state, training, dropout_seed, capacity):
         """Attention among the selected tokens, put back in their places, and the memory after them."""
-        config, (gamma, beta) = self.config, (self.gamma, self.beta)
+        config, (places, count) = self.config, route
+        gamma, beta = self.gamma, self.beta
         cuts = [config.query_size, config.query_size + config.value_size]
-        z, r, v = torch.tensor_split(nn.functional.silu(self.mx_proj(compress(m, *route, capacity))), cuts, -1)
+        z, r, v = torch.tensor_split(nn.functional.silu(self.mx_proj(compress(m, places, count, capacity))), cuts, -1)
         q, k = z * gamma[0] + beta[0], z * gamma[1] + beta[1]
         v = self.hidden_dropout(v, dropout_seed, training)
-        new = {"keys": k, "values": v, "active": compress(active, *route, capacity), "place": route[0][:, :capacity]}
+        active = compress(active, places, count, capacity)
+        new = {"keys": k, "values": v, "active": active, "place": places[:, :capacity]}
         mix = self._whole if config.window is None else self._windows
         a, memory = mix(q, new, route, state, training, dropout_seed)
         h = self.h_proj(a * r)
         if config.bidirectional:
             h = self.dropout2(h, dropout_seed, training)
-        return extract(h, *route), memory
+        return extract(h, places, count), memory
 
     def _windows(self, q, new, route, state, training, dropout_seed):
         """Blocks of w queries and the blocks of keys around them; the memory is the last w tokens."""
@@ -281,7 +284,7 @@ class SeqBoatLayer(nn.Module):
         a = self._attend(q[:, None], keys, allowed, count, bias, training, dropout_seed)[:, 0]
         if not config.causal:
             return a, {}
-        placed = {name: extract(new[name], *route) for name in ("keys", "values", "active")}
+        placed = {name: extract(new[name], route[0], route[1]) for name in ("keys", "values", "active")}
         return a, {name: torch.cat([before[name], value], 1) for name, value in placed.items()}
 
     def _attend(self, q, keys, allowed, count, bias, training, dropout_seed):
@@ -290,12 +293,12 @@ class SeqBoatLayer(nn.Module):
         scores = einsum("bciz,bcjz->bcij", q, keys["keys"])
         if config.attention == "softmax":
             scores = scores * config.query_size**-0.5 + bias
-            allowed = allowed | ~allowed.any(-1, keepdim=True)
-            weights = torch.softmax(torch.where(allowed, scores, -torch.inf), -1)
+            weights = torch.softmax(torch.where(allowed, scores, MASKED), -1)
         else:
             function = relu2 if config.attention == "relu2" else laplace
-            scores = torch.where(allowed, scores / count + bias, 0.0)
-            weights = function(scores) if config.masked_keys == "leak" else torch.where(allowed, function(scores), 0.0)
+            weights = function(torch.where(allowed, scores / count + bias, 0.0))
+        if config.masked_keys == "none":
+            weights = torch.where(allowed, weights, 0.0)
         if training and config.attention_dropout > 0:
             blocks = weights.shape[1]
             weights = rearrange(weights, "b c i j -> b (c i) j")

@@ -77,6 +77,9 @@ class Schedule(Config):
             return self.warmup_from + (base - self.warmup_from) * (step / self.warmup_steps) ** self.warmup_power
         if self.decay in ("constant", "rsqrt"):
             return base
+        if self.decay == "linear":
+            left = max(self.total_steps - step, 0) / max(self.total_steps - self.warmup_steps, 1)
+            return (base - self.lr_min) * left + self.lr_min
         end = max(self.total_steps - self.warmup_steps, 1)
         done = min(step if self.decay == "cosine" else step - self.warmup_steps, end) / end
         left = 1 - done if self.decay == "linear" else 0.5 * (1 + np.cos(np.pi * done))

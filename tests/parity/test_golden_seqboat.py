@@ -1,6 +1,6 @@
-"""Rung 9 for SeqBoat: outputs, statistics, activation and gradients of the authors' own code, whichever cases there are.
+"""Rung 9 for SeqBoat: outputs, statistics, activity and gradients of the authors' own code, whichever cases there are.
 
-The authors' layout is (L, B, D). Every behaviour of theirs behind a flag is on; where it cannot show, it is off as well.
+The authors' layout is (L, B, D). Everything of theirs behind a flag is on; where it cannot show, it is off as well.
 """
 
 import importlib

@@ -62,7 +62,7 @@ def test_schedule_without_lag_is_the_lagged_one_shifted():
     assert plain.rate(2.0, 4) == pytest.approx(1 + np.cos(np.pi * 4 / 16))
 
 
-def test_schedule_without_warmup_starts_at_the_base_rate():
+def test_schedule_without_warmup_froms_at_the_base_rate():
     schedule = Schedule(warmup_steps=0, total_steps=10, lr_min=0.1, schedule_lag=True)
     assert schedule.rate(1.0, 0) == schedule.rate(1.0, 1) == 1.0
     assert schedule.rate(1.0, 6) == pytest.approx(0.55)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Integer, Num
+from jaxtyping import Array, Bool, Int, Integer, Shaped
 
 from implementations.ops.routing import capacities
 
@@ -22,8 +22,8 @@ def order(selected: Bool[Array, "B L"]) -> tuple[Int[Array, "B L"], Int[Array, "
 
 
 def compress(
-    x: Num[Array, "B L *rest"], order: Integer[Array, "B L"], count: Integer[Array, " B"], capacity: int
-) -> Num[Array, "B C *rest"]:
+    x: Shaped[Array, "B L *rest"], order: Integer[Array, "B L"], count: Integer[Array, " B"], capacity: int
+) -> Shaped[Array, "B C *rest"]:
     """The selected tokens of each row, then zeros; NaN where a row has more of them than `capacity`."""
     rows = jnp.arange(x.shape[0])[:, None]
     y = x.at[rows, order[:, :capacity]].get(unique_indices=True)
@@ -35,8 +35,8 @@ def compress(
 
 
 def extract(
-    y: Num[Array, "B C *rest"], order: Integer[Array, "B L"], count: Integer[Array, " B"]
-) -> Num[Array, "B L *rest"]:
+    y: Shaped[Array, "B C *rest"], order: Integer[Array, "B L"], count: Integer[Array, " B"]
+) -> Shaped[Array, "B L *rest"]:
     """Each selected token's result in its place, zero in the others; the inverse of `compress`."""
     capacity = y.shape[1]
     filled = (jnp.arange(capacity) < count[:, None]).reshape(*y.shape[:2], *[1] * (y.ndim - 2))

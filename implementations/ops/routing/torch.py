@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int, Integer, Num
+from jaxtyping import Bool, Int, Integer, Shaped
 from torch import Tensor
 
 from implementations.ops.routing import capacities
@@ -21,8 +21,8 @@ def order(selected: Bool[Tensor, "B L"]) -> tuple[Int[Tensor, "B L"], Int[Tensor
 
 
 def compress(
-    x: Num[Tensor, "B L *rest"], order: Integer[Tensor, "B L"], count: Integer[Tensor, " B"], capacity: int
-) -> Num[Tensor, "B C *rest"]:
+    x: Shaped[Tensor, "B L *rest"], order: Integer[Tensor, "B L"], count: Integer[Tensor, " B"], capacity: int
+) -> Shaped[Tensor, "B C *rest"]:
     """The selected tokens of each row, then zeros; NaN where a row has more of them than `capacity`."""
     y = torch.gather(x, 1, _over(order[:, :capacity], x))
     filled = _over(torch.arange(capacity, device=x.device) < count[:, None], y)
@@ -33,8 +33,8 @@ def compress(
 
 
 def extract(
-    y: Num[Tensor, "B C *rest"], order: Integer[Tensor, "B L"], count: Integer[Tensor, " B"]
-) -> Num[Tensor, "B L *rest"]:
+    y: Shaped[Tensor, "B C *rest"], order: Integer[Tensor, "B L"], count: Integer[Tensor, " B"]
+) -> Shaped[Tensor, "B L *rest"]:
     """Each selected token's result in its place, zero in the others; the inverse of `compress`."""
     capacity = y.shape[1]
     filled = _over(torch.arange(capacity, device=y.device) < count[:, None], y)

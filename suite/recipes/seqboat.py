@@ -1,0 +1,385 @@
+"""SeqBoat on the Long Range Arena: the authors' published recipes, and what smoke and small make of them.
+
+Ren, Liu, Wang, Xu, Zhu and Zhai 2023 (arXiv 2306.11197), scripts `experiment/run_lra_*.sh` and the model presets of
+`fairseq/models/lra/model.py` at renll/SeqBoat@5a34aed. Every run of the authors compresses nothing in a batch one row
+of which is fully active (`density_threshold=1.0`); with no padding in the images and norms by position elsewhere, their
+padding reaches no genuine position otherwise.
+
+What surrounds the layers is this project's classifier, not theirs (`AROUND`): parameter counts are those of the layers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
+from implementations.seqboat.config import SeqBoatConfig
+from suite.recipes.base import DataSpec, Profile, Recipe, Selection
+from suite.recipes.s5 import LISTOPS_RELEASE
+from suite.training.optimizer import Group, OptimizerSpec, Schedule
+
+REPOSITORY = "renll/SeqBoat@5a34aed"
+
+AROUND = (
+    "differs from the authors' fairseq/models/lra: linear encoder of one-hot tokens in place of an embedding of "
+    "deviation D^-1/2, no dropout behind it, no scaled sinusoidal positions (Image, Pathfinder, Path-X: --add-apos), "
+    "no norm after the last layer where prenorm, and a linear decoder in place of Linear, dropout, GELU, Linear"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """One column of numbers of a script and its preset; `updates` and `warmup` count updates of the optimizer."""
+
+    script: str
+    encoder_layers: int
+    encoder_embed_dim: int
+    z_dim: int
+    encoder_hidden_dim: int
+    chunk_size: int
+    attention: Literal["softmax", "relu2", "laplace"]
+    norm: Literal["layer", "scale", "batch"]
+    init_temp_scale: float
+    lr: float
+    weight_decay: float
+    dropout: float
+    batch_size: int
+    updates: int
+    warmup: int
+    max_positions: int
+    truncation: int = 1024
+    normalize_before: bool = False
+    local_pos: bool = False
+    warmup_power: int = 1
+
+    def layer(self) -> SeqBoatConfig:
+        """The layer that the script trains."""
+        return SeqBoatConfig(
+            d_model=self.encoder_embed_dim,
+            query_size=self.z_dim,
+            value_size=self.encoder_hidden_dim,
+            state_size=16,
+            truncation=self.truncation,
+            window=self.chunk_size,
+            attention=self.attention,
+            bias="local" if self.local_pos else "simple",
+            max_positions=self.max_positions,
+            initial_temperature=self.init_temp_scale,
+            norm=self.norm,
+            prenorm=self.normalize_before,
+            dropout=self.dropout,
+            density_threshold=1.0,
+        )
+
+    def recipe(self, model: Any, data: DataSpec, selection: Selection = "best validation accuracy") -> Recipe:
+        """The training run of the script on `data`, in whole epochs: no more updates than the script's."""
+        steps = data.settings["train"] // self.batch_size
+        epochs = round(self.updates / steps)
+        schedule = Schedule(
+            warmup_steps=self.warmup,
+            total_steps=epochs * steps,
+            decay="linear",
+            warmup_from=1e-7,
+            warmup_power=self.warmup_power,
+        )
+        optimizer = OptimizerSpec(
+            groups={"regular": Group(self.lr, self.weight_decay)}, rule={}, schedule=schedule, b2=0.98, clip_norm=1.0
+        )
+        return Recipe(
+            model=model,
+            optimizer=optimizer,
+            batch_size=self.batch_size,
+            evaluation_batch_size=32,
+            epochs=epochs,
+            data=data,
+            selection=selection,
+            compile=False,
+            source={
+                "model.layer, optimizer, batch_size, epochs": f"{REPOSITORY} experiment/{self.script}",
+                "model.layer widths": f"{REPOSITORY} fairseq/models/lra/model.py",
+                "model": AROUND,
+                "optimizer": f"{REPOSITORY} fairseq/optim/adam.py (its epsilon is not corrected for the bias)",
+                "optimizer.schedule": f"{REPOSITORY} fairseq/optim/lr_scheduler/linear_decay_schedule.py",
+                "data": "counts of the Long Range Arena release",
+                "selection": f"{REPOSITORY} experiment/{self.script}",
+            },
+        )
+
+
+def _classifier(numbers: Published, input_kind: Literal["tokens", "values"], input_size: int, classes: int):
+    return ClassifierConfig(
+        layer=numbers.layer(),
+        depth=numbers.encoder_layers,
+        input_kind=input_kind,
+        input_size=input_size,
+        classes=classes,
+        pooling="mean",
+    )
+
+
+def lra_listops(profile: Profile = "paper") -> Recipe:
+    """ListOps, run_lra_listop.sh: 90,000 updates of 64; 392,196 parameters in the layers."""
+    numbers = Published(
+        script="run_lra_listop.sh",
+        encoder_layers=6,
+        encoder_embed_dim=80,
+        z_dim=64,
+        encoder_hidden_dim=160,
+        chunk_size=128,
+        attention="softmax",
+        norm="layer",
+        init_temp_scale=0.3,
+        lr=0.004,
+        weight_decay=0.001,
+        dropout=0.1,
+        batch_size=64,
+        updates=90_000,
+        warmup=27_000,
+        max_positions=2_002,
+    )
+    data = DataSpec("lra_listops", dict(LISTOPS_RELEASE))
+    return scale(numbers.recipe(_classifier(numbers, "tokens", 20, 10), data), "lra.listops", profile)
+
+
+def lra_text(profile: Profile = "paper") -> Recipe:
+    """Text (IMDb reviews by characters), run_lra_text.sh: 25,000 updates of 50; 566,028 parameters in the layers."""
+    numbers = Published(
+        script="run_lra_text.sh",
+        encoder_layers=4,
+        encoder_embed_dim=128,
+        z_dim=64,
+        encoder_hidden_dim=256,
+        chunk_size=128,
+        attention="softmax",
+        norm="scale",
+        init_temp_scale=0.3,
+        lr=0.004,
+        weight_decay=0.01,
+        dropout=0.1,
+        batch_size=50,
+        updates=25_000,
+        warmup=10_000,
+        max_positions=4_002,
+        local_pos=True,
+    )
+    data = DataSpec("lra_text", {"train": 25_000, "validation": 0, "test": 25_000})
+    recipe = numbers.recipe(_classifier(numbers, "tokens", 135, 2), data, "best test accuracy")
+    return scale(recipe, "lra.text", profile)
+
+
+def lra_retrieval(profile: Profile = "paper") -> Recipe:
+    """Retrieval (AAN pairs, dual encoder), run_lra_aan.sh: 91,960 updates of 64; 892,458 parameters in the layers."""
+    numbers = Published(
+        script="run_lra_aan.sh",
+        encoder_layers=6,
+        encoder_embed_dim=128,
+        z_dim=64,
+        encoder_hidden_dim=256,
+        chunk_size=128,
+        attention="softmax",
+        norm="scale",
+        init_temp_scale=0.3,
+        lr=0.003,
+        weight_decay=0.04,
+        dropout=0.1,
+        batch_size=64,
+        updates=91_960,
+        warmup=10_000,
+        max_positions=4_002,
+    )
+    data = DataSpec("lra_retrieval", {"train": 147_086, "validation": 18_090, "test": 17_437})
+    layers = {"layer": numbers.layer(), "depth": numbers.encoder_layers}
+    model = DualEncoderConfig(**layers, input_kind="tokens", input_size=98, classes=2, pooling="mean")
+    return scale(numbers.recipe(model, data), "lra.retrieval", profile)
+
+
+def lra_image(profile: Profile = "paper") -> Recipe:
+    """Image (CIFAR-10 in grey), run_lra_image.sh: 180,000 updates of 50; 1,758,384 parameters in the layers."""
+    numbers = Published(
+        script="run_lra_image.sh",
+        encoder_layers=8,
+        encoder_embed_dim=160,
+        z_dim=96,
+        encoder_hidden_dim=320,
+        chunk_size=128,
+        attention="relu2",
+        norm="batch",
+        init_temp_scale=0.4,
+        lr=0.01,
+        weight_decay=0.02,
+        dropout=0.0,
+        batch_size=50,
+        updates=180_000,
+        warmup=9_000,
+        max_positions=1_024,
+        normalize_before=True,
+    )
+    data = DataSpec("lra_image", {"train": 45_000, "validation": 5_000, "test": 10_000})
+    return scale(numbers.recipe(_classifier(numbers, "values", 1, 10), data), "lra.image", profile)
+
+
+def lra_pathfinder(profile: Profile = "paper") -> Recipe:
+    """Pathfinder (32 x 32), run_lra_path.sh: 250,000 updates of 128; 858,252 parameters in the layers."""
+    numbers = Published(
+        script="run_lra_path.sh",
+        encoder_layers=6,
+        encoder_embed_dim=128,
+        z_dim=64,
+        encoder_hidden_dim=256,
+        chunk_size=128,
+        attention="relu2",
+        norm="batch",
+        init_temp_scale=1.0,
+        lr=0.01,
+        weight_decay=0.01,
+        dropout=0.0,
+        batch_size=128,
+        updates=250_000,
+        warmup=50_000,
+        max_positions=1_024,
+        normalize_before=True,
+    )
+    data = DataSpec("lra_pathfinder", {"train": 160_000, "validation": 20_000, "test": 20_000})
+    return scale(numbers.recipe(_classifier(numbers, "values", 1, 2), data), "lra.pathfinder", profile)
+
+
+def lra_pathx(profile: Profile = "paper") -> Recipe:
+    """Path-X (Pathfinder at 128 x 128), run_lra_pathx.sh: 125,000 updates of 2 x 8 on 8 GPUs, 695,208 parameters in the
+    layers; four of them as in the script, where `examples/seqboat/README.lra.md` has six."""
+    numbers = Published(
+        script="run_lra_pathx.sh",
+        encoder_layers=4,
+        encoder_embed_dim=128,
+        z_dim=64,
+        encoder_hidden_dim=256,
+        chunk_size=256,
+        attention="relu2",
+        norm="batch",
+        init_temp_scale=1.0,
+        lr=0.01,
+        weight_decay=0.01,
+        dropout=0.0,
+        batch_size=128,
+        updates=125_000,
+        warmup=25_000,
+        warmup_power=2,
+        max_positions=128 * 128,
+        truncation=128 * 128,
+        normalize_before=True,
+    )
+    data = DataSpec("lra_pathx", {"train": 160_000, "validation": 20_000, "test": 20_000})
+    return scale(numbers.recipe(_classifier(numbers, "values", 1, 2), data), "lra.pathx", profile)
+
+
+def speech_commands() -> tuple[SeqBoatConfig, int]:
+    """The layer of SC10 on raw audio, experiment/run_sc.sh, and how many of them there are: 290,080 parameters."""
+    layer = SeqBoatConfig(
+        d_model=60,
+        query_size=30,
+        value_size=120,
+        truncation=4_000,
+        window=128,
+        attention="relu2",
+        bias="local",
+        max_positions=16_000,
+        initial_temperature=1.0,
+        norm="batch",
+        prenorm=True,
+        density_threshold=1.0,
+    )
+    return layer, 8
+
+
+def enwik8() -> tuple[SeqBoatConfig, int]:
+    """The layer of enwik8, examples/seqboat/README.lm.md (slag_lm_enwik8_base_v2), and how many of them there are.
+
+    It streams: `density_threshold` is None, where the authors train one sequence of 8192 bytes on each GPU.
+    """
+    layer = SeqBoatConfig(
+        d_model=616,
+        query_size=128,
+        value_size=1_232,
+        truncation=2_048,
+        bidirectional=False,
+        window=1_024,
+        bias="rotary",
+        initial_temperature=1.0,
+        prenorm=True,
+        dropout=0.15,
+    )
+    return layer, 14
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """What a profile changes of a published recipe; `lengths` are the generator's bounds where they change too."""
+
+    train: int
+    evaluation: int
+    epochs: int
+    batch_size: int
+    depth: int
+    d_model: int
+    query_size: int
+    value_size: int
+    window: int
+    lengths: tuple[int, int] | None = None
+
+
+# The one place where smoke and small depart from the paper; the lengths of ListOps are those of S5's smoke profile.
+SCALINGS: dict[tuple[str, Profile], Scaling] = {
+    ("lra.listops", "smoke"): Scaling(8_000, 1_000, 8, 50, 2, 32, 16, 64, 16, lengths=(20, 128)),
+    ("lra.listops", "small"): Scaling(20_000, 2_000, 8, 50, 4, 64, 32, 128, 64),
+}
+SMOKE = Scaling(1_000, 250, 2, 25, 2, 32, 16, 64, 16)
+SMALL = Scaling(10_000, 1_000, 5, 50, 4, 64, 32, 128, 64)
+
+
+def scale(recipe: Recipe, task: str, profile: Profile) -> Recipe:
+    """The published recipe made smaller for a profile; its warm-up keeps its share of the run."""
+    if profile == "paper":
+        return recipe
+    to = SCALINGS.get((task, profile), SMOKE if profile == "smoke" else SMALL)
+    layer = recipe.model.layer.replace(
+        d_model=to.d_model, query_size=to.query_size, value_size=to.value_size, window=to.window
+    )
+    counts = {"train": to.train, "test": to.evaluation}
+    counts["validation"] = to.evaluation if recipe.data.settings["validation"] else 0
+    if to.lengths is not None:
+        counts |= {"min_length": to.lengths[0], "max_length": to.lengths[1]}
+    smaller = recipe.rescaled(
+        model=recipe.model.replace(layer=layer, depth=to.depth),
+        data=recipe.data.replace(settings={**recipe.data.settings, **counts}),
+        batch_size=to.batch_size,
+        evaluation_batch_size=to.batch_size,
+        epochs=to.epochs,
+    )
+    published, schedule = recipe.optimizer.schedule, smaller.optimizer.schedule
+    share = published.warmup_steps / published.total_steps
+    schedule = schedule.replace(warmup_steps=round(share * smaller.total_steps))
+    return smaller.replace(optimizer=smaller.optimizer.replace(schedule=schedule))
+
+
+RECIPES: dict[str, Callable[[Profile], Recipe]] = {
+    "lra.listops": lra_listops,
+    "lra.text": lra_text,
+    "lra.retrieval": lra_retrieval,
+    "lra.image": lra_image,
+    "lra.pathfinder": lra_pathfinder,
+    "lra.pathx": lra_pathx,
+}
+
+
+def operations_per_token(model: ModelConfig) -> float:
+    """Floating-point operations of one forward pass per position where every token is active, which is the most there
+    are: matrix products, scores and outputs of the attention, the mixer's FFTs and the encoder."""
+    layer = model.layer
+    assert isinstance(layer, SeqBoatConfig)
+    D, z, h = layer.d_model, layer.query_size, layer.value_size
+    seen = layer.max_positions if layer.window is None else layer.around * layer.window
+    products = 2 * D * (D + 2) + 2 * D * (z + 2 * h) + 2 * h * D
+    transforms = 20 * D * math.log2(2 * layer.max_positions)
+    return model.depth * (products + 2 * seen * (z + h) + transforms + 30 * D) + 2 * model.input_size * D
