@@ -80,8 +80,7 @@ def description(about: Architecture) -> Iterator[Block]:
         yield Heading(equations.title, 3)
         yield Formulas(equations.lines, equations.title)
         note = (Span(equations.note),) if equations.note else ()
-        source = equations.source[0].upper() + equations.source[1:]
-        yield Paragraph((Span(f"{source}."), *note), "note")
+        yield Paragraph((Span(f"Source: {equations.source}."), *note), "note")
     yield symbols(about)
 
 

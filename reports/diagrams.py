@@ -239,11 +239,11 @@ def _drawn(box: Box, frame: Rectangle) -> str:
     (x, y), colour = frame.centre, TINT.get(box.kind, "")
     parts = []
     if box.kind == "gate":
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{CIRCLE}"{_paint(colour)}/>')
+        parts.append(f'<circle data-frame="{box.id}" cx="{x:.1f}" cy="{y:.1f}" r="{CIRCLE}"{_paint(colour)}/>')
     elif box.kind != "end":
         wide, tall = frame.right - frame.left, frame.bottom - frame.top
         size = f'x="{frame.left:.1f}" y="{frame.top:.1f}" width="{wide:.1f}" height="{tall:.1f}" rx="6"'
-        parts.append(f"<rect {size}{_paint(colour)}/>")
+        parts.append(f'<rect data-frame="{box.id}" {size}{_paint(colour)}/>')
     top = y - LINE * (len(box.text) - 1) / 2 + FONT * 0.35
     weight = ' font-weight="600"' if box.kind == "end" else ""
     for index, text in enumerate(box.text):
