@@ -80,7 +80,7 @@ def description(about: Architecture) -> Iterator[Block]:
         yield Heading(equations.title, 3)
         yield Formulas(equations.lines, equations.title)
         note = (Span(equations.note),) if equations.note else ()
-        yield Paragraph((Span(f"{equations.source}."), *note), "note")
+        yield Paragraph((Span(f"Source: {equations.source}."), *note), "note")
     yield symbols(about)
 
 
@@ -169,8 +169,7 @@ def results(report: Report, groups: Sequence[Group], name: str) -> Iterator[Bloc
         Column("Majority class", numeric=True),
         Column("Published"),
         Column("Verdict", grow=True),
-        Column("Profile, protocol"),
-        Column("Hardware"),
+        Column("Profile, hardware, protocol"),
     )
     rows = [result_row(group, entry) for group in groups for entry in group.entries.values()]
     caption = "Every cell, one row per task, profile and framework; accuracies in %"
@@ -193,7 +192,8 @@ def results(report: Report, groups: Sequence[Group], name: str) -> Iterator[Bloc
 
 def result_row(group: Group, entry: Entry) -> Row:
     """One framework of one group."""
-    hardware = sorted({frames.machine(record) for record in entry.records})
+    machines = sorted({frames.machine(record) for record in entry.records})
+    places = [Span(machine, "", "quiet", line=True) for machine in machines]
     command = {"tasks": group.task, "architectures": group.architecture, "profile": group.profile}
     cell = tables.entry_cell(entry, group)
     if not entry.records:
@@ -214,8 +214,9 @@ def result_row(group: Group, entry: Entry) -> Row:
             number(group.majority),
             tables.published_cell(group.reference),
             verdict,
-            Cell((Span(group.profile, "", "strong"), Span(group.protocol_name or "–", "", "quiet", line=True))),
-            plain(", ".join(hardware) or "–"),
+            Cell(
+                (Span(group.profile, "", "strong"), *places, Span(group.protocol_name or "–", "", "quiet", line=True))
+            ),
         )
     )
 

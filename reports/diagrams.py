@@ -124,7 +124,7 @@ def svg(name: str, title: str, diagram: Diagram) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {placed.width:.0f} {placed.height:.0f}" '
         f'width="{placed.width:.0f}" height="{placed.height:.0f}" aria-labelledby="{name}-title {name}-desc" '
-        f'font-family="system-ui, sans-serif" font-size="{FONT}">',
+        f'font-family="system-ui, sans-serif" font-size="{FONT}" style="min-width:{0.78 * placed.width:.0f}px">',
         f'<title id="{name}-title">{html.escape(title)}</title>',
         f'<desc id="{name}-desc">{html.escape(diagram.description)}</desc>',
         "<defs>",
@@ -210,7 +210,7 @@ def _label(text: str, line: Sequence[Point]) -> Rectangle | None:
     )
     wide, x, y = 6.1 * len(text), (a + c) / 2, (b + d) / 2
     if a == c:
-        return Rectangle(x + 5, y - 7, x + 5 + wide, y + 7)
+        return Rectangle(x + 7, y - 7, x + 7 + wide, y + 7)
     return Rectangle(x - wide / 2, y - 17, x + wide / 2, y - 3)
 
 
@@ -239,11 +239,11 @@ def _drawn(box: Box, frame: Rectangle) -> str:
     (x, y), colour = frame.centre, TINT.get(box.kind, "")
     parts = []
     if box.kind == "gate":
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{CIRCLE}"{_paint(colour)}/>')
+        parts.append(f'<circle data-frame="{box.id}" cx="{x:.1f}" cy="{y:.1f}" r="{CIRCLE}"{_paint(colour)}/>')
     elif box.kind != "end":
         wide, tall = frame.right - frame.left, frame.bottom - frame.top
         size = f'x="{frame.left:.1f}" y="{frame.top:.1f}" width="{wide:.1f}" height="{tall:.1f}" rx="6"'
-        parts.append(f"<rect {size}{_paint(colour)}/>")
+        parts.append(f'<rect data-frame="{box.id}" {size}{_paint(colour)}/>')
     top = y - LINE * (len(box.text) - 1) / 2 + FONT * 0.35
     weight = ' font-weight="600"' if box.kind == "end" else ""
     for index, text in enumerate(box.text):

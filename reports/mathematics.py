@@ -25,6 +25,7 @@ OPERATORS = {
 }  # fmt: skip
 FENCES = {"(", ")", "[", "]", *(OPERATORS[name] for name in ("vert", "Vert", "lbrace", "rbrace"))}
 FENCES |= {OPERATORS[name] for name in ("lfloor", "rfloor", "lceil", "rceil")}
+BARS = {OPERATORS["vert"], OPERATORS["Vert"]}
 FUNCTIONS = {"exp", "log", "max", "min", "sin", "cos", "arg"}
 ACCENTS = {"bar": "¯", "tilde": "˜", "hat": "ˆ"}
 SPACES = {"quad": "1em", "qquad": "2em"}
@@ -200,6 +201,7 @@ class _Parser:
 
 def _operator(sign: str) -> str:
     plain = ' stretchy="false"' if sign in FENCES else ""
+    plain += ' lspace="0.08em" rspace="0.08em"' if sign in BARS else ""
     return f"<mo{plain}>{html.escape(sign)}</mo>"
 
 

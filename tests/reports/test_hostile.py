@@ -26,8 +26,8 @@ OWN_TAGS = {
     "html", "head", "meta", "title", "link", "style", "body", "a", "header", "nav", "main", "footer", "p", "h1",
     "h2", "h3", "ul", "li", "section", "span", "strong", "code", "pre", "br", "div", "figure", "figcaption",
     "table", "caption", "thead", "tbody", "tr", "th", "td", "script", "svg", "defs", "g", "path", "use", "text",
-    "tspan", "clippath", "rect", "svg title", "desc", "marker", "circle", "math", "semantics", "annotation", "mrow", "mi",
-    "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "msub", "msup", "msubsup", "munder", "mover", "munderover",
+    "tspan", "clippath", "rect", "svg title", "desc", "marker", "circle", "math", "semantics", "annotation", "mrow",
+    "mi", "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "msub", "msup", "msubsup", "munder", "mover", "munderover",
 }  # fmt: skip
 PLACES = {
     "metrics": lambda text: {text: 1.0, "test_accuracy": 0.4, "majority_accuracy": 0.2},
