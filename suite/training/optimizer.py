@@ -60,7 +60,16 @@ class Schedule(Config):
         self.require(fits, "warmup_steps", f"expected 0 to total_steps = {self.total_steps}")
         self.require(self.lr_min >= 0, "lr_min", "expected a number >= 0")
         self.require((self.warmup_from or 0) >= 0, "warmup_from", "expected None or a number >= 0")
-        self.require(self.warmup_power >= 1, "warmup_power", "expected at least 1")
+        fits = self.warmup_power == 1 or (self.warmup_power > 1 and self.warmup_from is not None)
+        self.require(fits, "warmup_power", "expected 1, or more where warmup_from is given")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Config.to_dict`, without `warmup_from` and `warmup_power` where they are not used: schedules that were run
+        before there were such fields keep their identity."""
+        values = super().to_dict()
+        if self.warmup_from is None:
+            del values["warmup_from"], values["warmup_power"]
+        return values
 
     def rate(self, base: float, step: int) -> float:
         """The rate that update `step` (from 0) uses, given the base rate."""
@@ -77,9 +86,6 @@ class Schedule(Config):
             return self.warmup_from + (base - self.warmup_from) * (step / self.warmup_steps) ** self.warmup_power
         if self.decay in ("constant", "rsqrt"):
             return base
-        if self.decay == "linear":
-            left = max(self.total_steps - step, 0) / max(self.total_steps - self.warmup_steps, 1)
-            return (base - self.lr_min) * left + self.lr_min
         end = max(self.total_steps - self.warmup_steps, 1)
         done = min(step if self.decay == "cosine" else step - self.warmup_steps, end) / end
         left = 1 - done if self.decay == "linear" else 0.5 * (1 + np.cos(np.pi * done))
