@@ -1,0 +1,190 @@
+"""Layer speed: what is selected, who has its turn when, and what is not timed."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from implementations.common.config import ConfigError
+from implementations.ema.config import EMAConfig
+from reports import records
+from suite.hardware.profiles import PROFILES
+from suite.launch import result
+from suite.matrix import Cell, Selection, cells
+from suite.speed import measure
+from suite.speed.config import MODES, SpeedSettings, block_transformers, layer_speed, listed
+from suite.speed.program import Program
+
+LAYER = EMAConfig(d_model=4, state_size=2)
+TINY = SpeedSettings(layers={"first": LAYER, "second": LAYER}, shortest=4, longest=16, rounds=2, block_seconds=1e-9)
+
+
+class Exhausted(Exception):
+    """What the device of these tests raises when a layer asks for too much."""
+
+
+@dataclasses.dataclass
+class Bench:
+    """A layer that notes its calls and runs out of memory beyond `most` positions."""
+
+    name: str
+    calls: list[str]
+    most: int = 1_000
+    wrong: float = 0.0
+
+    def __post_init__(self):
+        from implementations import parameters
+        from implementations.common.initializers import Keys
+        from implementations.ema.torch import MultiHeadEMA
+
+        self.layer = MultiHeadEMA(LAYER, Keys(0))
+        self.values = parameters.get_parameters(self.layer)
+
+    def place(self, x):
+        return x
+
+    def outputs(self, x):
+        import torch
+
+        return self.layer(torch.from_numpy(x))[0].detach().numpy() + self.wrong
+
+    def program(self, mode, x):
+        if x.shape[1] > self.most:
+            raise Exhausted("no room")
+        return Program(lambda: self.calls.append(self.name), 1.5, 10, 2e6, 4e6, False)
+
+    def wait(self, results):
+        self.calls.append("|")
+
+
+def measured(first=None, second=None, settings=TINY, stop=lambda: None):
+    calls: list[str] = []
+    made = iter([Bench("a", calls, **(first or {})), Bench("b", calls, **(second or {}))])
+    return calls, measure.measure(
+        settings,
+        lambda config: next(made),
+        lambda e: isinstance(e, Exhausted),
+        PROFILES["h200"],
+        lambda line: None,
+        stop,
+    )
+
+
+def test_a_selection_has_a_cell_for_every_architecture_and_framework():
+    found = cells(Selection(tasks=("speed.layer",)))
+    assert {cell.architecture for cell in found} == set(listed()) - {"transformer"}
+    assert all(cell.alone and cell.recipe is None and "Slide" in cell.settings["layers"] for cell in found)
+    again = [Cell.from_dict(json.loads(json.dumps(cell.to_dict()))) for cell in found]
+    assert [cell.id for cell in again] == [cell.id for cell in found]
+    assert len({cell.id for cell in found}) == len(found)
+    longer = cells(Selection(tasks=("speed.layer",), overrides=("longest=1024",)))
+    assert not {cell.id for cell in longer} & {cell.id for cell in found}
+
+
+def test_the_figure_of_the_block_state_paper_is_a_preset():
+    settings = block_transformers("block_state", "paper")
+    assert settings is not None
+    assert list(settings.layers) == ["Slide", "BRECT", "BST:SH:S4", "BST:MH:S4", "BST:MF:S4"]
+    assert (settings.lengths[0], settings.lengths[-1], settings.d_model) == (512, 65_536, 512)
+    for layer in settings.layers.values():
+        assert (layer.window, layer.heads) == (128, 16)
+    assert settings.layers["BST:SH:S4"].state_size == 16
+    assert SpeedSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert layer_speed("transformer", "paper") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"modes": ("sideways",)}, "modes"),
+        ({"longest": 2}, "longest"),
+        ({"rounds": 0}, "rounds"),
+        ({"layers": {}}, "layers"),
+        ({"layers": {"a": LAYER, "b": LAYER.replace(d_model=8)}}, "d_model"),
+    ],
+)
+def test_wrong_settings_are_named(change, named):
+    with pytest.raises(ConfigError, match=named):
+        TINY.replace(**change)
+
+
+def test_layers_take_turns_and_every_turn_waits():
+    calls, (gates, rows, stopped) = measured(settings=TINY.replace(longest=4, modes=("forward",)))
+    preparation, warm_up, rounds = "a|b|", "aaa|a|" + "bbb|b|", "a|b|" * 2
+    assert "".join(calls) == preparation + warm_up + rounds
+    assert not stopped
+    assert all(gate["passed"] for gate in gates)
+    assert [(row["layer"], row["status"]) for row in rows] == [("first", "measured"), ("second", "measured")]
+    assert rows[0]["ratio_to_first"] == 1.0
+    assert rows[0]["ms_p20"] <= rows[0]["ms_p50"] <= rows[0]["ms_p80"]
+    assert rows[0]["roofline_share"] == pytest.approx(4e6 / 4.8e12 / (rows[0]["ms_p50"] / 1e3))
+
+
+def test_a_layer_that_fails_the_gate_is_not_timed_and_fails_the_cell():
+    _, (gates, rows, stopped) = measured(second={"wrong": 1e-2})
+    assert [gate["passed"] for gate in gates] == [True, False]
+    assert {row["layer"] for row in rows} == {"first"}
+    cell = dataclasses.replace(cells(Selection(tasks=("speed.s5",)))[0], settings=TINY.to_dict())
+    record = result.speed(cell, gates, rows, stopped, {})
+    assert record.status == "failed"
+    assert "second" in record.reason
+
+
+def test_out_of_memory_ends_a_layer_and_not_the_others():
+    _, (_, rows, _) = measured(second={"most": 4}, settings=TINY.replace(modes=("forward",)))
+    status = {(row["layer"], row["length"]): row["status"] for row in rows}
+    assert status["second", 8] == "out of memory"
+    assert status["second", 16] == "not tried: out of memory"
+    assert status["first", 16] == "measured"
+    assert next(row for row in rows if row["status"] == "out of memory")["ms_p50"] is None
+
+
+def test_other_errors_are_not_taken_for_memory():
+    calls: list[str] = []
+
+    def broken(config):
+        bench = Bench("a", calls)
+        bench.place = lambda x: 1 / 0
+        bench.outputs = lambda x: Bench("b", calls).outputs(x)
+        return bench
+
+    with pytest.raises(ZeroDivisionError):
+        measure.measure(TINY, broken, lambda e: isinstance(e, Exhausted), PROFILES["cpu"], lambda line: None)
+
+
+def test_a_stop_keeps_what_was_timed_and_is_no_measured_record():
+    reasons = iter([None, None, "stopped by the time limit"])
+    _, (gates, rows, stopped) = measured(stop=lambda: next(reasons))
+    assert {row["length"] for row in rows} == {4, 8}
+    cell = dataclasses.replace(cells(Selection(tasks=("speed.s5",)))[0], settings=TINY.to_dict())
+    record = result.speed(cell, gates, rows, stopped, {})
+    assert (record.status, record.reason) == ("failed", "stopped by the time limit")
+    assert record.tables["layer_speed"] == rows
+
+
+def test_growth_is_the_exponent_of_the_longest_lengths():
+    rows = [
+        {"mode": "forward", "layer": "x", "length": n, "ms_p50": 5.0 if n < 8 else 1e-3 * n**2}
+        for n in (2, 4, 8, 16, 32, 64)
+    ]
+    (found,) = measure.slopes([*rows, {"mode": "forward", "layer": "y", "length": 2, "ms_p50": None}])
+    assert found["exponent"] == pytest.approx(2.0)
+    assert (found["from_length"], found["to_length"]) == (8, 64)
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_a_cell_times_a_real_layer_in_every_mode(framework, tmp_path):
+    from suite import run
+
+    arguments = ["--tasks", "speed.layer", "--architectures", "ema", "--frameworks", framework, "--hardware", "cpu"]
+    changes = ["--set", "shortest=8", "--set", "longest=16", "--set", "rounds=2"]
+    assert run.main([*arguments, *changes, "--out", str(tmp_path)]) == 0
+    (record,) = records.read_all(tmp_path)
+    rows = record.tables["layer_speed"]
+    assert {(row["mode"], row["length"], row["layer"]) for row in rows} == {
+        (mode, length, layer) for mode in MODES for length in (8, 16) for layer in ("Slide", "ema")
+    }
+    assert all(row["status"] == "measured" and row["ms_p50"] > 0 for row in rows)
+    assert all(np.isfinite(row["ratio_to_first"]) and row["operations"] > 0 for row in rows)
+    assert all(gate["passed"] for gate in record.tables["gate"])
