@@ -20,7 +20,7 @@ def streaming(case: LayerCase, rows: Rows) -> None:
     """A causal layer on the whole sequence, on segments, and token by token: outputs and last states."""
     twins = pair(case)
     arrays: Arrays = dict(case.arrays())
-    along = ["x", *case.drawn]
+    along = [case.sequence, *case.drawn]
     cut = case.length // 2
 
     def parts(twin: Any, ends: list[int]) -> Arrays:
