@@ -151,6 +151,27 @@ class LanguageCase(ModelCase):
         return found
 
 
+@dataclass(frozen=True)
+class EncoderDecoderCase(ModelCase):
+    """An encoder-decoder on tokens; the decoder is given two tokens less than the encoder."""
+
+    @property
+    def dropout(self) -> bool:
+        config: Any = self.config
+        parts = (config.decoder_layer.dropout, config.cross.dropout, config.embedding_dropout, config.output_dropout)
+        return super().dropout or (self.training and max(parts) > 0)
+
+    def arrays(self) -> dict[str, Array | None]:
+        rng, V = self.rng("inputs"), self.config.input_size
+        found: dict[str, Array | None] = {"inputs": rng.integers(0, V, (self.batch, self.length))}
+        found["outputs"] = rng.integers(0, V, (self.batch, self.length - 2))
+        if self.padded:
+            found["lengths"] = self.lengths(rng, self.batch)
+        if self.dropout:
+            found["dropout_seed"] = np.asarray(12345)
+        return found
+
+
 def single(values: Array) -> Array:
     """Float32 numbers, held in float64."""
     return np.asarray(values, np.float32).astype(np.float64)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from implementations.models.config import ClassifierConfig, DualEncoderConfig, LanguageModelConfig
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, EncoderDecoderConfig, LanguageModelConfig
 from implementations.ops.attention.reference import allowed
 from implementations.s5.config import S5Config
 from implementations.transformer.config import TransformerConfig
 from implementations.transformer.reference import bias_index
-from suite.equivalence.cases import LanguageCase, LayerCase, ModelCase, normal
+from suite.equivalence.cases import EncoderDecoderCase, LanguageCase, LayerCase, ModelCase, normal
 from suite.recipes.base import DataSpec, Recipe
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -148,6 +148,18 @@ def model_cases() -> list[ModelCase]:
         final_norm="layer",
         checkpoint=True,
     )
+    t5 = EncoderDecoderConfig(
+        layer=plain.replace(positions="rotary"),
+        depth=1,
+        input_kind="tokens",
+        input_size=9,
+        decoder_layer=streaming.replace(d_ff=0, positions="learned", max_length=9, prenorm=False),
+        decoder_depth=2,
+        cross=plain.replace(gated=True, norm="rms"),
+        scale_logits=True,
+        embedding_norm="layer",
+        final_norm="rms",
+    )
     return [
         ModelCase(
             "classifier, tokens, sinusoidal, mean",
@@ -175,6 +187,26 @@ def model_cases() -> list[ModelCase]:
             tied.replace(embedding_dropout=0.2, output_dropout=0.3),
             2,
             7,
+            training=True,
+            compiled=True,
+            float32=False,
+        ),
+        EncoderDecoderCase("encoder-decoder, tied", t5, 3, 7, padded=True),
+        EncoderDecoderCase(
+            "encoder-decoder, separate output, dropout, activations computed again",
+            t5.replace(
+                output="separate",
+                scale_embedding=True,
+                decoder_depth=1,
+                decoder_layer=S5.replace(dropout=0.2),
+                cross=plain.replace(qk_norm=True, d_ff=0, prenorm=False),
+                embedding_dropout=0.3,
+                output_dropout=0.1,
+                checkpoint=True,
+            ),
+            3,
+            7,
+            padded=True,
             training=True,
             compiled=True,
             float32=False,

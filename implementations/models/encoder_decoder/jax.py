@@ -81,7 +81,10 @@ class Decoder(nnx.Module):
 
 
 class EncoderDecoder(nnx.Module):
-    """(B, T) tokens and the (B, L) tokens before each predicted one -> (B, L, V) logits."""
+    """(B, T) tokens and the (B, L) tokens before each predicted one -> (B, L, V) logits.
+
+    On one table of the embedding stand the encoder, the decoder and, where tied, the output.
+    """
 
     def __init__(self, config: EncoderDecoderConfig, keys: Keys) -> None:
         self.config = config
@@ -105,9 +108,11 @@ class EncoderDecoder(nnx.Module):
             self.output = parameter(keys, lecun_normal(kernel, (d_model, config.input_size)))
         if config.classes > 0:
             self.classifier = Linear(d_model, config.classes, keys.child("classifier"))
-        for name in ("encoder_input", "encoder_output", "decoder_input", "decoder_output"):
-            rate = config.embedding_dropout if name.endswith("input") else config.output_dropout
-            setattr(self, f"{name}_dropout", ElementDropout(rate, keys.child(f"{name}_dropout")))
+        before, after = config.embedding_dropout, config.output_dropout
+        self.encoder_input_dropout = ElementDropout(before, keys.child("encoder_input_dropout"))
+        self.encoder_output_dropout = ElementDropout(after, keys.child("encoder_output_dropout"))
+        self.decoder_input_dropout = ElementDropout(before, keys.child("decoder_input_dropout"))
+        self.decoder_output_dropout = ElementDropout(after, keys.child("decoder_output_dropout"))
 
     def _embed(self, tokens: Any) -> Any:
         if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):

@@ -14,9 +14,9 @@ from implementations.common.initializers import Keys, lecun_normal
 from implementations.common.torch import ElementDropout, Embedding, LayerNorm, Linear, RMSNorm, einsum, parameter
 from implementations.models.adaptive.torch import losses
 from implementations.models.config import POSITION_DEVIATION, EncoderDecoderConfig
-from implementations.models.torch import length_mask, pool
 from implementations.models.sampling.torch import extend, rows_of
 from implementations.models.stack.torch import Stack, State, build, positioned, recomputed
+from implementations.models.torch import length_mask, pool
 from implementations.transformer.cross.torch import CrossLayer
 
 
@@ -82,7 +82,10 @@ class Decoder(nn.Module):
 
 
 class EncoderDecoder(nn.Module):
-    """(B, T) tokens and the (B, L) tokens before each predicted one -> (B, L, V) logits."""
+    """(B, T) tokens and the (B, L) tokens before each predicted one -> (B, L, V) logits.
+
+    On one table of the embedding stand the encoder, the decoder and, where tied, the output.
+    """
 
     def __init__(self, config: EncoderDecoderConfig, keys: Keys) -> None:
         super().__init__()
@@ -107,9 +110,11 @@ class EncoderDecoder(nn.Module):
             self.output = parameter(keys, lecun_normal(kernel, (d_model, config.input_size)))
         if config.classes > 0:
             self.classifier = Linear(d_model, config.classes, keys.child("classifier"))
-        for name in ("encoder_input", "encoder_output", "decoder_input", "decoder_output"):
-            rate = config.embedding_dropout if name.endswith("input") else config.output_dropout
-            setattr(self, f"{name}_dropout", ElementDropout(rate, keys.child(f"{name}_dropout")))
+        before, after = config.embedding_dropout, config.output_dropout
+        self.encoder_input_dropout = ElementDropout(before, keys.child("encoder_input_dropout"))
+        self.encoder_output_dropout = ElementDropout(after, keys.child("encoder_output_dropout"))
+        self.decoder_input_dropout = ElementDropout(before, keys.child("decoder_input_dropout"))
+        self.decoder_output_dropout = ElementDropout(after, keys.child("decoder_output_dropout"))
 
     def _embed(self, tokens: Any) -> Any:
         if tokens.ndim != 2 or tokens.is_floating_point() or tokens.dtype == torch.bool:
