@@ -88,6 +88,12 @@ _ARCHITECTURES = (
         "BlockStateLayer",
     ),
 )
+_MODELS = {
+    "classifier": ("implementations.models", "Classifier"),
+    "dual_encoder": ("implementations.models", "DualEncoder"),
+    "language_model": ("implementations.models.language", "LanguageModel"),
+    "encoder_decoder": ("implementations.models.encoder_decoder", "EncoderDecoder"),
+}
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 
 
@@ -124,5 +130,5 @@ def layer_class(name: str, framework: str) -> Any:
 def model_class(config: ModelConfig, framework: str) -> Any:
     """The model around layers that a config describes, in a framework."""
     require_framework(framework)
-    module = importlib.import_module(f"implementations.models.{framework}")
-    return getattr(module, {"classifier": "Classifier", "dual_encoder": "DualEncoder"}[config.model])
+    room, name = _MODELS[config.model]
+    return getattr(importlib.import_module(f"{room}.{framework}"), name)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
 from implementations import catalog
 from implementations.common.config import Config, ConfigError, nearest
+from implementations.transformer.config import TransformerConfig
+from implementations.transformer.cross import require_cross
 
 POSITION_DEVIATION = 0.02
 """Standard deviation of the initial values of learned absolute positions (Long Range Arena, models/transformer)."""
@@ -152,7 +155,130 @@ class DualEncoderConfig(PooledConfig):
     model: ClassVar[str] = "dual_encoder"
 
 
-MODELS: dict[str, type[ModelConfig]] = {cls.model: cls for cls in (ClassifierConfig, DualEncoderConfig)}
+@dataclass(frozen=True)
+class LanguageModelConfig(ModelConfig):
+    """Every token of a sequence from those before it; V = input_size.
+
+    embedding: "table" (V vectors of deviation embedding_stddev), or "adaptive": the frequent tokens below cutoffs[0]
+    have D numbers, those of each further band `factor` times fewer, and each band is projected to D (Baevski and Auli,
+    arXiv 1809.10853). scale_embedding: times sqrt(D). output: "tied" to the table, "separate", "adaptive" (Grave et
+    al., arXiv 1609.04309), "adaptive_tied" to the tables of an adaptive embedding and, where tie_projections, to its
+    projections but that of the first band. scale_logits: divided by sqrt(D); for "tied" and "separate" only.
+    final_norm: after the last layer. embedding_dropout, output_dropout: of single elements; the latter also of what the
+    rare bands' projections give. loss_block: how many positions have their logits in memory at a time, None for all.
+    """
+
+    model: ClassVar[str] = "language_model"
+
+    embedding: Literal["table", "adaptive"] = "table"
+    output: Literal["tied", "separate", "adaptive", "adaptive_tied"] = "tied"
+    cutoffs: tuple[int, ...] = ()
+    factor: int = 4
+    tie_projections: bool = True
+    embedding_stddev: float = 1.0
+    scale_embedding: bool = False
+    scale_logits: bool = False
+    final_norm: Literal["none", "layer", "rms"] = "none"
+    embedding_dropout: float = 0.0
+    output_dropout: float = 0.0
+    loss_block: int | None = None
+
+    def validate(self) -> None:
+        super().validate()
+        self.require(self.input_kind == "tokens", "input_kind", "expected 'tokens'")
+        causal = all(getattr(layer, "causal", False) for layer in self.layers)
+        self.require(causal, "placed" if self.placed else "layer", "expected layers that are causal")
+        adaptive = self.embedding == "adaptive" or self.output in ("adaptive", "adaptive_tied")
+        bounds = [0, *self.cutoffs, self.input_size]
+        rising = all(type(bound) is int for bound in bounds) and bounds == sorted(set(bounds))
+        rule = f"expected rising bounds between 0 and input_size = {self.input_size}"
+        self.require(rising and (len(self.cutoffs) > 0) == adaptive, "cutoffs", rule if adaptive else "expected none")
+        narrowest = self.d_model // self.factor ** len(self.cutoffs) if self.factor >= 1 else 0
+        self.require(narrowest >= 1, "factor", "expected at least 1, and small enough to leave the last band a width")
+        ties = {"tied": "table", "adaptive_tied": "adaptive"}
+        needs = ties.get(self.output, self.embedding)
+        self.require(self.embedding == needs, "output", f"expected another output than one tied to {needs!r}")
+        plain = self.output in ("tied", "separate")
+        self.require(plain or not self.scale_logits, "scale_logits", "expected False where the output is adaptive")
+        self.require(self.embedding_stddev > 0, "embedding_stddev", "expected more than 0")
+        for name in ("embedding_dropout", "output_dropout"):
+            self.require(0 <= getattr(self, name) < 1, name, f"expected 0 <= {name} < 1")
+        self.require(self.loss_block is None or self.loss_block >= 1, "loss_block", "expected at least 1, or None")
+
+    @property
+    def bands(self) -> tuple[tuple[int, int, int], ...]:
+        """First token, number of tokens and width of each band of an adaptive embedding or output."""
+        bounds = [0, *self.cutoffs, self.input_size]
+        pairs = enumerate(itertools.pairwise(bounds))
+        return tuple((low, high - low, self.d_model // self.factor**i) for i, (low, high) in pairs)
+
+
+@dataclass(frozen=True)
+class EncoderDecoderConfig(ModelConfig):
+    """One sequence of tokens to another (T5-like), or to one of `classes`; V = input_size, one embedding for both.
+
+    layer, depth, placed: of the encoder, whose layers may look ahead. decoder_layer, decoder_depth: of the decoder,
+    whose layers are causal; behind each stands a layer of attention to the encoder's outputs, `cross`: with
+    TransformerConfig(causal=True, d_ff=0) as decoder_layer the decoder is T5's. embedding_stddev, scale_embedding,
+    scale_logits, embedding_dropout, output_dropout: as LanguageModelConfig. output: "tied" or "separate".
+    embedding_norm, final_norm: behind the embedding and behind the last layer of either stack.
+    classes: 0 for no head of classification. pooling: what that head reads, the "first" position of the decoder, behind
+    its start token, or the "mean" of the encoder's outputs. start, end: tokens before the first and after the last.
+    """
+
+    model: ClassVar[str] = "encoder_decoder"
+
+    decoder_layer: Config
+    decoder_depth: int
+    cross: TransformerConfig
+    output: Literal["tied", "separate"] = "tied"
+    embedding_stddev: float = 1.0
+    scale_embedding: bool = False
+    scale_logits: bool = False
+    embedding_norm: Literal["none", "layer", "rms"] = "none"
+    final_norm: Literal["none", "layer", "rms"] = "none"
+    embedding_dropout: float = 0.0
+    output_dropout: float = 0.0
+    classes: int = 0
+    pooling: Literal["first", "mean"] = "first"
+    start: int = 0
+    end: int = 1
+
+    def validate(self) -> None:
+        super().validate()
+        self.require(self.input_kind == "tokens", "input_kind", "expected 'tokens'")
+        decoder: Any = self.decoder_layer
+        self.require(decoder.architecture is not None, "decoder_layer", "expected the config of a layer of the catalog")
+        self.require(getattr(decoder, "causal", False), "decoder_layer", "expected a layer that is causal")
+        for name in ("decoder_layer", "cross"):
+            same = getattr(self, name).d_model == self.d_model
+            self.require(same, name, f"expected a layer of d_model {self.d_model}, as `layer`")
+        require_cross(self.cross, f"{type(self).__name__}.cross")
+        self.require(self.decoder_depth >= 1, "decoder_depth", "expected at least 1")
+        self.require(self.embedding_stddev > 0, "embedding_stddev", "expected more than 0")
+        self.require(self.classes >= 0, "classes", "expected at least 0")
+        for name in ("embedding_dropout", "output_dropout"):
+            self.require(0 <= getattr(self, name) < 1, name, f"expected 0 <= {name} < 1")
+        for name in ("start", "end"):
+            rule = f"expected a token below input_size = {self.input_size}"
+            self.require(0 <= getattr(self, name) < self.input_size, name, rule)
+
+    @property
+    def decoder_positions(self) -> str:
+        """The absolute positions added to the decoder's input: "none", "sinusoidal" or "learned"."""
+        return getattr(self.decoder_layer, "input_positions", "none")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        values = dict(values)
+        if isinstance(values.get("decoder_layer"), dict):
+            values["decoder_layer"] = layer_from_dict(values["decoder_layer"], f"{cls.__name__}.decoder_layer")
+        return super().from_dict(values)
+
+
+MODELS: dict[str, type[ModelConfig]] = {
+    cls.model: cls for cls in (ClassifierConfig, DualEncoderConfig, LanguageModelConfig, EncoderDecoderConfig)
+}
 
 
 def config_from_dict(values: dict[str, Any]) -> ModelConfig:

@@ -17,7 +17,7 @@ from implementations.ops.attention import Method
 class TransformerConfig(Config):
     """One layer of attention and feed-forward (arXiv 1706.03762), and its variants for long sequences.
 
-    d_model, heads, head_width, d_ff: D, H, K and the width of the feed-forward part. activation, gated: see
+    d_model, heads, head_width, d_ff: D, H, K and the width of the feed-forward part, 0 for none. activation, gated: see
     `FeedForward`. norm, prenorm: normalise before each part, else after each residual sum. biases: of all linear maps.
     attention: "full"; "window" (each token sees the W tokens of the sliding window, gradients pass between blocks);
     "xl" (the same, but no gradient passes to the cache, nor in a longer segment to the block before: Transformer-XL as
@@ -58,8 +58,9 @@ class TransformerConfig(Config):
     method: Method = "auto"
 
     def validate(self) -> None:
-        for field in ("d_model", "heads", "head_width", "d_ff"):
+        for field in ("d_model", "heads", "head_width"):
             self.require(getattr(self, field) >= 1, field, "expected at least 1")
+        self.require(self.d_ff >= 0, "d_ff", "expected at least 0")
         if self.attention == "full":
             self.require(self.window is None, "window", "expected None where attention is 'full'")
         else:

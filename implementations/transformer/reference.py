@@ -112,7 +112,7 @@ def layer(
             )
         return _linear(p, "feed_forward.out", _activate(config.activation, hidden))
 
-    for name, part in (("norm1", attend), ("norm2", feed_forward)):
+    for name, part in (("norm1", attend), ("norm2", feed_forward))[: 1 if config.d_ff == 0 else 2]:
         if config.prenorm:
             x = x + part(_norm(config, p, name, x))
         else:

@@ -134,11 +134,12 @@ class TransformerLayer(nn.Module):
         self.norm1 = norm(config.d_model, keys.child("norm1"))
         self.attention = Attention(config, keys.child("attention"))
         self.dropout1 = Dropout(config.dropout, keys.child("dropout1"))
-        self.norm2 = norm(config.d_model, keys.child("norm2"))
-        self.feed_forward = FeedForward(
-            config.d_model, config.d_ff, keys.child("feed_forward"), config.activation, config.gated, config.biases
-        )
-        self.dropout2 = Dropout(config.dropout, keys.child("dropout2"))
+        if config.d_ff > 0:
+            self.norm2 = norm(config.d_model, keys.child("norm2"))
+            self.feed_forward = FeedForward(
+                config.d_model, config.d_ff, keys.child("feed_forward"), config.activation, config.gated, config.biases
+            )
+            self.dropout2 = Dropout(config.dropout, keys.child("dropout2"))
 
     def initial_state(self, batch: int) -> dict[str, Tensor] | None:
         """The cache before the first token, or None where the layer cannot stream."""
@@ -184,6 +185,8 @@ class TransformerLayer(nn.Module):
         x = skip + self.dropout1(x, dropout_seed, training)
         if not config.prenorm:
             x = self.norm1(x)
+        if config.d_ff == 0:
+            return x, state
         skip = x
         if config.prenorm:
             x = self.norm2(x)

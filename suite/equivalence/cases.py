@@ -10,7 +10,7 @@ import importlib
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,9 @@ class LayerCase:
     agree. compiled: compare eager and compiled training steps. vanishing: for parameters, where a gradient is zero
     but for rounding. float32: run the float32 checks as well.
     """
+
+    sequence: ClassVar[str] = "x"
+    """The argument that streams."""
 
     name: str
     config: Config
@@ -116,6 +119,54 @@ class ModelCase(LayerCase):
         if self.padded:
             found["lengths"] = self.lengths(rng, rows)
         found |= {name: single(draw(rng, rows, self.length)) for name, draw in self.drawn.items()}
+        if self.dropout:
+            found["dropout_seed"] = np.asarray(12345)
+        return found
+
+
+@dataclass(frozen=True)
+class LanguageCase(ModelCase):
+    """A language model on tokens; its state holds that of every layer."""
+
+    sequence = "inputs"
+
+    @property
+    def dropout(self) -> bool:
+        config: Any = self.config
+        return super().dropout or (self.training and config.embedding_dropout + config.output_dropout > 0)
+
+    def arrays(self) -> dict[str, Array | None]:
+        rng, config = self.rng("inputs"), self.config
+        found: dict[str, Array | None] = {"inputs": rng.integers(0, config.input_size, (self.batch, self.length))}
+        if self.padded:
+            found["mask"] = np.arange(self.length) < self.lengths(rng, self.batch)[:, None]
+        if self.state:
+            for depth, layer in enumerate(config.layers):
+                drawn = draw_state(layer, rng, self.batch)
+                found |= {f"state.{depth}{name.removeprefix('state')}": leaf for name, leaf in drawn.items()}
+            if config.input_positions != "none":
+                found["state.position"] = rng.integers(0, 5, self.batch)
+        if self.dropout:
+            found["dropout_seed"] = np.asarray(12345)
+        return found
+
+
+@dataclass(frozen=True)
+class EncoderDecoderCase(ModelCase):
+    """An encoder-decoder on tokens; the decoder is given two tokens less than the encoder."""
+
+    @property
+    def dropout(self) -> bool:
+        config: Any = self.config
+        parts = (config.decoder_layer.dropout, config.cross.dropout, config.embedding_dropout, config.output_dropout)
+        return super().dropout or (self.training and max(parts) > 0)
+
+    def arrays(self) -> dict[str, Array | None]:
+        rng, V = self.rng("inputs"), self.config.input_size
+        found: dict[str, Array | None] = {"inputs": rng.integers(0, V, (self.batch, self.length))}
+        found["outputs"] = rng.integers(0, V, (self.batch, self.length - 2))
+        if self.padded:
+            found["lengths"] = self.lengths(rng, self.batch)
         if self.dropout:
             found["dropout_seed"] = np.asarray(12345)
         return found

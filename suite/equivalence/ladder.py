@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from suite.equivalence import causality, functions, modes, structure, updates
-from suite.equivalence.cases import LayerCase, ModelCase
+from suite.equivalence.cases import LanguageCase, LayerCase, ModelCase
 from suite.equivalence.rows import Row, Rows
 
 
@@ -47,7 +47,10 @@ def _model(case: ModelCase, rows: Rows) -> None:
     structure.climb(case, rows)
     functions.climb(case, rows)
     layer: Any = case.layer
-    if case.padded and layer.mask_padding:
+    if isinstance(case, LanguageCase):
+        if not case.padded:
+            modes.streaming(case, rows)
+    elif case.padded and layer.mask_padding:
         modes.padding(case, rows)
         if case.config.input_kind == "values":
             causality.padding(case, rows)

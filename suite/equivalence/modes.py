@@ -20,7 +20,7 @@ def streaming(case: LayerCase, rows: Rows) -> None:
     """A causal layer on the whole sequence, on segments, and token by token: outputs and last states."""
     twins = pair(case)
     arrays: Arrays = dict(case.arrays())
-    along = ["x", *case.drawn]
+    along = [case.sequence, *case.drawn]
     cut = case.length // 2
 
     def parts(twin: Any, ends: list[int]) -> Arrays:
@@ -85,7 +85,9 @@ def padding(case: ModelCase, rows: Rows) -> None:
         row = len(whole) - 1
         members = [row] if len(inputs) == len(whole) else [row, len(whole) + row]
         own = lengths[members]
-        found = twin.call({"inputs": inputs[members, : own.max()], "lengths": own}, **case.options).outputs["y"]
+        given = {"inputs": inputs[members, : own.max()], "lengths": own}
+        given |= {name: a[members] for name, a in arrays.items() if name == "outputs" and a is not None}
+        found = twin.call(given, **case.options).outputs["y"]
         return errors({"y": found}, {"y": whole[row : row + 1]})
 
     both("batch size", alone)

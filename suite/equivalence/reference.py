@@ -9,8 +9,10 @@ import numpy as np
 
 from implementations import catalog
 from implementations.models.config import PooledConfig
+from implementations.models.encoder_decoder import reference as encoder_decoder
+from implementations.models.language import reference as language
 from implementations.ops.attention.reference import sinusoidal
-from suite.equivalence.cases import LayerCase, ModelCase, flatten, nest
+from suite.equivalence.cases import EncoderDecoderCase, LanguageCase, LayerCase, ModelCase, flatten, nest
 
 Array = np.ndarray
 Arrays = dict[str, Array]
@@ -29,12 +31,15 @@ def below(path: str, values: Arrays) -> Arrays:
 def outputs(case: LayerCase, parameters: Arrays, statistics: Arrays, arrays: dict[str, Any]) -> Arrays:
     """The outputs of a case by name: `y` and, where the layer streams, `state`; dropout is left out."""
     given = nest({name: value for name, value in arrays.items() if name != "dropout_seed" and value is not None})
+    config: Any = case.config
+    if isinstance(case, EncoderDecoderCase):
+        return {"y": encoder_decoder.model(config, parameters, **given)}
+    if isinstance(case, LanguageCase):
+        y, state = language.model(config, parameters, **given)
+        return {"y": y} | flatten(state, "state")
     if isinstance(case, ModelCase):
-        config: Any = case.config
         return {"y": model(config, parameters, statistics, case.training, **given, **case.options)}
-    y, state = _layer(case.config)(
-        case.config, parameters, statistics=_used(statistics, case.training), **given, **case.options
-    )
+    y, state = _layer(config)(config, parameters, statistics=_used(statistics, case.training), **given, **case.options)
     return {"y": y} | flatten(state, "state")
 
 

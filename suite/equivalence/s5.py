@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from implementations.models.config import ClassifierConfig, DualEncoderConfig
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, LanguageModelConfig
 from implementations.ops.scan import METHODS
 from implementations.s5.config import S5Config
-from suite.equivalence.cases import LayerCase, ModelCase
+from suite.equivalence.cases import LanguageCase, LayerCase, ModelCase
 from suite.recipes.base import Recipe
 
 Array = np.ndarray
@@ -139,6 +139,9 @@ def model_cases() -> list[ModelCase]:
         return ClassifierConfig(layer=layer, depth=2, input_kind=kind, input_size=5, classes=4, pooling=pooling)
 
     published = batch.replace(mask_padding=False)
+    words = LanguageModelConfig(
+        layer=SMALL, depth=1, input_kind="tokens", input_size=9, output="adaptive", cutoffs=(4,), factor=2
+    )
     both = DualEncoderConfig(layer=batch, depth=2, input_kind="tokens", input_size=5, classes=3)
     return [
         ModelCase("classifier, tokens, mean", classifier(published, "tokens", "mean"), 3, padded=True, training=True),
@@ -154,6 +157,7 @@ def model_cases() -> list[ModelCase]:
             float32=False,
         ),
         ModelCase("dual encoder, tokens", both, 3, padded=True, training=True),
+        LanguageCase("language model, adaptive output", words, 2, 7, state=True, float32=False),
     ]
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from implementations.models.config import ClassifierConfig, DualEncoderConfig
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, EncoderDecoderConfig, LanguageModelConfig
 from implementations.ops.attention.reference import allowed
 from implementations.s5.config import S5Config
 from implementations.transformer.config import TransformerConfig
 from implementations.transformer.reference import bias_index
-from suite.equivalence.cases import LayerCase, ModelCase, normal
+from suite.equivalence.cases import EncoderDecoderCase, LanguageCase, LayerCase, ModelCase, normal
 from suite.equivalence.updates import short
 from suite.recipes.base import Recipe
 
@@ -22,6 +22,9 @@ OPERATIONS = ("attention",)
 
 SMALL = TransformerConfig(d_model=6, heads=2, head_width=4, d_ff=7, buckets=8, max_distance=12)
 WINDOW = 4
+S5 = S5Config(d_model=6, ssm_size=8, dt_min=0.01, dt_max=0.3)
+"""A layer of another architecture, to be placed between."""
+
 CACHED = 5
 """Tokens before the segment, where attention is full."""
 
@@ -107,6 +110,7 @@ def layer_cases() -> list[LayerCase]:
             window=WINDOW,
         ),
         case("Transformer-XL within a segment", length=4, positions="t5", **plain, **{**window, "attention": "xl"}),
+        case("full, causal, without a feed-forward part", causal=True, state=True, d_ff=0, biases=False, float32=False),
     ]
 
 
@@ -121,6 +125,39 @@ def model_cases() -> list[ModelCase]:
     local = plain.replace(attention="window", window=WINDOW)
     both = DualEncoderConfig(
         layer=plain.replace(positions="sinusoidal"), depth=1, input_kind="tokens", input_size=5, classes=3
+    )
+    streaming = plain.replace(attention="window", window=WINDOW, causal=True)
+    tied = LanguageModelConfig(
+        layer=streaming.replace(positions="rotary"),
+        depth=2,
+        input_kind="tokens",
+        input_size=11,
+        scale_embedding=True,
+        scale_logits=True,
+        final_norm="rms",
+    )
+    adaptive = tied.replace(
+        layer=streaming.replace(positions="learned", max_length=9),
+        placed=((1, S5),),
+        embedding="adaptive",
+        output="adaptive_tied",
+        cutoffs=(3, 6),
+        factor=2,
+        scale_logits=False,
+        final_norm="layer",
+        checkpoint=True,
+    )
+    t5 = EncoderDecoderConfig(
+        layer=plain.replace(positions="rotary"),
+        depth=1,
+        input_kind="tokens",
+        input_size=9,
+        decoder_layer=streaming.replace(d_ff=0, positions="learned", max_length=9, prenorm=False),
+        decoder_depth=2,
+        cross=plain.replace(gated=True, norm="rms"),
+        scale_logits=True,
+        embedding_norm="layer",
+        final_norm="rms",
     )
     return [
         ModelCase(
@@ -150,11 +187,40 @@ def model_cases() -> list[ModelCase]:
             float32=False,
         ),
         ModelCase("dual encoder, tokens", both, 3, 9, padded=True, float32=False),
+        LanguageCase("language model, tied, scaled", tied, 2, 9, state=True),
+        LanguageCase("language model, adaptive, tied", adaptive, 3, 7, padded=True, float32=False),
+        LanguageCase(
+            "language model, dropout",
+            tied.replace(embedding_dropout=0.2, output_dropout=0.3),
+            2,
+            7,
+            training=True,
+            compiled=True,
+            float32=False,
+        ),
+        EncoderDecoderCase("encoder-decoder, tied", t5, 3, 7, padded=True),
+        EncoderDecoderCase(
+            "encoder-decoder, separate output, dropout, activations computed again",
+            t5.replace(
+                output="separate",
+                scale_embedding=True,
+                decoder_depth=1,
+                decoder_layer=S5.replace(dropout=0.2),
+                cross=plain.replace(qk_norm=True, d_ff=0, prenorm=False),
+                embedding_dropout=0.3,
+                output_dropout=0.1,
+                checkpoint=True,
+            ),
+            3,
+            7,
+            padded=True,
+            training=True,
+            compiled=True,
+            float32=False,
+        ),
         ModelCase(
             "classifier, tokens, S5 at depth 1, activations computed again",
-            classifier(local, "tokens", "mean").replace(
-                placed=((1, S5Config(d_model=6, ssm_size=8, dt_min=0.01, dt_max=0.3)),), checkpoint=True
-            ),
+            classifier(local, "tokens", "mean").replace(placed=((1, S5),), checkpoint=True),
             3,
             9,
             padded=True,

@@ -64,8 +64,8 @@ class Schedule(Config):
         self.require(fits, "warmup_power", "expected 1, or more where warmup_from is given")
 
     def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `warmup_from` and `warmup_power` where they are not used: schedules that were run
-        before there were such fields keep their identity."""
+        """As `Config.to_dict`, without `warmup_from` and `warmup_power` where they are not used: schedules that were
+        run before there were such fields keep their identity."""
         values = super().to_dict()
         if self.warmup_from is None:
             del values["warmup_from"], values["warmup_power"]

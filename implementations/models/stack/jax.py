@@ -14,6 +14,7 @@ from implementations.catalog import layer_class
 from implementations.common.config import Config, ConfigError
 from implementations.common.initializers import Keys
 from implementations.models.config import ModelConfig
+from implementations.ops.attention.jax import sinusoidal
 
 State = dict[str, Any]
 """The states of the layers, by depth."""
@@ -36,6 +37,27 @@ def restart(layer: Any, state: Any, start: Bool[Array, " B"]) -> Any:
         return jnp.where(start.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
 
     return jax.tree.map(choose, initial, state)
+
+
+def recomputed(layer: Any, *arguments: Any, **options: Any) -> Any:
+    """What the layer gives, keeping its inputs only: it runs again for the gradient."""
+
+    def run(layer: Any, *arguments: Any) -> Any:
+        return layer(*arguments, **options)
+
+    return nnx.remat(run)(layer, *arguments)
+
+
+def positioned(
+    x: Float[Array, "B L D"], positions: Integer[Array, "B L"], kind: str, table: Float[Array, "N D"] | None
+) -> Float[Array, "B L D"]:
+    """x plus the vectors of its positions, "sinusoidal" or "learned"; NaN beyond the N positions of the table."""
+    if kind == "sinusoidal":
+        return x + sinusoidal(positions.reshape(-1), x.shape[-1], x).reshape(x.shape)
+    if table is None:
+        return x
+    known = table[jnp.clip(positions, 0, table.shape[0] - 1)]
+    return x + jnp.where((positions < table.shape[0])[..., None], known, jnp.nan)
 
 
 class Stack(nnx.Module):
@@ -73,10 +95,10 @@ class Stack(nnx.Module):
         for i, module in enumerate(self.layers):
             layer: Any = module
             given = options if config.layers[i].architecture == config.layer.architecture else {}
-
-            def run(layer, x, state, mask, given=given):
-                return layer(x, state, mask, training=training, dropout_seed=dropout_seed, **given)
-
+            given = {**given, "training": training, "dropout_seed": dropout_seed}
             before = None if state is None else state[str(i)]
-            x, states[str(i)] = (nnx.remat(run) if config.checkpoint else run)(layer, x, before, mask)
+            if config.checkpoint:
+                x, states[str(i)] = recomputed(layer, x, before, mask, **given)
+            else:
+                x, states[str(i)] = layer(x, before, mask, **given)
         return x, None if any(after is None for after in states.values()) else states

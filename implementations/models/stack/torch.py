@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from implementations.catalog import layer_class
 from implementations.common.config import Config, ConfigError
 from implementations.common.initializers import Keys
 from implementations.models.config import ModelConfig
+from implementations.ops.attention.torch import sinusoidal
 
 State = dict[str, Any]
 """The states of the layers, by depth."""
@@ -41,24 +43,29 @@ def restart(layer: Any, state: Any, start: Bool[Tensor, " B"]) -> Any:
     return choose(layer.initial_state(start.shape[0]), state)
 
 
-def recomputed(run: Callable[..., Any], layer: nn.Module) -> Callable[..., Any]:
-    """`run` that keeps its inputs only and runs again for the gradient; running statistics change the first time."""
-    first = True
+def recomputed(layer: nn.Module, *arguments: Any, **options: Any) -> Any:
+    """What the layer gives, keeping its inputs only: it runs again for the gradient, on copies of its statistics."""
 
-    def function(*arguments: Any) -> Any:
-        nonlocal first
-        if first or not list(layer.buffers()):
-            first = False
-            return run(*arguments)
-        statistics = [buffer.clone() for buffer in layer.buffers()]
-        try:
-            return run(*arguments)
-        finally:
-            with torch.no_grad():
-                for buffer, value in zip(layer.buffers(), statistics, strict=True):
-                    buffer.copy_(value)
+    def run(*arguments: Any) -> tuple[Any, dict[str, Tensor]]:
+        statistics = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+        return functional_call(layer, statistics, arguments, options), statistics
 
-    return lambda *arguments: checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+    outputs, statistics = checkpoint(run, *arguments, use_reentrant=False, preserve_rng_state=False)
+    for name, buffer in layer.named_buffers():
+        buffer.copy_(statistics[name])
+    return outputs
+
+
+def positioned(
+    x: Float[Tensor, "B L D"], positions: Integer[Tensor, "B L"], kind: str, table: Float[Tensor, "N D"] | None
+) -> Float[Tensor, "B L D"]:
+    """x plus the vectors of its positions, "sinusoidal" or "learned"; NaN beyond the N positions of the table."""
+    if kind == "sinusoidal":
+        return x + sinusoidal(positions.reshape(-1), x.shape[-1], x).reshape(x.shape)
+    if table is None:
+        return x
+    known = table[torch.clamp(positions, 0, table.shape[0] - 1)]
+    return x + torch.where((positions < table.shape[0])[..., None], known, torch.nan)
 
 
 class Stack(nn.Module):
@@ -97,10 +104,10 @@ class Stack(nn.Module):
         for i, module in enumerate(self.layers):
             layer: Any = module
             given = options if config.layers[i].architecture == config.layer.architecture else {}
-
-            def run(x, state, mask, layer=layer, given=given):
-                return layer(x, state, mask, training=training, dropout_seed=dropout_seed, **given)
-
+            given = {**given, "training": training, "dropout_seed": dropout_seed}
             before = None if state is None else state[str(i)]
-            x, states[str(i)] = (recomputed(run, layer) if config.checkpoint else run)(x, before, mask)
+            if config.checkpoint:
+                x, states[str(i)] = recomputed(layer, x, before, mask, **given)
+            else:
+                x, states[str(i)] = layer(x, before, mask, **given)
         return x, None if any(after is None for after in states.values()) else states

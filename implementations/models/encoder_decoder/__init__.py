@@ -1,0 +1,1 @@
+"""Encoder-decoders around any layers, with heads for generation and classification."""

@@ -1,0 +1,1 @@
+"""Language models around any causal layer."""

@@ -1,0 +1,1 @@
+"""Choosing the next token: greedy, sampled, or by beams."""
