@@ -27,7 +27,7 @@ def _named(outputs: Any) -> dict[str, torch.Tensor]:
 
 
 ON_CPU = os.environ.get("JAX_PLATFORMS", "").startswith("cpu")
-"""Whether the JAX twins are kept from a GPU, as the runner does for hardware "cpu"; these then stay away from it too."""
+"""Whether the JAX twins are kept from a GPU, as the runner does for hardware "cpu"; these then keep away as well."""
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() and not ON_CPU else "cpu")
 
