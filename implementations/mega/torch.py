@@ -261,7 +261,7 @@ class GatedAttention(nn.Module):
             a = self.attend(q, k, v, allowed, keys[None], keys, 1 + keys[None], training, dropout_seed)
             a = rearrange(a, "b c t v -> b (c t) v")
             a = a[:, :length] if state is None else a[torch.arange(q.shape[0], device=q.device)[:, None], index]
-        return a, self._unfinished(placed, position + length)
+        return a, self._unfinished(placed, position + length) if config.causal else {}
 
     def _place(self, new, before, index, size):
         """An array of `size` positions: what was there before, then zeros, with `new` at the positions `index`."""

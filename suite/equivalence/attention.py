@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from implementations.ops.attention import FLEX_WIDTH
 from implementations.ops.attention import reference as oracle
 from suite.equivalence.cases import is_differentiable, normal
 from suite.equivalence.rows import Rows, rounded
@@ -26,6 +28,8 @@ KERNELS = {"float64": ("einsum",), "float32": ("einsum", "fused")}
 
 CHUNK, FIRST = WINDOW // 2, (1, 3)
 """Of chunks in a segment behind a cache: their size, and where in one each sequence stands at its first query."""
+WITH_FLEX = 2 * WINDOW + 1
+"""The length at which "flex" takes the windows too, in float32; shorter than a window it is "fused"."""
 
 
 def climb(rows: Rows, seed: int) -> None:
@@ -58,11 +62,16 @@ def _positions(rows: Rows) -> None:
 
 def _call(framework: str, name: str, relative: Array, *options: Any) -> Array:
     ops, to = _framework(framework)
-    return np.asarray(getattr(ops, name)(to(relative[None]), *options))[0]
+    return _numpy(getattr(ops, name)(to(relative[None]), *options))[0]
+
+
+def _numpy(value: Any) -> Array:
+    """An array of either framework, from whatever device."""
+    return np.asarray(value.cpu() if hasattr(value, "cpu") else value)
 
 
 def _framework(framework: str) -> tuple[Any, Callable[[Array], Any]]:
-    """The operations of a framework on the CPU, and its constructor of arrays."""
+    """The operations of a framework, and its constructor of arrays on the device of the ladder."""
     if framework == "jax":
         import jax.numpy as jnp
 
@@ -72,15 +81,16 @@ def _framework(framework: str) -> tuple[Any, Callable[[Array], Any]]:
     import torch
 
     from implementations.ops.attention import torch as ops
+    from suite.equivalence.torch import DEVICE
 
-    return ops, torch.tensor
+    return ops, partial(torch.tensor, device=DEVICE)
 
 
 def _climb(rows: Rows, rng: np.random.Generator, length: int) -> None:
     arrays = _arrays(rng, length)
     case = f"length {length}, window {WINDOW}"
     for dtype in ("float64", "float32") if length in IN_FLOAT32 else ("float64",):
-        jobs = _jobs(KERNELS[dtype])
+        jobs = _jobs(KERNELS[dtype], dtype == "float32" and length == WITH_FLEX)
         found = [_run(framework, jobs, arrays, dtype) for framework in ("jax", "torch")]
         for form in dict.fromkeys(name.partition(",")[0] for name in jobs):
             chosen = {name: job for name, job in jobs.items() if name.startswith(f"{form},")}
@@ -102,9 +112,9 @@ def _arrays(rng: np.random.Generator, length: int) -> Arrays:
     valid[1] = rng.random(total) < 0.7
     valid[1, : WINDOW + 1] = False
     return {
-        "q": normal(rng, (2, length, 3, 4)),
-        "k": normal(rng, (2, total, 3, 4)),
-        "v": normal(rng, (2, total, 3, 5)),
+        "q": normal(rng, (2, length, 3, FLEX_WIDTH)) / 2,
+        "k": normal(rng, (2, total, 3, FLEX_WIDTH)) / 2,
+        "v": normal(rng, (2, total, 3, 2 * FLEX_WIDTH)),
         "t5": normal(rng, (3, BUCKETS)),
         "simple": normal(rng, (3, 2 * WINDOW - 3)),
         "valid": valid,
@@ -112,7 +122,7 @@ def _arrays(rng: np.random.Generator, length: int) -> Arrays:
     }
 
 
-def _jobs(kernels: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _jobs(kernels: tuple[str, ...], flex: bool) -> dict[str, dict[str, Any]]:
     """What is computed, by name."""
     jobs: dict[str, dict[str, Any]] = {
         "positions, rotary": {"call": "rotary"},
@@ -130,6 +140,8 @@ def _jobs(kernels: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         for kernel in kernels:
             jobs[f"full, {text}, {kernel}"] = {"before": CACHED, "method": kernel, **form}
             jobs[f"window, {text}, {kernel}"] = {"window": WINDOW, "method": kernel, **form}
+        if flex:
+            jobs[f"flexible window, {text}"] = {"window": WINDOW, "method": "flex", **form}
         jobs[f"naive window, {text}"] = {"window": WINDOW, "naive": True, "method": "einsum", **form}
     chunks: dict[str, dict[str, Any]] = {
         "causal": {"bias": "t5"},
@@ -230,4 +242,8 @@ def _run(framework: str, jobs: dict[str, dict[str, Any]], arrays: Arrays, dtype:
         from suite.equivalence.jax import quick
 
         compute = jax.jit(compute, compiler_options=quick())
-    return {name: np.asarray(value) for name, value in compute(given).items()}
+    else:
+        import torch
+
+        torch.compiler.reset()  # FlexAttention is compiled for each form, and the compiler counts them
+    return {name: _numpy(value) for name, value in compute(given).items()}

@@ -41,7 +41,7 @@ def case(base: BankConfig, name: str, /, **changes: Any) -> LayerCase:
 def layer_cases() -> list[LayerCase]:
     """Layers on vectors."""
     return [
-        case(SMALL, "causal", state=True, length=13, methods=FORMS),
+        case(SMALL, "causal", state=True, length=13, methods=("fft", "recurrent")),
         case(
             SMALL,
             "causal, longer than the direct form, softplus, untied steps, another rate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,10 @@ def _named(outputs: Any) -> dict[str, torch.Tensor]:
     return {"y": y} | flatten(state, "state")
 
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+ON_CPU = os.environ.get("JAX_PLATFORMS", "").startswith("cpu")
+"""Whether the JAX twins are kept from a GPU, as the runner does for hardware "cpu"; these then keep away as well."""
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() and not ON_CPU else "cpu")
 
 
 class Twin:

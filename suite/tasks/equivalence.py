@@ -3,6 +3,9 @@
 0 paths, shapes and dtypes; 1 initial values, bit for bit; 2 operations against the float64 oracle; 3 outputs;
 4 gradients; 5 updates of the real recipes; 6 modes: segments, single tokens, algorithms, compiled, padding, batch size;
 7 causality: derivatives that must be exactly zero. The checks live in `suite/equivalence/`.
+
+Where JAX's default device is a GPU, both twins run there, in float64 and in float32 with products in full precision,
+and are held to the same tolerances (`suite/equivalence/rows.py`); the updates of rung 5 run on the CPU everywhere.
 """
 
 from __future__ import annotations

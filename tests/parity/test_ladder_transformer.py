@@ -19,6 +19,7 @@ CHECKS = {
     "attention, full",
     "attention, window",
     "attention, naive window",
+    "attention, flexible window",
     "attention, positions",
     "attention, window, rounding only",
     "outputs",

@@ -7,7 +7,8 @@ import pytest
 
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
-from implementations.ops.attention import bucket_edges, choose
+from implementations.ops.attention import bucket_edges, choose, flexible, span
+from implementations.ops.attention.reference import allowed
 from implementations.transformer.config import TransformerConfig, initial_bias
 
 SMALL = TransformerConfig(d_model=6, heads=2, head_width=4, d_ff=7, biases=False, causal=True)
@@ -68,8 +69,23 @@ def test_the_kernel_is_chosen_by_device_and_precision():
     assert choose("auto", on_gpu=True, float64=False) == "fused"
     assert choose("auto", on_gpu=True, float64=True) == "einsum"
     assert choose("einsum", on_gpu=True, float64=False) == "einsum"
+    assert choose("flex", on_gpu=True, float64=False) == choose("flex", on_gpu=False, float64=False) == "fused"
+    assert choose("flex", on_gpu=True, float64=True) == "einsum"
     with pytest.raises(ConfigError, match="attention method is 'flash': expected one of"):
         choose("flash", on_gpu=True, float64=False)  # pyright: ignore[reportArgumentType]
+
+
+def test_flex_takes_a_window_where_it_is_asked_for_and_can():
+    fits = {"on_gpu": True, "float64": False, "width": 16, "cut_gradient": False, "gap": False}
+    assert flexible("flex", **fits)
+    assert flexible("flex", **{**fits, "on_gpu": False, "width": 4})
+    assert not flexible("auto", **fits)
+    for change in ({"float64": True}, {"width": 15}, {"cut_gradient": True}, {"gap": True}):
+        assert not flexible("flex", **{**fits, **change})
+    for causal, include_self in ((True, True), (True, False), (False, True)):
+        relative = [r for r in range(-9, 10) if allowed(r, WINDOW, causal, include_self)]
+        before = WINDOW if causal else 0
+        assert span(WINDOW, causal, include_self) == (relative[0] + before, relative[-1] + before)
 
 
 def test_buckets_begin_where_t5_puts_them():

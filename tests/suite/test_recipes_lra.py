@@ -147,7 +147,7 @@ def count(model: Any) -> int:
 
 @pytest.mark.parametrize(
     ("room", "depth", "d_model", "thousands"),
-    [(s4, 4, 128, 300), (s4, 6, 512, 4_150), (s4d, 4, 128, 267), (s4d, 6, 512, 3_960)],
+    [(s4, 4, 128, 300), (s4d, 4, 128, 267), (s4d, 6, 512, 3_960)],
 )
 def test_parameters_of_models_whose_counts_are_published(room, depth, d_model, thousands):
     """configs/experiment/mega/lra-image/README.md of state-spaces/s4: N 64, both directions, a norm at the end."""

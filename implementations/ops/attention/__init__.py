@@ -6,6 +6,11 @@ the default on a GPU: `jax.nn.dot_product_attention` (which takes the softmax in
 `torch.nn.functional.scaled_dot_product_attention`. A window is cut into blocks of W queries, which lie along the batch
 axis of that kernel: there is no loop over windows. Chunks, inside which attention stays, are such blocks themselves.
 
+"flex" takes a window in one call without cutting it: FlexAttention in PyTorch, `jax.nn.dot_product_attention` with its
+`local_window_size` in JAX, which may make all L x T logits. What it cannot do runs as "fused" (`flexible`). Its outputs
+were checked against the oracle on a CPU, where FlexAttention is not fused and has no gradients (there "fused" runs
+where they are asked for). No GPU has run it yet: nothing takes it by default, `ON_GPU` is where that would change.
+
 A query none of whose keys is allowed gets zero from every kernel.
 """
 
@@ -17,8 +22,14 @@ import numpy as np
 
 from implementations.common.config import ConfigError
 
-Method = Literal["auto", "einsum", "fused"]
-METHODS = ("auto", "einsum", "fused")
+Method = Literal["auto", "einsum", "fused", "flex"]
+METHODS = ("auto", "einsum", "fused", "flex")
+
+ON_GPU: Method = "fused"
+"""What "auto" means on a GPU, in float32 and below."""
+
+FLEX_WIDTH = 16
+"""The least width of keys and values that FlexAttention's kernels take on a GPU."""
 
 QK_NORM_EPSILON = 1e-6
 """Added to the sum of squares of a query or key before the root (meliad)."""
@@ -27,12 +38,34 @@ ROTARY_THETA = 10_000.0
 
 
 def choose(method: Method, on_gpu: bool, float64: bool) -> str:
-    """The kernel that runs: `method`, or for "auto" the rule above; an unknown name raises `ConfigError`."""
+    """The kernel of a dense block: `method`, or for "auto" the rule above; an unknown name raises `ConfigError`.
+
+    "flex" is for windows: of a dense block it leaves "fused", and in float64 "einsum".
+    """
     if method not in METHODS:
         raise ConfigError(f"attention method is {method!r}: expected one of {', '.join(map(repr, METHODS))}")
     if method == "auto":
-        return "fused" if on_gpu and not float64 else "einsum"
+        method = ON_GPU if on_gpu and not float64 else "einsum"
+    if method == "flex":
+        return "einsum" if float64 else "fused"
     return method
+
+
+def flexible(method: Method, on_gpu: bool, float64: bool, width: int, cut_gradient: bool, gap: bool) -> bool:
+    """Whether "flex" takes a window.
+
+    It must be asked for, in float32 or below, with no gradient to cut, no `gap` among the keys of a query, and on a GPU
+    with keys and values of at least `FLEX_WIDTH`.
+    """
+    asked = method == "flex" or (method == "auto" and on_gpu and ON_GPU == "flex")
+    return asked and not (float64 or cut_gradient or gap) and (width >= FLEX_WIDTH or not on_gpu)
+
+
+def span(window: int, causal: bool, include_self: bool) -> tuple[int, int]:
+    """The least and the greatest index of a key minus the index of the query that sees it, in `window_attention`."""
+    if not causal:
+        return 1 - window, window - 1
+    return (1, window) if include_self else (0, window - 1)
 
 
 @functools.cache

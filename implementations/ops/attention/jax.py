@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import ConfigError
 from implementations.common.jax import einsum, product_precision
-from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose
+from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose, flexible, span
 
 Bias = Callable[[Array], Array]
 """Relative positions (L, T) to what each head adds to the logits, (H, L, T)."""
@@ -69,7 +69,7 @@ def attend(
     return einsum("bhlt,bthv->blhv", weights, v)
 
 
-def _fused(q, k, v, bias, mask):
+def _fused(q, k, v, bias, mask, window=None):
     """The framework's kernel; a query without keys is given all of them, and its result is cleared."""
     some = None
     if mask is not None:
@@ -79,7 +79,7 @@ def _fused(q, k, v, bias, mask):
     width, both = v.shape[-1], max(k.shape[-1], v.shape[-1])  # JAX wants one width
     q, k, v = (jnp.pad(x, ((0, 0),) * 3 + ((0, both - x.shape[-1]),)) for x in (q, k, v))
     with product_precision():
-        y = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=1.0)[..., :width]
+        y = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=1.0, local_window_size=window)[..., :width]
     return y if some is None else jnp.where(some.transpose(0, 2, 1, 3), y, 0.0)
 
 
@@ -160,6 +160,10 @@ def window_attention(
             factor=factor,
             method=method,
         )
+    width, plain = min(k.shape[-1], v.shape[-1]), reach is None and factor is None
+    gap = not (causal or include_self)
+    if plain and flexible(method, jax.default_backend() == "gpu", q.dtype == jnp.float64, width, cut_gradient, gap):
+        return _flex(q, k, v, window, bias, valid, causal, include_self)
     count = -(-length // window)
     after = count * window - length
     if not causal:
@@ -219,6 +223,16 @@ def chunk_attention(
     k, v, valid = (_neighbours(x, chunk, count, False) for x in (k, v, valid))
     y = full_attention(q, k, v, bias=bias, valid=valid, before=before, causal=causal, method=method)
     return y.reshape(-1, count * chunk, *y.shape[2:])[:, :length]
+
+
+def _flex(q, k, v, window, bias, valid, causal, include_self):
+    """One call over the whole segment, with the kernel's own window unless keys are to be hidden besides."""
+    before, (low, high) = window if causal else 0, span(window, causal, include_self)
+    if valid is not None:
+        options = {"bias": bias, "valid": valid, "causal": causal, "include_self": include_self}
+        return full_attention(q, k, v, before=before, window=window, method="fused", **options)
+    relative = relative_positions(q.shape[1], k.shape[1], before, q)
+    return _fused(q, k, v, None if bias is None else bias(relative)[None], None, (-low, high))
 
 
 def _pad(x, before, after):

@@ -5,16 +5,18 @@ y_i = sum_j softmax_j(q_i k_j + bias_{j-i}) v_j over the keys j that i may see; 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from implementations.common.config import ConfigError
 from implementations.common.torch import einsum
-from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose
+from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose, flexible, span
 
 Bias = Callable[[Tensor], Tensor]
 """Relative positions (L, T) to what each head adds to the logits, (H, L, T)."""
@@ -162,6 +164,10 @@ def window_attention(
             factor=factor,
             method=method,
         )
+    width, plain = min(k.shape[-1], v.shape[-1]), reach is None and factor is None
+    gap = not (causal or include_self)
+    if plain and flexible(method, q.is_cuda, q.dtype == torch.float64, width, cut_gradient, gap) and _offered(q, k, v):
+        return _flex(q, k, v, window, bias, valid, causal, include_self)
     count = -(-length // window)
     after = count * window - length
     if not causal:
@@ -221,6 +227,52 @@ def chunk_attention(
     k, v, valid = (_neighbours(x, chunk, count, False) for x in (k, v, valid))
     y = full_attention(q, k, v, bias=bias, valid=valid, before=before, causal=causal, method=method)
     return y.reshape(-1, count * chunk, *y.shape[2:])[:, :length]
+
+
+def _offered(*tensors):
+    """Whether FlexAttention has what is asked: on a CPU it has no gradients."""
+    tracked = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return tensors[0].is_cuda or not tracked
+
+
+FLEX_BLOCK = 128
+"""Queries and keys of a tile of FlexAttention."""
+
+
+def _flex(q, k, v, window, bias, valid, causal, include_self):
+    """One call over the whole segment: a relative bias is read from a table, which gets its gradient through it."""
+    before, (low, high) = window if causal else 0, span(window, causal, include_self)
+    offsets = torch.arange(low, high + 1, device=q.device)[None, :]
+    table = q.new_zeros(1) if bias is None else bias(offsets - before)[:, 0]
+
+    def seen(b, h, i, j):
+        inside = (j - i >= low) & (j - i <= high)
+        return inside if valid is None else inside & valid[b, j]
+
+    def biased(score, b, h, i, j):
+        return score + table[h, torch.clamp(j - i - low, 0, high - low)]
+
+    blocks = _blocks(low, high, q.shape[1], k.shape[1], seen, q.device)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    call = flex_attention if torch.compiler.is_compiling() else _compiled_flex(q.is_cuda)
+    return call(q, k, v, None if bias is None else biased, blocks, scale=1.0).transpose(1, 2)
+
+
+def _blocks(low, high, queries, keys, seen, device):
+    """The tiles of a window, from its bounds: no mask of all queries and keys is ever made."""
+    rows, columns = -(-queries // FLEX_BLOCK), -(-keys // FLEX_BLOCK)
+    start = FLEX_BLOCK * torch.arange(rows, device=device)
+    first = torch.clamp((start + low) // FLEX_BLOCK, 0, columns - 1)
+    last = torch.clamp((start + FLEX_BLOCK - 1 + high) // FLEX_BLOCK, 0, columns - 1)
+    index = torch.clamp(first[:, None] + torch.arange(columns, device=device), max=columns - 1)
+    count, index = (last - first + 1).int()[None, None], index.int()[None, None]
+    return BlockMask.from_kv_blocks(count, index, BLOCK_SIZE=FLEX_BLOCK, mask_mod=seen, seq_lengths=(queries, keys))
+
+
+@functools.cache
+def _compiled_flex(cuda):
+    """FlexAttention outside of a compiled model: compiled by itself on a GPU; on a CPU all logits are made."""
+    return torch.compile(flex_attention, backend="inductor" if cuda else "eager", dynamic=False)
 
 
 def _pad(x, before, after):
