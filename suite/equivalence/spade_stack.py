@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from implementations.models.config import ClassifierConfig, DualEncoderConfig
+from implementations.models.config import ClassifierConfig
 from implementations.spade.config import SpadeStackConfig
 from suite.equivalence import spade
 from suite.equivalence.cases import LayerCase, ModelCase
@@ -61,18 +61,17 @@ def shifts(parameters: dict[str, Array]) -> dict[str, Array]:
 
 def layer_cases() -> list[LayerCase]:
     """Stacks on vectors."""
-    several = SpadeStackConfig(
-        bottom=spade.SMALL.replace(causal=True), upper=ABOVE.replace(causal=True), depth=3, every=2
-    )
+    causal = SpadeStackConfig(bottom=spade.SMALL.replace(causal=True), upper=ABOVE.replace(causal=True))
     chunks = SMALL.replace(upper=ABOVE.replace(attention="chunk", window=3), share_bias=False)
     mega = SMALL.replace(upper=MEGA)
     return [
         LayerCase(
-            "causal, shared bias, two bottom layers",
-            several,
-            length=11,
+            "causal, shared bias",
+            causal,
+            length=9,
             state=True,
-            zero_gradient=partial(unread, several, 11, True),
+            float32=False,
+            zero_gradient=partial(unread, causal, 9, True),
         ),
         LayerCase(
             "both sides, biases of their own, chunks above, padded",
@@ -97,22 +96,20 @@ def layer_cases() -> list[LayerCase]:
 def model_cases() -> list[ModelCase]:
     """Models around stacks."""
 
-    def classifier(layer: SpadeStackConfig, kind: Any, pooling: Any, depth: int = 1) -> ClassifierConfig:
-        return ClassifierConfig(layer=layer, depth=depth, input_kind=kind, input_size=5, classes=4, pooling=pooling)
+    def classifier(layer: SpadeStackConfig, kind: Any, pooling: Any) -> ClassifierConfig:
+        return ClassifierConfig(layer=layer, depth=1, input_kind=kind, input_size=5, classes=4, pooling=pooling)
 
     dropped = SMALL.replace(
         bottom=spade.SMALL.replace(dropout=0.2, hidden_dropout=0.1, s4_frozen=True),
         upper=ABOVE.replace(dropout=0.2, attention="chunk", window=3),
     )
     causal = SpadeStackConfig(bottom=spade.SMALL.replace(causal=True), upper=MEGA.replace(causal=True))
-    both = DualEncoderConfig(layer=SMALL, depth=1, input_kind="tokens", input_size=5, classes=3)
     return [
         ModelCase(
-            "classifier, tokens, mean, dropout, S4 frozen",
-            classifier(dropped, "tokens", "mean"),
+            "classifier, tokens, last, dropout, S4 frozen",
+            classifier(dropped, "tokens", "last"),
             3,
             11,
-            padded=True,
             training=True,
             compiled=True,
             float32=False,
@@ -121,8 +118,7 @@ def model_cases() -> list[ModelCase]:
                 for path, still in spade.frozen(below("layers.0.layers.0", p)).items()
             },
         ),
-        ModelCase("classifier, values, last", classifier(causal, "values", "last"), 3, 11, padded=True, float32=False),
-        ModelCase("dual encoder, tokens, two stacks", both.replace(depth=2), 3, 9, padded=True, float32=False),
+        ModelCase("classifier, values, mean", classifier(causal, "values", "mean"), 3, 9, padded=True),
     ]
 
 
