@@ -10,6 +10,7 @@ gates:   c <- g c + (1 - g) z,  g = sigmoid(b),  z = h W        or    c <- f c +
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -158,12 +159,8 @@ class TokenSide(nn.Module):
         """Attention of a segment to its own window; `room` ends in the keys and values of the segment."""
         config = self.config
         first = room["keys"].shape[1] - q.shape[1] - config.window
-        factor = None
-        if training and config.attention_dropout > 0:
-
-            def factor(relative):
-                return self.weight_dropout.factors(relative, config, dropout_seed, q)
-
+        dropped = training and config.attention_dropout > 0
+        factor = partial(self.weight_dropout.factors, config=config, seed=dropout_seed, like=q) if dropped else None
         return window_attention(
             q,
             room["keys"][:, first:],
