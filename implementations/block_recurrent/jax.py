@@ -6,6 +6,8 @@ At the end of block i:  C_{i+1} = states(C_i; keys and values of the last two bl
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -185,14 +187,17 @@ class FeedbackStack(nnx.Module):
             ]
         )
 
+    def _layers(self) -> list[Any]:
+        return list(self.layers)
+
     def initial_state(self, batch: int) -> dict[str, dict[str, State]]:
         """The states of all layers before the first token of a document."""
-        return {"layers": {str(i): layer.initial_state(batch) for i, layer in enumerate(self.layers)}}
+        return {"layers": {str(i): self._layers()[i].initial_state(batch) for i in range(self.config.depth)}}
 
     def reset(self, state: dict[str, dict[str, State]], start: Bool[Array, " B"]) -> dict[str, dict[str, State]]:
         """The states, as before the first token for the sequences of the batch at which a document starts."""
         layers = state["layers"]
-        return {"layers": {str(i): layer.reset(layers[str(i)], start) for i, layer in enumerate(self.layers)}}
+        return {"layers": {str(i): self._layers()[i].reset(layers[str(i)], start) for i in range(self.config.depth)}}
 
     def __call__(
         self,
@@ -249,8 +254,9 @@ class FeedbackStack(nnx.Module):
         """All layers on tokens of one block: the states after them, and outputs."""
         found: dict[str, State] = {}
         last = self.config.indices[-1]
-        k, v = self.layers[last].states.keys_values(states[str(last)]["states"])
-        for i, layer in enumerate(self.layers):
+        layers = self._layers()
+        k, v = layers[last].states.keys_values(states[str(last)]["states"])
+        for i, layer in enumerate(layers):
             given = (x, states[str(i)], valid, length)
             read = () if i in self.config.indices else (k, v)
             x, found[str(i)] = layer.segment(*given, *read, training, dropout_seed, method)

@@ -6,6 +6,8 @@ At the end of block i:  C_{i+1} = states(C_i; keys and values of the last two bl
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from implementations.ops.attention import Method
 from implementations.ops.attention.torch import attend
 
 
-def detached(state):
+def detached(state: Any) -> Any:
     """The state without its gradient."""
     if isinstance(state, dict):
         return {name: detached(value) for name, value in state.items()}
@@ -195,14 +197,17 @@ class FeedbackStack(nn.Module):
             ]
         )
 
+    def _layers(self) -> list[Any]:
+        return list(self.layers)
+
     def initial_state(self, batch: int) -> dict[str, dict[str, State]]:
         """The states of all layers before the first token of a document."""
-        return {"layers": {str(i): layer.initial_state(batch) for i, layer in enumerate(self.layers)}}
+        return {"layers": {str(i): self._layers()[i].initial_state(batch) for i in range(self.config.depth)}}
 
     def reset(self, state: dict[str, dict[str, State]], start: Bool[Tensor, " B"]) -> dict[str, dict[str, State]]:
         """The states, as before the first token for the sequences of the batch at which a document starts."""
         layers = state["layers"]
-        return {"layers": {str(i): layer.reset(layers[str(i)], start) for i, layer in enumerate(self.layers)}}
+        return {"layers": {str(i): self._layers()[i].reset(layers[str(i)], start) for i in range(self.config.depth)}}
 
     def forward(
         self,
@@ -263,8 +268,9 @@ class FeedbackStack(nn.Module):
         """All layers on tokens of one block: the states after them, and outputs."""
         found: dict[str, State] = {}
         last = self.config.indices[-1]
-        k, v = self.layers[last].states.keys_values(states[str(last)]["states"])
-        for i, layer in enumerate(self.layers):
+        layers = self._layers()
+        k, v = layers[last].states.keys_values(states[str(last)]["states"])
+        for i, layer in enumerate(layers):
             given = (x, states[str(i)], valid, length)
             read = () if i in self.config.indices else (k, v)
             x, found[str(i)] = layer.segment(*given, *read, training, dropout_seed, method)

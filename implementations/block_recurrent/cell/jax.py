@@ -9,6 +9,9 @@ gates:   c <- g c + (1 - g) z,  g = sigmoid(b),  z = h W        or    c <- f c +
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,17 +80,23 @@ class Heads(nnx.Module):
 
 
 class WeightDropout(Dropout):
-    """Relative positions (L, T) to factors of attention weights (H, L, T): one mask for all blocks and sequences."""
+    """Dropout of a window's attention weights: one mask for all blocks and sequences."""
 
     def factors(
-        self, relative: Integer[Array, "L T"], heads: int, seed: Integer[Array, ""] | int | None, like: Array
+        self,
+        relative: Integer[Array, "L T"],
+        config: BlockRecurrentConfig,
+        seed: Integer[Array, ""] | int | None,
+        like: Array,
     ) -> Float[Array, "H L T"]:
-        """0 where a weight is dropped, else 1 / (1 - rate)."""
+        """0 where a weight is dropped, else 1 / (1 - rate); a part of a block has that part of the mask."""
         if seed is None:
             raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
-        words = random_words(seed, self.site, heads * relative.size)
+        shape = (config.heads, config.window, 2 * config.window)
+        words = random_words(seed, self.site, math.prod(shape))
         kept = (words >> 8).astype(jnp.int32) >= round(self.rate * 2**24)
-        return kept.reshape(heads, *relative.shape).astype(like.dtype) / (1.0 - self.rate)
+        kept = kept.reshape(shape)[:, : relative.shape[0], : relative.shape[1]]
+        return kept.astype(like.dtype) / (1.0 - self.rate)
 
 
 class TokenSide(nnx.Module):
@@ -149,12 +158,8 @@ class TokenSide(nnx.Module):
         """Attention of a segment to its own window; `room` ends in the keys and values of the segment."""
         config = self.config
         first = room["keys"].shape[1] - q.shape[1] - config.window
-        factor = None
-        if training and config.attention_dropout > 0:
-
-            def factor(relative):
-                return self.weight_dropout.factors(relative, config.heads, dropout_seed, q)
-
+        dropped = training and config.attention_dropout > 0
+        factor = partial(self.weight_dropout.factors, config=config, seed=dropout_seed, like=q) if dropped else None
         return window_attention(
             q,
             room["keys"][:, first:],

@@ -9,6 +9,9 @@ gates:   c <- g c + (1 - g) z,  g = sigmoid(b),  z = h W        or    c <- f c +
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
@@ -77,17 +80,23 @@ class Heads(nn.Module):
 
 
 class WeightDropout(Dropout):
-    """Relative positions (L, T) to factors of attention weights (H, L, T): one mask for all blocks and sequences."""
+    """Dropout of a window's attention weights: one mask for all blocks and sequences."""
 
     def factors(
-        self, relative: Integer[Tensor, "L T"], heads: int, seed: Integer[Tensor, ""] | int | None, like: Tensor
+        self,
+        relative: Integer[Tensor, "L T"],
+        config: BlockRecurrentConfig,
+        seed: Integer[Tensor, ""] | int | None,
+        like: Tensor,
     ) -> Float[Tensor, "H L T"]:
-        """0 where a weight is dropped, else 1 / (1 - rate)."""
+        """0 where a weight is dropped, else 1 / (1 - rate); a part of a block has that part of the mask."""
         if seed is None:
             raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
-        words = random_words(seed, self.site, heads * relative.numel(), like.device)
+        shape = (config.heads, config.window, 2 * config.window)
+        words = random_words(seed, self.site, math.prod(shape), like.device)
         kept = (words >> 8) >= round(self.rate * 2**24)
-        return kept.reshape(heads, *relative.shape).to(like.dtype) / (1.0 - self.rate)
+        kept = kept.reshape(shape)[:, : relative.shape[0], : relative.shape[1]]
+        return kept.to(like.dtype) / (1.0 - self.rate)
 
 
 class TokenSide(nn.Module):
@@ -150,12 +159,8 @@ class TokenSide(nn.Module):
         """Attention of a segment to its own window; `room` ends in the keys and values of the segment."""
         config = self.config
         first = room["keys"].shape[1] - q.shape[1] - config.window
-        factor = None
-        if training and config.attention_dropout > 0:
-
-            def factor(relative):
-                return self.weight_dropout.factors(relative, config.heads, dropout_seed, q)
-
+        dropped = training and config.attention_dropout > 0
+        factor = partial(self.weight_dropout.factors, config=config, seed=dropout_seed, like=q) if dropped else None
         return window_attention(
             q,
             room["keys"][:, first:],
