@@ -8,8 +8,6 @@ SH, MH: a token sees the C of its window up to itself. MF: the S outputs of the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from einops import rearrange
@@ -17,68 +15,16 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.block_state.config import BlockStateConfig, initial_contexts
+from implementations.block_state.filters.torch import UnstructuredBank
 from implementations.block_state.windows.torch import last_window_attention, own_window_attention, windows
 from implementations.common.config import ConfigError
-from implementations.common.initializers import Keys, normal
+from implementations.common.initializers import Keys
 from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, einsum, parameter
 from implementations.ops.attention import Method
-from implementations.ops.attention.torch import normalise, sinusoidal, window_attention
-from implementations.ops.convolution.torch import causal_convolution
+from implementations.ops.attention.torch import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
 from implementations.s4.torch import S4Bank
 from implementations.transformer.torch import RelativeBias
-
-
-class UnstructuredBank(nn.Module):
-    """Filters that are a function of the lag, C of them per feature: (B, L, D) -> (B, L, C, D)."""
-
-    def __init__(self, config: BlockStateConfig, keys: Keys) -> None:
-        super().__init__()
-        self.config = config
-        self.filter = Linear(config.position_features, config.channels * config.d_model, keys.child("filter"))
-        self.D = parameter(keys, normal(keys.child("D"), (config.channels, config.d_model)))
-
-    def initial_state(self, batch: int) -> Float[Tensor, "B T D"] | None:
-        """The inputs before the first position, T = `filter_length` - 1 zeros; None where the filters do not end."""
-        if not self.config.streams:
-            return None
-        shape = (batch, self.config.filter_length - 1, self.config.d_model)
-        return torch.zeros(shape, dtype=self.D.dtype, device=self.D.device)
-
-    def kernel(self, length: int) -> Float[Tensor, "C D T"]:
-        """h_j = exp(-alpha t) Linear(PosEmb(j)) for j below `length`, or below `filter_length` where it ends there."""
-        config, dtype = self.config, self.D.dtype
-        lag = torch.arange(min(length, config.filter_length) if config.streams else length, device=self.D.device)
-        t = lag.to(dtype) / max(config.filter_length - 1, 1)
-        alpha = torch.linspace(config.decay_min, config.decay_max, config.d_model, dtype=dtype, device=self.D.device)
-        decay = torch.exp(-alpha[:, None] * t)
-        values = self.filter(sinusoidal(lag, config.position_features, self.D))
-        return rearrange(values, "t (c d) -> c d t", c=config.channels) * decay
-
-    def forward(
-        self,
-        u: Float[Tensor, "B L D"],
-        state: Float[Tensor, "B T D"] | None = None,
-        mask: Bool[Tensor, "B L"] | None = None,
-        *,
-        scan: ScanMethod | None = None,
-    ) -> tuple[Float[Tensor, "B L C D"], Float[Tensor, "B T D"] | None]:
-        """Map a segment and the inputs before it to outputs and the inputs before what follows."""
-        config = self.config
-        if mask is not None:
-            u = u * mask[..., None].to(u.dtype)
-        kept, length = config.filter_length - 1, u.shape[1]
-        known = u if state is None else torch.cat([state, u], 1)
-        kernel = self.kernel(known.shape[1])
-        if length == 1:
-            y = einsum("btd,cdt->bcd", known[:, -kernel.shape[-1] :], kernel.flip(-1))[:, None]
-        else:
-            method: Any = scan or config.scan
-            y = causal_convolution(known, kernel, method)[:, -length:]
-        if config.streams:
-            known = torch.nn.functional.pad(known, (0, 0, max(kept - known.shape[1], 0), 0))
-            state = known[:, known.shape[1] - kept :]
-        return y + self.D * u[:, :, None], state
 
 
 class SelfAttention(nn.Module):
