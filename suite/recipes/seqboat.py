@@ -96,7 +96,7 @@ class Published:
             epochs=epochs,
             data=data,
             selection=selection,
-            compile=False,
+            compile=False,  # PyTorch counts the active tokens at run time, which a recorded step cannot
             source={
                 "model.layer, optimizer, batch_size, epochs": f"{REPOSITORY} experiment/{self.script}",
                 "model.layer widths": f"{REPOSITORY} fairseq/models/lra/model.py",
