@@ -351,16 +351,17 @@ def scale(recipe: Recipe, task: str, profile: Profile) -> Recipe:
     counts["validation"] = to.evaluation if recipe.data.settings["validation"] else 0
     if to.lengths is not None:
         counts |= {"min_length": to.lengths[0], "max_length": to.lengths[1]}
-    smaller = recipe.rescaled(
+    schedule = recipe.optimizer.schedule
+    unwarmed = recipe.replace(optimizer=recipe.optimizer.replace(schedule=schedule.replace(warmup_steps=0)))
+    smaller = unwarmed.rescaled(
         model=recipe.model.replace(layer=layer, depth=to.depth),
         data=recipe.data.replace(settings={**recipe.data.settings, **counts}),
         batch_size=to.batch_size,
         evaluation_batch_size=to.batch_size,
         epochs=to.epochs,
     )
-    published, schedule = recipe.optimizer.schedule, smaller.optimizer.schedule
-    share = published.warmup_steps / published.total_steps
-    schedule = schedule.replace(warmup_steps=round(share * smaller.total_steps))
+    warmup = round(schedule.warmup_steps / schedule.total_steps * smaller.total_steps)
+    schedule = smaller.optimizer.schedule.replace(warmup_steps=warmup)
     return smaller.replace(optimizer=smaller.optimizer.replace(schedule=schedule))
 
 
