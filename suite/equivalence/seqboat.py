@@ -147,5 +147,20 @@ def model_cases() -> list[ModelCase]:
 
 
 def recipes() -> dict[str, Recipe]:
-    """Those whose updates are compared."""
-    return {}
+    """Two published recipes, small: 5 updates per epoch, 100 in all; ListOps decays in the last ten."""
+    from suite.recipes.seqboat import RECIPES
+
+    found = {}
+    for task in ("lra.listops", "lra.pathx"):
+        paper = RECIPES[task]("paper")
+        model: Any = paper.model
+        widths = {"d_model": 6, "query_size": 4, "value_size": 6, "state_size": 3, "window": 3, "max_positions": 8}
+        layer = model.layer.replace(**widths, dropout=0.2, capacities=2)
+        found[task] = paper.rescaled(
+            model=model.replace(layer=layer, depth=1, input_size=min(model.input_size, 6)),
+            data=paper.data.replace(settings={**paper.data.settings, "train": 20}),
+            batch_size=4,
+            evaluation_batch_size=4,
+            epochs=20,
+        )
+    return found

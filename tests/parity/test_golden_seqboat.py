@@ -6,7 +6,6 @@ The authors' layout is (L, B, D). Everything of theirs behind a flag is on; wher
 import importlib
 
 import numpy as np
-import pytest
 from golden import Golden, assert_gradients, assert_outputs, files
 
 from implementations.common.initializers import Keys
@@ -156,11 +155,3 @@ def test_the_flags_change_nothing_where_they_cannot_show(golden, framework):
     y = twin(framework, golden, plain).call(given).outputs["y"]
     genuine = given.get("mask", np.ones(y.shape[:2], bool))
     assert_outputs(y[genuine], batch_first(golden.arrays["output/y"])[genuine], "genuine positions")
-
-
-@pytest.mark.parametrize("name", ["bi_relu2_w4_simple_prenorm_bn_pad", "causal_softmax_w4_simple_prenorm_ln"])
-def test_the_cases_differ_in_what_they_use(name):
-    """The copied files cover both norms' modes and both directions."""
-    from golden import ROOT, read
-
-    assert config_of(read(ROOT / "seqboat_unit" / f"{name}.npz")).bidirectional == name.startswith("bi_")

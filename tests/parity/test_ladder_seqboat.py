@@ -1,9 +1,9 @@
-"""Rungs 0 to 7 (5 has no recipe yet) for SeqBoat: every row of the ladder passes, and no check is left out."""
+"""Rungs 0 to 7 for SeqBoat: every row of the ladder passes, and no check is left out."""
 
 import ladder
 import pytest
 
-RUNGS = (0, 1, 2, 3, 4, 6, 7)
+RUNGS = (0, 1, 2, 3, 4, 5, 6, 7)
 CHECKS = {
     "routing",
     "outputs",
@@ -12,6 +12,8 @@ CHECKS = {
     "gradients",
     "gradients, rounding only",
     "gradients, oracle's finite differences",
+    "an update is the optimizer's equation",
+    "100 updates",
     "whole sequence = segments",
     "whole sequence = token by token",
     "eager = compiled, over training steps",
