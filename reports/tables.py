@@ -235,8 +235,8 @@ def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Bloc
     if not len(frame):
         yield Code(run_command(benchmarks=frames.EQUIVALENCE, architectures=architecture), "To run it")
         return
-    failed = frame[[value is not True for value in frame["passed"]]]
-    if len(failed):
+    failed = [check for check in frame.to_dict("records") if check["passed"] is not True]
+    if failed:
         yield Heading("Failed checks", 3)
         yield checks_table(failed, f"Failed checks of {architecture}")
     yield Paragraph((Span(f"{len(frame) - len(failed)} of {len(frame)} checks pass."), Span("Every check", "#checks")))
@@ -247,10 +247,10 @@ def every_check(records: Sequence[Record], architecture: str) -> Iterator[Block]
     frame = frames.parity(records, architecture)
     if len(frame):
         yield Heading("Every check of the parity ladder", anchor="checks")
-        yield checks_table(frame, f"Checks of {architecture}")
+        yield checks_table(frame.to_dict("records"), f"Checks of {architecture}")
 
 
-def checks_table(frame: pd.DataFrame, caption: str) -> Table:
+def checks_table(checks: Sequence[dict[Any, Any]], caption: str) -> Table:
     """Checks with their errors and tolerances, one row each."""
     names = ("rung", "check", "case", "dtype")
     columns = (
@@ -259,7 +259,7 @@ def checks_table(frame: pd.DataFrame, caption: str) -> Table:
         Column("Status"),
     )
     rows = []
-    for check in frame.to_dict("records"):
+    for check in checks:
         status = chip("passed" if check["passed"] is True else "failed", href=cell_path(check["record"]))
         errors = [error_cell(check[name]) for name in ("error_jax", "error_torch", "error_between", "tolerance")]
         rows.append(Row((*(plain(frames.text(check[name])) for name in names), *errors, Cell((status,)))))
@@ -289,7 +289,7 @@ def ladder_table(frame: pd.DataFrame, caption: str) -> Table:
             count = plain(f"{passed} of {len(checks)}" if len(checks) else "–")
             errors = [error_cell(_largest(checks[name])) for name in ("error_jax", "error_torch", "error_between")]
             what = (plain(rung), plain(frames.RUNGS.get(rung, "")), plain(dtype or "–"))
-            rows.append(Row((*what, Cell((chip(status),)), count, *errors, worst_cell(checks))))
+            rows.append(Row((*what, Cell((chip(status),)), count, *errors, worst_cell(checks.to_dict("records")))))
     return Table(caption, columns, tuple(rows))
 
 
@@ -298,10 +298,10 @@ def _largest(values: Iterable[object]) -> float | None:
     return max(found, default=None)
 
 
-def worst_cell(checks: pd.DataFrame) -> Cell:
+def worst_cell(checks: Sequence[dict[Any, Any]]) -> Cell:
     """The error that comes nearest to its tolerance, or passes it farthest, beside that tolerance."""
     found: list[tuple[float, float, float]] = []
-    for check in checks.to_dict("records"):
+    for check in checks:
         tolerance = _largest([check["tolerance"]])
         error = _largest(check[name] for name in ("error_jax", "error_torch", "error_between"))
         if tolerance is not None and error is not None:

@@ -30,15 +30,17 @@ SHIPPED = architectures.shipped()
 
 
 def test_every_architecture_of_the_catalog_is_described() -> None:
-    assert set(catalog.names()) <= set(SHIPPED)
+    assert set(catalog.names()) <= set(architectures.described())
     assert set(SHIPPED) == set(NAMES)
+    assert set(architectures.described()) - set(SHIPPED) == {"block_recurrent_feedback", "spade_stack"}
 
 
 @pytest.mark.parametrize("name", catalog.names())
 def test_the_first_paper_is_that_of_the_catalog(name: str) -> None:
     known = catalog.get(name)
-    assert f"arXiv:{SHIPPED[name].papers[0].arxiv}" == known.paper
-    assert SHIPPED[name].title == known.title
+    about, stack = architectures.described()[name]
+    assert f"arXiv:{about.papers[0].arxiv}" == known.paper
+    assert (stack or about).title == known.title
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -172,6 +174,18 @@ def test_without_records_a_page_says_not_run_and_how_to(name: str, site: Path) -
         assert text.count("not run") >= 3
         assert f"python -m suite.run --architectures {name} --profile smoke" in text
         assert f"python -m suite.run --benchmarks equivalence --architectures {name}" in text
+
+
+def test_a_stack_has_a_page_that_leads_to_its_layer(site: Path) -> None:
+    for name, (about, stack) in architectures.described().items():
+        if not stack:
+            continue
+        assert f"architectures/{name}.html" in Document(site / "index.html").values("href")
+        page = Document(site / "architectures" / f"{name}.html")
+        assert stack.meaning in page.text
+        assert f"{about.name}.html" in page.values("href")
+        assert f"python -m suite.run --architectures {name} --profile smoke" in page.text
+        assert f"{name}.html" in Document(site / "architectures" / f"{about.name}.html").values("href")
 
 
 def test_a_site_without_records_has_the_pages_too(tmp_path: Path) -> None:
