@@ -12,7 +12,7 @@ from report_records import make_record, parity_rows, store
 from test_hostile import HOSTILE, OWN_TAGS
 
 from implementations import catalog
-from reports import architectures, build, diagrams, mathematics
+from reports import architectures, build, diagrams, mathematics, tables
 from reports.architectures import AXES, ArchitectureError
 from reports.diagrams import Rectangle
 
@@ -215,6 +215,14 @@ def test_the_parity_table_has_the_worst_error_and_failures_in_full(site: Path) -
     every = page[page.index("## Every check") :]
     assert every.count("cells/") == 4
     assert page.index("## Equivalence") < page.index("## Results") < page.index("## Every check")
+
+
+def test_a_failed_check_whose_error_is_not_finite_is_the_worst() -> None:
+    rows = [{**row, "error_between": None} for row in parity_rows()[1:]]
+    rows[0] |= {"error_jax": None, "error_torch": None, "passed": False}
+    assert tables.worst_cell(rows).spans[0].text == "not finite of 2.6e-07"
+    assert tables.worst_cell(rows[1:]).spans[0].text == "1.3e-07 of 2.6e-07"
+    assert tables.worst_cell([]).spans[0].text == "–"
 
 
 def test_the_result_table_has_every_cell_and_its_interval(site: Path) -> None:
