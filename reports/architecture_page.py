@@ -32,8 +32,13 @@ from reports.statistics import mean_interval
 
 def architecture_page(report: Report, name: str) -> Page:
     """One architecture; one that has no description, or no record, gets the parts that there are."""
-    about = architectures.shipped().get(name)
-    blocks: list[Block] = list(description(about)) if about else []
+    about, stack = architectures.described().get(name, (None, None))
+    blocks: list[Block] = []
+    if about and stack:
+        layer = Span(f"What the layer is: {about.title}", tables.architecture_path(about.name))
+        blocks += [Paragraph((Span(f"{stack.meaning}."),), "lead"), Paragraph((layer,))]
+    elif about:
+        blocks += description(about)
     found = [record for record in report.records if record.cell.architecture == name]
     groups = [group for group in report.groups if group.architecture == name]
     blocks += configuration(found, name)
@@ -53,7 +58,7 @@ def architecture_page(report: Report, name: str) -> Page:
         Span("/"),
         Span(name),
     )
-    title = about.title if about else name
+    title = stack.title if stack else about.title if about else name
     return Page(tables.architecture_path(name)[:-2], title, "results", tuple(blocks), trail)
 
 
@@ -72,9 +77,11 @@ def description(about: Architecture) -> Iterator[Block]:
     yield Table(f"{about.title} in short", columns, rows, style="facts")
     yield Heading("Diagram", anchor="diagram")
     yield Figures((diagram(about),))
-    if about.variants:
+    stacks = [(Span(item.title, tables.architecture_path(item.name)), Span(item.meaning)) for item in about.stacks]
+    variants = [(Span(item.name, "", "strong"), Span(item.meaning)) for item in about.variants]
+    if variants or stacks:
         yield Heading("Variants", anchor="variants")
-        yield Items(tuple((Span(item.name, "", "strong"), Span(item.meaning)) for item in about.variants))
+        yield Items((*variants, *stacks))
     yield Heading("Equations", anchor="equations")
     for equations in about.equations:
         yield Heading(equations.title, 3)
@@ -225,9 +232,9 @@ def interval_cell(group: Group, entry: Entry) -> Cell:
     """The interval of the mean over seeds, or that of one seed's accuracy on the test split."""
     found = mean_interval(entry.summary) if entry.summary else None
     if not found and len(entry.values) == 1:
-        seeds = frames.seeds(group)
-        mine = seeds[(seeds["framework"] == entry.framework) & seeds["value"].notna() & seeds["low"].notna()]
-        found = (float(mine["low"].iloc[0]), float(mine["high"].iloc[0])) if len(mine) == 1 else None
+        rows = [row for row in frames.seeds(group).to_dict("records") if row["framework"] == entry.framework]
+        bounds = [(row["low"], row["high"]) for row in rows if row["low"] is not None and row["low"] == row["low"]]
+        found = bounds[0] if len(bounds) == 1 else None
     if not found:
         return Cell((Span("–", "", "quiet"),))
     return Cell((Span(f"{found[0]:.2f} to {found[1]:.2f}"),), found[0])

@@ -195,14 +195,15 @@ def parity_summary(report: Report) -> Table:
 
 def architecture_table(report: Report) -> Table:
     """One row per architecture that has a page: its paper, and what there is of it."""
-    described = architectures.shipped()
+    described = architectures.described()
     rows = []
     for name in report.pages_of:
-        about = described.get(name)
+        about, stack = described.get(name, (None, None))
+        title = stack.title if stack else about.title if about else name
         found = [record.status for record in report.records if record.cell.architecture == name]
         chips = [chip(f"{found.count(s)} {s}", s) for s in STATUS_MEANING if s in found] or [chip("not run")]
         cells = (
-            plain(about.title if about else name, tables.architecture_path(name)),
+            plain(title, tables.architecture_path(name)),
             plain(name, style="code"),
             plain(f"arXiv {about.papers[0].arxiv}" if about else "–"),
             tables.Cell(tuple(chips)),

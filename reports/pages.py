@@ -56,7 +56,7 @@ class Report:
     @property
     def pages_of(self) -> list[str]:
         """Architectures with a page: those that are described, then others with a record."""
-        described = list(architectures.shipped())
+        described = list(architectures.described())
         return described + [name for name in self.architectures if name not in described]
 
     @functools.cached_property

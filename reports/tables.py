@@ -13,6 +13,8 @@ from reports.published import Number, PaperNumbers
 from reports.records import Record
 from reports.render import slug
 
+ERRORS = ("error_jax", "error_torch", "error_between")
+
 
 def title(framework: str) -> str:
     """A framework's name as it is printed."""
@@ -235,8 +237,8 @@ def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Bloc
     if not len(frame):
         yield Code(run_command(benchmarks=frames.EQUIVALENCE, architectures=architecture), "To run it")
         return
-    failed = frame[[value is not True for value in frame["passed"]]]
-    if len(failed):
+    failed = [check for check in frame.to_dict("records") if check["passed"] is not True]
+    if failed:
         yield Heading("Failed checks", 3)
         yield checks_table(failed, f"Failed checks of {architecture}")
     yield Paragraph((Span(f"{len(frame) - len(failed)} of {len(frame)} checks pass."), Span("Every check", "#checks")))
@@ -247,10 +249,10 @@ def every_check(records: Sequence[Record], architecture: str) -> Iterator[Block]
     frame = frames.parity(records, architecture)
     if len(frame):
         yield Heading("Every check of the parity ladder", anchor="checks")
-        yield checks_table(frame, f"Checks of {architecture}")
+        yield checks_table(frame.to_dict("records"), f"Checks of {architecture}")
 
 
-def checks_table(frame: pd.DataFrame, caption: str) -> Table:
+def checks_table(checks: Sequence[dict[Any, Any]], caption: str) -> Table:
     """Checks with their errors and tolerances, one row each."""
     names = ("rung", "check", "case", "dtype")
     columns = (
@@ -259,9 +261,9 @@ def checks_table(frame: pd.DataFrame, caption: str) -> Table:
         Column("Status"),
     )
     rows = []
-    for check in frame.to_dict("records"):
+    for check in checks:
         status = chip("passed" if check["passed"] is True else "failed", href=cell_path(check["record"]))
-        errors = [error_cell(check[name]) for name in ("error_jax", "error_torch", "error_between", "tolerance")]
+        errors = [error_cell(check[name]) for name in (*ERRORS, "tolerance")]
         rows.append(Row((*(plain(frames.text(check[name])) for name in names), *errors, Cell((status,)))))
     return Table(caption, columns, tuple(rows))
 
@@ -280,14 +282,15 @@ def ladder_table(frame: pd.DataFrame, caption: str) -> Table:
         Column("Worst error of its tolerance", numeric=True),
     )
     rows = []
-    dtypes = frame["dtype"].map(frames.text)
+    everything = [{**check, "dtype": frames.text(check["dtype"])} for check in frame.to_dict("records")]
     for rung in (*frames.RUNGS, *sorted(set(frame["rung"]) - set(frames.RUNGS))):
-        for dtype in sorted(set(dtypes[frame["rung"] == rung])) or [""]:
-            checks = frame[(frame["rung"] == rung) & (dtypes == dtype)]
-            passed = sum(value is True for value in checks["passed"])
-            status = "not run" if not len(checks) else "passed" if passed == len(checks) else "failed"
-            count = plain(f"{passed} of {len(checks)}" if len(checks) else "–")
-            errors = [error_cell(_largest(checks[name])) for name in ("error_jax", "error_torch", "error_between")]
+        of_rung = [check for check in everything if check["rung"] == rung]
+        for dtype in sorted({check["dtype"] for check in of_rung}) or [""]:
+            checks = [check for check in of_rung if check["dtype"] == dtype]
+            passed = sum(check["passed"] is True for check in checks)
+            status = "not run" if not checks else "passed" if passed == len(checks) else "failed"
+            count = plain(f"{passed} of {len(checks)}" if checks else "–")
+            errors = [error_cell(_largest(check[name] for check in checks)) for name in ERRORS]
             what = (plain(rung), plain(frames.RUNGS.get(rung, "")), plain(dtype or "–"))
             rows.append(Row((*what, Cell((chip(status),)), count, *errors, worst_cell(checks))))
     return Table(caption, columns, tuple(rows))
@@ -298,19 +301,24 @@ def _largest(values: Iterable[object]) -> float | None:
     return max(found, default=None)
 
 
-def worst_cell(checks: pd.DataFrame) -> Cell:
-    """The error that comes nearest to its tolerance, or passes it farthest, beside that tolerance."""
+def worst_cell(checks: Sequence[dict[Any, Any]]) -> Cell:
+    """The error that comes nearest to its tolerance, or passes it farthest, beside that tolerance.
+
+    A failed check without an error is one whose error was not finite, as records hold no infinity.
+    """
     found: list[tuple[float, float, float]] = []
-    for check in checks.to_dict("records"):
-        tolerance = _largest([check["tolerance"]])
-        error = _largest(check[name] for name in ("error_jax", "error_torch", "error_between"))
+    for check in checks:
+        tolerance, error = _largest([check["tolerance"]]), _largest(check[name] for name in ERRORS)
+        if tolerance is not None and error is None and check["passed"] is not True:
+            error = float("inf")
         if tolerance is not None and error is not None:
             share = error / tolerance if tolerance > 0 else (0.0 if error == 0 else float("inf"))
             found.append((share, error, tolerance))
     if not found:
         return Cell((Span("–", "", "quiet"),))
     share, error, tolerance = max(found)
-    return Cell((Span(f"{error:.1e} of {tolerance:.1e}" if error else "0"),), share)
+    told = f"{error:.1e}" if error < float("inf") else "not finite"
+    return Cell((Span(f"{told} of {tolerance:.1e}" if error else "0"),), share)
 
 
 def error_cell(value: object) -> Cell:

@@ -20,7 +20,9 @@ AXES = {
 }  # fmt: skip
 
 Sentence = Annotated[str, msgspec.Meta(min_length=3)]
-Formula = Name = Annotated[str, msgspec.Meta(min_length=1)]
+Formula = Annotated[str, msgspec.Meta(min_length=1)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,60}\Z")]
 
 
 class ArchitectureError(ValueError):
@@ -65,11 +67,19 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     meaning: Sentence
 
 
+class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Several layers of an architecture that the catalog knows by a name of their own."""
+
+    name: Identifier
+    title: Name
+    meaning: Sentence
+
+
 class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One architecture."""
 
     schema: Literal["longseq-bench/architecture/1"]
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,60}\Z")]
+    name: Identifier
     title: Name
     summary: Annotated[str, msgspec.Meta(min_length=100)]
     papers: Annotated[tuple[Paper, ...], msgspec.Meta(min_length=1)]
@@ -78,6 +88,7 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     symbols: Annotated[tuple[Symbol, ...], msgspec.Meta(min_length=1)]
     diagram: Diagram
     variants: tuple[Variant, ...] = ()
+    stacks: tuple[Stack, ...] = ()
 
 
 def read(path: Path) -> Architecture:
@@ -104,6 +115,15 @@ def load(folder: Path = FOLDER) -> dict[str, Architecture]:
     """All descriptions of a folder by name, sorted by title; raises ArchitectureError."""
     found = [read(path) for path in sorted(Path(folder).glob("*.toml"))]
     return {item.name: item for item in sorted(found, key=lambda item: item.title.lower())}
+
+
+def described() -> dict[str, tuple[Architecture, Stack | None]]:
+    """Every name of the shipped descriptions: an architecture's own, followed by those of its stacks."""
+    found: dict[str, tuple[Architecture, Stack | None]] = {}
+    for name, about in shipped().items():
+        found[name] = about, None
+        found |= {stack.name: (about, stack) for stack in about.stacks}
+    return found
 
 
 @functools.cache

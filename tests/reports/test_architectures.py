@@ -12,7 +12,7 @@ from report_records import make_record, parity_rows, store
 from test_hostile import HOSTILE, OWN_TAGS
 
 from implementations import catalog
-from reports import architectures, build, diagrams, mathematics
+from reports import architectures, build, diagrams, mathematics, tables
 from reports.architectures import AXES, ArchitectureError
 from reports.diagrams import Rectangle
 
@@ -30,15 +30,17 @@ SHIPPED = architectures.shipped()
 
 
 def test_every_architecture_of_the_catalog_is_described() -> None:
-    assert set(catalog.names()) <= set(SHIPPED)
+    assert set(catalog.names()) <= set(architectures.described())
     assert set(SHIPPED) == set(NAMES)
+    assert set(architectures.described()) - set(SHIPPED) == {"block_recurrent_feedback", "spade_stack"}
 
 
 @pytest.mark.parametrize("name", catalog.names())
 def test_the_first_paper_is_that_of_the_catalog(name: str) -> None:
     known = catalog.get(name)
-    assert f"arXiv:{SHIPPED[name].papers[0].arxiv}" == known.paper
-    assert SHIPPED[name].title == known.title
+    about, stack = architectures.described()[name]
+    assert f"arXiv:{about.papers[0].arxiv}" == known.paper
+    assert (stack or about).title == known.title
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -174,6 +176,18 @@ def test_without_records_a_page_says_not_run_and_how_to(name: str, site: Path) -
         assert f"python -m suite.run --benchmarks equivalence --architectures {name}" in text
 
 
+def test_a_stack_has_a_page_that_leads_to_its_layer(site: Path) -> None:
+    for name, (about, stack) in architectures.described().items():
+        if not stack:
+            continue
+        assert f"architectures/{name}.html" in Document(site / "index.html").values("href")
+        page = Document(site / "architectures" / f"{name}.html")
+        assert stack.meaning in page.text
+        assert f"{about.name}.html" in page.values("href")
+        assert f"python -m suite.run --architectures {name} --profile smoke" in page.text
+        assert f"{name}.html" in Document(site / "architectures" / f"{about.name}.html").values("href")
+
+
 def test_a_site_without_records_has_the_pages_too(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     index = build.build([tmp_path / "runs"], tmp_path / "site")
@@ -201,6 +215,14 @@ def test_the_parity_table_has_the_worst_error_and_failures_in_full(site: Path) -
     every = page[page.index("## Every check") :]
     assert every.count("cells/") == 4
     assert page.index("## Equivalence") < page.index("## Results") < page.index("## Every check")
+
+
+def test_a_failed_check_whose_error_is_not_finite_is_the_worst() -> None:
+    rows = [{**row, "error_between": None} for row in parity_rows()[1:]]
+    rows[0] |= {"error_jax": None, "error_torch": None, "passed": False}
+    assert tables.worst_cell(rows).spans[0].text == "not finite of 2.6e-07"
+    assert tables.worst_cell(rows[1:]).spans[0].text == "1.3e-07 of 2.6e-07"
+    assert tables.worst_cell([]).spans[0].text == "–"
 
 
 def test_the_result_table_has_every_cell_and_its_interval(site: Path) -> None:
