@@ -25,6 +25,7 @@ from implementations.common.torch import (
     ScaleNorm,
     einsum,
     parameter,
+    product,
 )
 from implementations.ema.torch import MultiHeadEMA
 from implementations.mega.config import (
@@ -126,7 +127,7 @@ class GatedAttention(nn.Module):
         """Attention to allowed keys, whose positions, like those of the queries, are counted within a chunk."""
         config = self.config
         bias = self.bias(queries, keys)
-        scores = einsum("bciz,bcjz->bcij", q, k)
+        scores = product("bciz,bcjz->bcij", q, k)
         if config.attention == "softmax":
             allowed = allowed | ~allowed.any(-1, keepdim=True)
             scores = scores * config.query_size**-0.5 + bias
@@ -143,7 +144,7 @@ class GatedAttention(nn.Module):
             weights = rearrange(weights, "b c i j -> b (c i) j")
             weights = self.attention_dropout(weights, dropout_seed, training)
             weights = rearrange(weights, "b (c i) j -> b c i j", c=chunks)
-        return einsum("bcij,bcjv->bciv", weights, v)
+        return product("bcij,bcjv->bciv", weights, v)
 
     def initial_state(self, batch: int) -> State | None:
         """The state before the first token, or None where the layer cannot stream."""

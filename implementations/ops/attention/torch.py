@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from implementations.common.config import ConfigError
-from implementations.common.torch import einsum
+from implementations.common.torch import lowered, product
 from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose
 
 Bias = Callable[[Tensor], Tensor]
@@ -50,7 +50,7 @@ def attend(
     kernel = choose(method, q.is_cuda, q.dtype == torch.float64)
     if kernel == "fused":
         return _fused(q, k, v, bias, mask)
-    logits = einsum("blhk,bthk->bhlt", q, k)
+    logits = product("blhk,bthk->bhlt", q, k)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
@@ -60,12 +60,14 @@ def attend(
         weights = torch.where(mask, weights, 0.0)
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 0, total, 1.0)
-    return einsum("bhlt,bthv->blhv", weights, v)
+    return product("bhlt,bthv->blhv", weights, v)
 
 
 def _fused(q, k, v, bias, mask):
     """The framework's kernel; a query without keys is given all of them, and its result is cleared."""
-    some = None
+    some, wide = None, q.dtype
+    q, k, v = lowered(q), lowered(k), lowered(v)
+    bias = None if bias is None else bias.to(q.dtype)
     if mask is not None:
         mask = mask.expand(mask.shape[0], mask.shape[1], q.shape[1], k.shape[1])
         some = mask.any(-1, keepdim=True)
@@ -74,7 +76,7 @@ def _fused(q, k, v, bias, mask):
             mask = torch.where(mask, bias, -math.inf)
     mask = bias if mask is None else mask
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    y = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=1.0)
+    y = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=1.0).to(wide)
     y = y if some is None else torch.where(some, y, 0.0)
     return y.transpose(1, 2)
 
