@@ -36,3 +36,9 @@ Activation = Literal["relu", "gelu", "gelu_exact", "silu"]
 MatmulPrecision = Literal["float32", "tf32"]
 MATMUL_PRECISION: MatmulPrecision = "float32"
 """PyTorch's default on a GPU; JAX's default there is tf32."""
+
+ComputeDtype = Literal["float32", "bfloat16"]
+COMPUTE_DTYPE: ComputeDtype = "float32"
+"""What linear maps and attention round the operands and results of their products to. "bfloat16" changes nothing else:
+parameters, states, recurrences and kernels of SSMs, norms, softmaxes, sums of residuals and the output's logits stay in
+the dtype of the parameters."""

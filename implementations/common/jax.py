@@ -12,11 +12,12 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common import conventions
-from implementations.common.conventions import Activation, MatmulPrecision
+from implementations.common.conventions import Activation, ComputeDtype, MatmulPrecision
 from implementations.common.initializers import Keys, lecun_normal, normal
 
 _PRECISION = {"float32": jax.lax.Precision.HIGHEST, "tf32": jax.lax.DotAlgorithmPreset.TF32_TF32_F32}
 _precision: MatmulPrecision = conventions.MATMUL_PRECISION
+_compute: ComputeDtype = conventions.COMPUTE_DTYPE
 
 
 @contextlib.contextmanager
@@ -34,6 +35,29 @@ def einsum(equation: str, *operands: Array) -> Array:
     """`einsum` in the project's explicit matmul precision; on a CPU, and in float64, that is always full precision."""
     full = jax.default_backend() == "cpu" or operands[0].dtype == jnp.float64
     return jnp.einsum(equation, *operands, precision=_PRECISION["float32" if full else _precision])
+
+
+@contextlib.contextmanager
+def compute_dtype(name: ComputeDtype) -> Iterator[None]:
+    """What `product` computes in while a function is traced inside (`conventions.COMPUTE_DTYPE`)."""
+    global _compute
+    previous, _compute = _compute, name
+    try:
+        yield
+    finally:
+        _compute = previous
+
+
+def lowered(x: Array) -> Array:
+    """x in the compute dtype."""
+    return x if _compute == "float32" else x.astype(jnp.bfloat16)
+
+
+def product(equation: str, x: Array, y: Array) -> Array:
+    """`einsum` of two operands in the compute dtype; the result is in their own."""
+    if _compute == "float32":
+        return einsum(equation, x, y)
+    return jnp.einsum(equation, lowered(x), lowered(y)).astype(jnp.result_type(x, y))
 
 
 def product_precision() -> contextlib.AbstractContextManager[object]:
@@ -65,7 +89,7 @@ class Linear(nnx.Module):
             self.bias = parameter(keys, np.zeros(out_features))
 
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch E"]:
-        y = einsum("...d,de->...e", x, self.kernel[...])
+        y = product("...d,de->...e", x, self.kernel[...])
         return y + self.bias[...] if self.use_bias else y
 
 

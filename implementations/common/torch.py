@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.common import conventions
-from implementations.common.conventions import Activation, MatmulPrecision
+from implementations.common.conventions import Activation, ComputeDtype, MatmulPrecision
 from implementations.common.initializers import Keys, lecun_normal, normal
 
 _PRECISION = {"float32": "highest", "tf32": "high"}
+_compute: ComputeDtype = conventions.COMPUTE_DTYPE
 
 
 @contextlib.contextmanager
@@ -31,6 +32,29 @@ def matmul_precision(name: MatmulPrecision) -> Iterator[None]:
 def einsum(equation: str, *operands: Tensor) -> Tensor:
     """`einsum` in the project's explicit matmul precision; on a CPU, and in float64, that is always full precision."""
     return torch.einsum(equation, *operands)
+
+
+@contextlib.contextmanager
+def compute_dtype(name: ComputeDtype) -> Iterator[None]:
+    """What `product` computes in inside (`conventions.COMPUTE_DTYPE`)."""
+    global _compute
+    previous, _compute = _compute, name
+    try:
+        yield
+    finally:
+        _compute = previous
+
+
+def lowered(x: Tensor) -> Tensor:
+    """x in the compute dtype."""
+    return x if _compute == "float32" else x.to(torch.bfloat16)
+
+
+def product(equation: str, x: Tensor, y: Tensor) -> Tensor:
+    """`einsum` of two operands in the compute dtype; the result is in their own."""
+    if _compute == "float32":
+        return einsum(equation, x, y)
+    return torch.einsum(equation, lowered(x), lowered(y)).to(torch.promote_types(x.dtype, y.dtype))
 
 
 def parameter(keys: Keys, values) -> nn.Parameter:
@@ -54,7 +78,7 @@ class Linear(nn.Module):
             self.bias = parameter(keys, np.zeros(out_features))
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
-        y = einsum("...d,de->...e", x, self.kernel)
+        y = product("...d,de->...e", x, self.kernel)
         return y + self.bias if self.use_bias else y
 
 

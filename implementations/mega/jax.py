@@ -27,6 +27,7 @@ from implementations.common.jax import (
     WeightDropout,
     einsum,
     parameter,
+    product,
 )
 from implementations.ema.jax import MultiHeadEMA
 from implementations.mega.config import (
@@ -132,7 +133,7 @@ class GatedAttention(nnx.Module):
         """
         config = self.config
         bias = self.bias(queries, keys)[:, None]
-        scores = einsum("bciz,bcjz->bcij", q, k)
+        scores = product("bciz,bcjz->bcij", q, k)
         if config.attention == "softmax":
             some = allowed | ~allowed.any(-1, keepdims=True)
             scores = scores * config.query_size**-0.5 + bias
@@ -150,7 +151,7 @@ class GatedAttention(nnx.Module):
             weights = rearrange(weights, "b c i j -> b (c i) j")
             weights = self.attention_dropout(weights, dropout_seed, training)
             weights = rearrange(weights, "b (c i) j -> b c i j", c=chunks)
-        return einsum("bcij,bcjv->bciv", weights, v)
+        return product("bcij,bcjv->bciv", weights, v)
 
     def initial_state(self, batch: int) -> State | None:
         """The state before the first token, or None where the layer cannot stream."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from implementations import catalog
 from implementations.common.config import Config, ConfigError, nearest
+from implementations.common.conventions import COMPUTE_DTYPE, ComputeDtype
 from implementations.transformer.config import TransformerConfig
 from implementations.transformer.cross import require_cross
 
@@ -23,6 +24,8 @@ class ModelConfig(Config):
     layer that stands there, of any architecture but of the same d_model; a dictionary by depth in `to_dict()`.
     input_kind: "tokens" (integers below input_size) or "values" (input_size real channels).
     checkpoint: keep the inputs of each layer only and compute the rest again for the gradient.
+    compute_dtype: of the products in the layers' linear maps and attention; "bfloat16" leaves parameters, states, SSMs,
+    norms and softmaxes in float32, see `conventions.COMPUTE_DTYPE`.
     """
 
     model: ClassVar[str]
@@ -33,6 +36,7 @@ class ModelConfig(Config):
     input_size: int
     placed: tuple[tuple[int, Config], ...] = field(default=(), kw_only=True)
     checkpoint: bool = field(default=False, kw_only=True)
+    compute_dtype: ComputeDtype = field(default=COMPUTE_DTYPE, kw_only=True)
 
     def validate(self) -> None:
         self.require(self.layer.architecture is not None, "layer", "expected the config of a layer of the catalog")

@@ -126,9 +126,10 @@ class ModelCase(LayerCase):
 
 @dataclass(frozen=True)
 class LanguageCase(ModelCase):
-    """A language model on tokens; its state holds that of every layer."""
+    """A language model on tokens; its state holds that of every layer. bfloat16: report the error of such products."""
 
     sequence = "inputs"
+    bfloat16: bool = False
 
     @property
     def dropout(self) -> bool:

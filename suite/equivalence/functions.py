@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from suite.equivalence import reference
 from suite.equivalence.cases import LayerCase, ModelCase, draw_cotangents, is_differentiable, single, values
-from suite.equivalence.rows import FLOAT64, Rows, error, rounded
+from suite.equivalence.rows import FLOAT64, Rows, error, errors, rounded
 
 Array = np.ndarray
 Arrays = dict[str, Array]
@@ -105,6 +106,18 @@ def _float32(case: LayerCase, twins: Pair, arrays: dict[str, Any], cotangents: A
     for rung, wanted in ((3, "outputs"), (4, "gradients")):
         found = [getattr(result, wanted) for result in (jax, torch)]
         rows.compare_float32(rung, wanted, case.name, found, exact(wanted), case.rng(f"rounding of {wanted}"))
+
+
+def bfloat16(case: LayerCase, rows: Rows) -> None:
+    """How far products in bfloat16 move the outputs of the float32 twins: reported, and held to a wide bound."""
+    config: Any = case.config
+    low = dataclasses.replace(case, config=config.replace(compute_dtype="bfloat16"))
+    twins, arrays = pair(low, "float32"), case.arrays()
+    exact = reference.outputs(case, twins.parameters, twins.statistics, arrays)
+    found = [twin.call(arrays, **case.options).outputs for twin in (twins.jax, twins.torch)]
+    rows.each(
+        3, "outputs, bfloat16 products", case.name, [errors(outputs, exact) for outputs in found], 0.1, "bfloat16"
+    )
 
 
 def _finite_differences(

@@ -50,6 +50,8 @@ def _model(case: ModelCase, rows: Rows) -> None:
     if isinstance(case, LanguageCase):
         if not case.padded:
             modes.streaming(case, rows)
+        if case.bfloat16:
+            functions.bfloat16(case, rows)
     elif case.padded and layer.mask_padding:
         modes.padding(case, rows)
         if case.config.input_kind == "values":

@@ -187,7 +187,7 @@ def model_cases() -> list[ModelCase]:
             float32=False,
         ),
         ModelCase("dual encoder, tokens", both, 3, 9, padded=True, float32=False),
-        LanguageCase("language model, tied, scaled", tied, 2, 9, state=True),
+        LanguageCase("language model, tied, scaled", tied, 2, 9, state=True, bfloat16=True),
         LanguageCase("language model, adaptive, tied", adaptive, 3, 7, padded=True, float32=False),
         LanguageCase(
             "language model, dropout",

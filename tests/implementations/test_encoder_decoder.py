@@ -3,16 +3,14 @@
 import itertools
 import json
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
+from model_twins import build, call, make, numpy
 
-from implementations.catalog import FRAMEWORKS, model_class
+from implementations.catalog import FRAMEWORKS
 from implementations.common.config import ConfigError
-from implementations.common.initializers import Keys
 from implementations.models.config import EncoderDecoderConfig, config_from_dict
-from implementations.models.encoder_decoder.reference import beam_search
+from implementations.models.encoder_decoder import reference
 from implementations.parameters import get_parameters
 from implementations.s5.config import S5Config
 from implementations.transformer.config import TransformerConfig
@@ -30,98 +28,94 @@ INPUTS = np.random.default_rng(0).integers(2, V, (3, 6))
 LENGTHS = np.array([6, 3, 1])
 
 
-def build(framework, config=T5):
-    return model_class(config, framework)(config, Keys(11, "float64"))
-
-
-def make(framework, *values):
-    found = [jnp.asarray(v) if framework == "jax" else torch.tensor(v) for v in values]
-    return found[0] if len(found) == 1 else found
-
-
-def numpy(value):
-    return np.asarray(value.detach() if isinstance(value, torch.Tensor) else value)
-
-
-def next_of(framework, model, row, length=6):
-    """The log probabilities after some tokens, from the whole sequence without states."""
-    inputs = make(framework, INPUTS[row : row + 1, :length])
+def next_of(parameters, row, length=6, config=T5):
+    """The log probabilities after some tokens, by the oracle of the model, from the whole sequence without states."""
 
     def function(tokens):
-        outputs = make(framework, np.array([[model.config.start, *tokens]]))
-        logits = numpy(model(inputs, outputs))[0, -1]
-        return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+        outputs = np.array([[config.start, *tokens]])
+        logits = reference.model(config, parameters, INPUTS[row : row + 1, :length], outputs)[0, -1]
+        return logits - np.log(np.exp(logits).sum())
 
     return function
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_padding_of_the_inputs_changes_nothing(framework):
-    model, outputs = build(framework), np.random.default_rng(1).integers(0, V, (3, 4))
-    whole = numpy(model(*make(framework, INPUTS, outputs, LENGTHS)))
-    classes = numpy(model.classify(*make(framework, INPUTS, LENGTHS)))
-    for row, length in enumerate(LENGTHS):
-        alone = numpy(model(*make(framework, INPUTS[row : row + 1, :length], outputs[row : row + 1])))
-        np.testing.assert_allclose(whole[row], alone[0], rtol=0, atol=1e-12)
-        alone = numpy(model.classify(make(framework, INPUTS[row : row + 1, :length])))
-        np.testing.assert_allclose(classes[row], alone[0], rtol=0, atol=1e-12)
-    assert np.abs(whole - numpy(model(*make(framework, INPUTS, outputs)))).max() > 1e-3
+    model, outputs = build(framework, T5), np.random.default_rng(1).integers(0, V, (3, 4))
+    whole = call(model, "__call__", INPUTS, outputs, LENGTHS)
+    classes = call(model, "classify", INPUTS, LENGTHS)
+    alone = call(model, "__call__", INPUTS[1:2, :3], outputs[1:2])
+    np.testing.assert_allclose(whole[1], alone[0], rtol=0, atol=1e-12)
+    alone = call(model, "classify", INPUTS[1:2, :3])
+    np.testing.assert_allclose(classes[1], alone[0], rtol=0, atol=1e-12)
+    other = INPUTS.copy()
+    other[1, 3:], other[2, 1:] = 0, 1
+    np.testing.assert_array_equal(call(model, "__call__", other, outputs, LENGTHS), whole)
+    assert np.abs(whole - call(model, "__call__", INPUTS, outputs)).max() > 1e-3
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_decoder_streams_and_looks_back_only(framework):
-    model, outputs = build(framework), np.random.default_rng(1).integers(0, V, (3, 6))
-    inputs = make(framework, INPUTS)
-    whole = numpy(model(inputs, make(framework, outputs)))
-    memory, state, found = model.decoder.memory(model.encode(inputs)), None, []
+    model, outputs = build(framework, T5), np.random.default_rng(1).integers(0, V, (3, 6))
+    whole = call(model, "__call__", INPUTS, outputs)
+    memory, state, found = call(model.decoder, "memory", call(model, "encode", INPUTS)), None, []
     for start, end in itertools.pairwise([0, 1, 3, 6]):
-        y, state = model.decode(make(framework, outputs[:, start:end]), memory, None, state)
-        found.append(numpy(model.logits(y)))
+        y, state = call(model, "decode", outputs[:, start:end], memory, None, state)
+        found.append(call(model, "logits", y))
     np.testing.assert_allclose(np.concatenate(found, 1), whole, rtol=0, atol=1e-12)
     other = outputs.copy()
     other[:, 3:] = (other[:, 3:] + 1) % V
-    changed = np.abs(numpy(model(inputs, make(framework, other))) - whole).max((0, 2))
+    changed = np.abs(call(model, "__call__", INPUTS, other) - whole).max((0, 2))
     np.testing.assert_array_equal(changed[:3], 0)
     assert (changed[3:] > 0).all()
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_losses_are_of_the_targets_that_the_mask_admits(framework):
-    model, rng = build(framework), np.random.default_rng(1)
+    model, rng = build(framework, T5), np.random.default_rng(1)
     outputs, targets, mask = rng.integers(0, V, (3, 4)), rng.integers(0, V, (3, 4)), rng.random((3, 4)) < 0.6
-    logits = numpy(model(*make(framework, INPUTS, outputs, LENGTHS)))
+    logits = call(model, "__call__", INPUTS, outputs, LENGTHS)
     log = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = np.where(mask, -np.take_along_axis(log, targets[..., None], -1)[..., 0], 0)
-    given = make(framework, INPUTS, outputs, np.where(mask, targets, -1), LENGTHS, mask)
-    np.testing.assert_allclose(numpy(model.losses(*given)), expected, rtol=0, atol=1e-12)
+    found = call(model, "losses", INPUTS, outputs, np.where(mask, targets, -1), LENGTHS, mask)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def generated(framework, model, count, **options):
+    given = {name: make(framework, value) if name == "lengths" else value for name, value in options.items()}
+    return numpy(model.generate(make(framework, INPUTS), count, **given))
 
 
 @pytest.mark.parametrize("config", [T5, T5.replace(decoder_layer=S5)], ids=["Transformer", "S5"])
 def test_greedy_decoding_is_the_argmax_of_the_whole_and_equal_in_both(config):
-    found = []
+    models = [build(framework, config) for framework in FRAMEWORKS]
+    jax, torch = (
+        generated(framework, model, 5, lengths=LENGTHS) for framework, model in zip(FRAMEWORKS, models, strict=True)
+    )
+    np.testing.assert_array_equal(jax, torch)
+    p = get_parameters(models[1])
+    for row, length in enumerate(LENGTHS):
+        expected = reference.beam_search(next_of(p, row, length, config), 5, 1, 0.0, config.end)
+        assert list(torch[row]) == expected + [config.end] * (5 - len(expected))
+
+
+@pytest.mark.parametrize("decoder", [SELF, S5], ids=["Transformer", "S5"])
+@pytest.mark.parametrize(("beams", "length_penalty"), [(2, 0.0), (4, 5.0)])
+def test_beams_are_those_of_the_oracle(decoder, beams, length_penalty):
+    config = T5.replace(decoder_layer=decoder)
     for framework in FRAMEWORKS:
         model = build(framework, config)
-        found.append(numpy(model.generate(make(framework, INPUTS), 5, make(framework, LENGTHS))))
-        for row, length in enumerate(LENGTHS):
-            expected = beam_search(next_of(framework, model, row, length), 5, 1, 0.0, config.end)
-            assert list(found[-1][row]) == expected + [config.end] * (5 - len(expected))
-    np.testing.assert_array_equal(found[0], found[1])
-
-
-@pytest.mark.parametrize(("beams", "length_penalty"), [(2, 0.0), (3, 1.0), (4, 5.0)])
-def test_beams_are_those_of_the_oracle(beams, length_penalty):
-    for framework in FRAMEWORKS:
-        model = build(framework)
-        found = numpy(model.generate(make(framework, INPUTS), 4, beams=beams, length_penalty=length_penalty))
+        found = generated(framework, model, 4, beams=beams, length_penalty=length_penalty)
+        p = get_parameters(model)
         for row in range(3):
-            expected = beam_search(next_of(framework, model, row), 4, beams, length_penalty, T5.end)
+            expected = reference.beam_search(next_of(p, row, 6, config), 4, beams, length_penalty, T5.end)
             assert list(found[row]) == expected + [T5.end] * (4 - len(expected))
 
 
 def test_enough_beams_find_the_best_of_all_sequences():
-    model = build("torch")
-    after = next_of("torch", model, 0)
-    best, chosen = -np.inf, None
+    models = [build(framework, T5) for framework in FRAMEWORKS]
+    after = next_of(get_parameters(models[0]), 0)
+    best, chosen = -np.inf, ()
     for length in (1, 2):
         for tokens in itertools.product(range(V), repeat=length):
             if T5.end in tokens[:-1] or (length == 1 and tokens[-1] != T5.end):
@@ -129,34 +123,32 @@ def test_enough_beams_find_the_best_of_all_sequences():
             score = sum(after(list(tokens[:i]))[token] for i, token in enumerate(tokens))
             if score / ((5 + length) / 6) ** 0.6 > best:
                 best, chosen = score / ((5 + length) / 6) ** 0.6, tokens
-    assert chosen is not None
-    for framework in FRAMEWORKS:
-        found = build(framework).generate(make(framework, INPUTS[:1]), 2, beams=V * V, length_penalty=0.6)
-        assert list(numpy(found)[0]) == [*chosen, *[T5.end] * (2 - len(chosen))]
+    for framework, model in zip(FRAMEWORKS, models, strict=True):
+        found = generated(framework, model, 2, beams=V * V, length_penalty=0.6)
+        assert list(found[0]) == [*chosen, *[T5.end] * (2 - len(chosen))]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_classes_are_read_from_the_first_position_or_the_mean(framework):
-    given = make(framework, INPUTS, LENGTHS)
-    model = build(framework)
+    model = build(framework, T5)
     p = get_parameters(model)
-    memory = model.decoder.memory(model.encode(make(framework, INPUTS[:1])))
-    y, _ = model.decode(make(framework, np.array([[T5.start]])), memory)
-    expected = numpy(y)[0, 0] @ p["classifier.kernel"] + p["classifier.bias"]
-    np.testing.assert_allclose(numpy(model.classify(*given))[0], expected, rtol=0, atol=1e-12)
+    memory = call(model.decoder, "memory", call(model, "encode", INPUTS))
+    y, _ = call(model, "decode", np.full((3, 1), T5.start), memory)
+    expected = y[0, 0] @ p["classifier.kernel"] + p["classifier.bias"]
+    np.testing.assert_allclose(call(model, "classify", INPUTS, LENGTHS)[0], expected, rtol=0, atol=1e-12)
     model = build(framework, T5.replace(pooling="mean"))
-    x = numpy(model.encode(*given))
+    x = call(model, "encode", INPUTS, LENGTHS)
     mean = np.stack([x[row, :length].mean(0) for row, length in enumerate(LENGTHS)])
     expected = mean @ p["classifier.kernel"] + p["classifier.bias"]
-    np.testing.assert_allclose(numpy(model.classify(*given)), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(call(model, "classify", INPUTS, LENGTHS), expected, rtol=0, atol=1e-12)
     with pytest.raises(ConfigError, match="classes is 0: expected at least 1 to classify"):
-        build(framework, T5.replace(classes=0)).classify(*given)
+        build(framework, T5.replace(classes=0)).classify(make(framework, INPUTS))
     with pytest.raises(ConfigError, match="beams is 0: expected at least 1"):
-        model.generate(given[0], 1, beams=0)
+        generated(framework, model, 1, beams=0)
 
 
 def test_one_embedding_serves_both_sides_and_the_output():
-    paths = set(get_parameters(build("torch")))
+    paths = set(get_parameters(build("torch", T5)))
     assert {path for path in paths if "embedding" in path or path.startswith("output")} == {"embedding.table"}
     assert "decoder.layers.1.attention.query.kernel" in paths
     assert "decoder.cross.1.feed_forward.hidden.kernel" in paths

@@ -2,19 +2,21 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from flax import nnx
+from model_twins import build, call, make, numpy
 
-from implementations.catalog import FRAMEWORKS, model_class
+from implementations.catalog import FRAMEWORKS
 from implementations.common.config import ConfigError
-from implementations.common.initializers import Keys
 from implementations.models.config import LanguageModelConfig, config_from_dict
 from implementations.parameters import get_parameters
 from implementations.s5.config import S5Config
 from implementations.transformer.config import TransformerConfig
+from suite.equivalence.jax import quick
 
 V = 13
 S5 = S5Config(d_model=6, ssm_size=8, dt_min=0.01, dt_max=0.3)
@@ -34,18 +36,6 @@ CONFIGS = {
 }
 
 
-def build(framework, config):
-    return model_class(config, framework)(config, Keys(3, "float64"))
-
-
-def make(framework, value):
-    return jnp.asarray(value) if framework == "jax" else torch.tensor(value)
-
-
-def numpy(value):
-    return np.asarray(value.detach() if isinstance(value, torch.Tensor) else value)
-
-
 def tokens(shape, seed=0):
     return np.random.default_rng(seed).integers(0, V, shape)
 
@@ -54,18 +44,17 @@ def tokens(shape, seed=0):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_losses_are_minus_the_log_probabilities(framework, name):
     model = build(framework, CONFIGS[name])
-    inputs, targets = make(framework, tokens((2, 5))), tokens((2, 5), 1)
+    inputs, targets = tokens((2, 5)), tokens((2, 5), 1)
     mask = np.array([[True] * 5, [True] * 3 + [False] * 2])
-    found = numpy(model.log_probabilities(inputs)[0])
+    found, _ = call(model, "log_probabilities", inputs)
     np.testing.assert_allclose(np.exp(found).sum(-1), 1, rtol=0, atol=1e-12)
     own = -np.take_along_axis(found, targets[..., None], -1)[..., 0]
-    losses, _ = model.losses(inputs, make(framework, targets))
-    np.testing.assert_allclose(numpy(losses), own, rtol=0, atol=1e-12)
-    unknown = np.where(mask, targets, -1)
-    losses, _ = model.losses(inputs, make(framework, unknown), mask=make(framework, mask))
-    np.testing.assert_allclose(numpy(losses), np.where(mask, own, 0), rtol=0, atol=1e-12)
-    logits, _ = model(inputs)
-    shifted = numpy(logits) - found
+    losses, _ = call(model, "losses", inputs, targets)
+    np.testing.assert_allclose(losses, own, rtol=0, atol=1e-12)
+    losses, _ = call(model, "losses", inputs, np.where(mask, targets, -1), mask=mask)
+    np.testing.assert_allclose(losses, np.where(mask, own, 0), rtol=0, atol=1e-12)
+    logits, _ = call(model, "__call__", inputs)
+    shifted = logits - found
     np.testing.assert_allclose(shifted, shifted[..., :1] + 0 * shifted, rtol=0, atol=1e-12)
 
 
@@ -87,10 +76,15 @@ def test_paths_of_what_is_tied_are_not_there_twice():
 def gradient(framework, model, inputs, targets):
     given = make(framework, inputs), make(framework, targets)
     if framework == "torch":
-        loss = model.losses(*given, training=True, dropout_seed=5)[0].sum()
-        found = torch.autograd.grad(loss, list(model.parameters()))
+        value = model.losses(*given, training=True, dropout_seed=5)[0].sum()
+        found = torch.autograd.grad(value, list(model.parameters()))
         return {name: numpy(g) for (name, _), g in zip(model.named_parameters(), found, strict=True)}
-    found = nnx.grad(lambda model: model.losses(*given, training=True, dropout_seed=5)[0].sum())(model)
+    graph, state = nnx.split(model)
+
+    def loss(state):
+        return nnx.merge(graph, state).losses(*given, training=True, dropout_seed=5)[0].sum()
+
+    found = jax.jit(jax.grad(loss), compiler_options=quick())(state)
     return {".".join(map(str, path)): numpy(v[...]) for path, v in nnx.to_flat_state(found)}
 
 
@@ -113,11 +107,11 @@ def test_documents_that_follow_each_other_are_as_alone(framework, positions):
     layer = FULL if positions == "none" else FULL.replace(positions=positions, max_length=9)
     model = build(framework, CONFIG.replace(layer=layer))
     first, second = tokens((2, 6)), tokens((2, 3), 1)
-    whole = numpy(model(make(framework, np.concatenate([first, second], 1)))[0])
-    alone = numpy(model(make(framework, second[:1]))[0])
-    _, state = model(make(framework, first), model.initial_state(2))
-    state = model.reset(state, make(framework, np.array([True, False])))
-    found = numpy(model(make(framework, second), state)[0])
+    whole, _ = call(model, "__call__", np.concatenate([first, second], 1))
+    alone, _ = call(model, "__call__", second)
+    _, state = call(model, "__call__", first, call(model, "initial_state", batch=2))
+    state = call(model, "reset", state, np.array([True, False]))
+    found, _ = call(model, "__call__", second, state)
     np.testing.assert_allclose(found[0], alone[0], rtol=0, atol=1e-13)
     np.testing.assert_allclose(found[1], whole[1, 6:], rtol=0, atol=1e-13)
 
@@ -125,7 +119,7 @@ def test_documents_that_follow_each_other_are_as_alone(framework, positions):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_beyond_the_learned_positions_nothing_is_known(framework):
     model = build(framework, CONFIG.replace(layer=WINDOW.replace(positions="learned", max_length=4)))
-    y = numpy(model(make(framework, tokens((1, 6))))[0])
+    y, _ = call(model, "__call__", tokens((1, 6)))
     assert np.isfinite(y[:, :4]).all()
     assert np.isnan(y[:, 4:]).all()
 
@@ -138,7 +132,7 @@ def test_greedy_generation_is_the_argmax_of_the_whole_and_equal_in_both(layer):
         model = build(framework, config)
         found.append(numpy(model.generate(make(framework, prompt), 6)))
         text = np.concatenate([prompt, found[-1]], 1)
-        best = numpy(model(make(framework, text))[0]).argmax(-1)
+        best = call(model, "__call__", text)[0].argmax(-1)
         np.testing.assert_array_equal(found[-1], best[:, 3:-1])
     np.testing.assert_array_equal(found[0], found[1])
     assert len(np.unique(found[0])) > 1
@@ -147,7 +141,7 @@ def test_greedy_generation_is_the_argmax_of_the_whole_and_equal_in_both(layer):
 def test_sampled_tokens_follow_the_probabilities_and_the_seed():
     models = [build(framework, ADAPTIVE) for framework in FRAMEWORKS]
     prompt = np.tile(tokens((1, 3)), (4000, 1))
-    probabilities = np.exp(numpy(models[1].log_probabilities(torch.tensor(prompt[:1]))[0])[0, -1])
+    probabilities = np.exp(call(models[1], "log_probabilities", prompt[:1])[0][0, -1])
     for top_k, temperature in ((None, 1.0), (5, 0.7)):
         options = {"temperature": temperature, "top_k": top_k, "seed": 9}
         found = [
@@ -169,20 +163,21 @@ def test_sampled_tokens_follow_the_probabilities_and_the_seed():
     np.testing.assert_array_equal(one, numpy(models[1].generate(torch.tensor(prompt[:2]), 3)))
 
 
-def test_a_step_of_generation_is_compiled_once(monkeypatch):
-    from implementations.models.language import jax as language
+@pytest.mark.parametrize("layer", [WINDOW, FULL], ids=["window", "full"])
+def test_a_step_of_generation_is_compiled_once(layer, monkeypatch):
+    """Traced for the shape of the state; for the prompt and a token, or for the text where the cache grows."""
+    from implementations.models.language.jax import LanguageModel
 
-    traces = 0
-    predict = language._predict
+    traced, features = [], LanguageModel.features
 
-    def counted(model, inputs, state):
-        nonlocal traces
-        traces += 1
-        return predict(model, inputs, state)
+    def counted(*arguments, **options):
+        traced.append(1)
+        return features(*arguments, **options)
 
-    monkeypatch.setattr(language, "_compiled", nnx.jit(counted))
-    build("jax", CONFIG).generate(jnp.asarray(tokens((1, 4))), 6)
-    assert traces == 1
+    monkeypatch.setattr(LanguageModel, "features", counted)
+    model = build("jax", CONFIG.replace(layer=layer, depth=1, placed=()))
+    model.generate(jnp.asarray(tokens((1, 3))), 7)
+    assert len(traced) == {"window": 3, "full": 2}[layer.attention]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

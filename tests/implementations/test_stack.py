@@ -8,11 +8,11 @@ import pytest
 import torch
 from flax import nnx
 from jax.ad_checkpoint import print_saved_residuals
+from model_twins import build, call, make, numpy
 
 from implementations import parameters
-from implementations.catalog import FRAMEWORKS, model_class
+from implementations.catalog import FRAMEWORKS
 from implementations.common.config import ConfigError
-from implementations.common.initializers import Keys
 from implementations.models.config import ClassifierConfig, config_from_dict
 from implementations.s5.config import S5Config
 from implementations.transformer.config import TransformerConfig
@@ -23,18 +23,6 @@ WINDOW = TransformerConfig(
 )
 MIXED = ClassifierConfig(WINDOW, 3, "tokens", 5, 4, placed=((1, S5),))
 LENGTHS = np.array([9, 4])
-
-
-def build(framework, config):
-    return model_class(config, framework)(config, Keys(3, "float64"))
-
-
-def make(framework, value):
-    return jnp.asarray(value) if framework == "jax" else torch.tensor(value)
-
-
-def numpy(value):
-    return np.asarray(value.detach() if isinstance(value, torch.Tensor) else value)
 
 
 def leaves(state):
@@ -51,7 +39,7 @@ def test_placed_layers_survive_json():
     assert MIXED.layers == (WINDOW, S5, WINDOW)
     assert len({MIXED, MIXED.replace(placed=())}) == 2
     assert "placed" in MIXED.identity()
-    assert MIXED.replace(placed=()).identity().keys() == written.keys() - {"placed", "checkpoint"}
+    assert MIXED.replace(placed=()).identity().keys() == written.keys() - {"placed", "checkpoint", "compute_dtype"}
 
 
 @pytest.mark.parametrize(
@@ -105,8 +93,8 @@ def test_a_placed_layer_is_that_layer(framework):
 def segments(framework, model, x, state, ends):
     found = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        y, state = model.run_layers(make(framework, x[:, start:end]), state)
-        found.append(numpy(y))
+        y, state = call(model, "run_layers", x[:, start:end], state)
+        found.append(y)
     return np.concatenate(found, 1), state
 
 
@@ -114,15 +102,15 @@ def segments(framework, model, x, state, ends):
 def test_states_of_all_layers_stream_and_reset(framework):
     model, x = build(framework, MIXED), np.random.default_rng(0).normal(size=(2, 9, 6))
     whole, last = segments(framework, model, x, None, [9])
-    for state in (None, model.initial_state(2)):
+    for state in (None, call(model, "initial_state", batch=2)):
         y, after = segments(framework, model, x, state, [4, 5, 9])
         np.testing.assert_allclose(y, whole, rtol=0, atol=1e-13)
         for path, leaf in leaves(after).items():
             np.testing.assert_allclose(leaf, leaves(last)[path], rtol=0, atol=1e-13)
     assert last is not None
     assert set(last) == {"0", "1", "2"}
-    state = model.reset(last, make(framework, np.array([True, False])))
-    initial = model.initial_state(2)
+    state = call(model, "reset", last, np.array([True, False]))
+    initial = call(model, "initial_state", batch=2)
     for path, leaf in leaves(state).items():
         np.testing.assert_array_equal(leaf[0], leaves(initial)[path][0])
         np.testing.assert_array_equal(leaf[1], leaves(last)[path][1])
@@ -135,7 +123,7 @@ def test_states_of_all_layers_stream_and_reset(framework):
 def test_a_layer_that_looks_ahead_leaves_the_stack_without_states(framework):
     model = build(framework, MIXED.replace(placed=((1, S5.replace(bidirectional=True)),)))
     assert model.initial_state(2) is None
-    assert model.run_layers(make(framework, np.zeros((2, 3, 6))))[1] is None
+    assert call(model, "run_layers", np.zeros((2, 3, 6)))[1] is None
 
 
 def gradients(framework, model, tokens):
@@ -151,7 +139,7 @@ def gradients(framework, model, tokens):
         y = model(given, lengths, training=True, dropout_seed=7)
         return (y * y).sum(), y
 
-    found, y = nnx.grad(loss, has_aux=True)(model)
+    found, y = nnx.jit(nnx.grad(loss, has_aux=True))(model)
     flat = {".".join(map(str, path)): numpy(v[...]) for path, v in nnx.to_flat_state(found)}
     return numpy(y), flat, parameters.get_statistics(model)
 

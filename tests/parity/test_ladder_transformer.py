@@ -23,6 +23,7 @@ CHECKS = {
     "attention, positions",
     "attention, window, rounding only",
     "outputs",
+    "outputs, bfloat16 products",
     "outputs, rounding only",
     "gradients",
     "gradients, rounding only",

@@ -16,8 +16,8 @@ from implementations.common.jax import ElementDropout, Embedding, LayerNorm, Lin
 from implementations.models.adaptive.jax import losses
 from implementations.models.config import POSITION_DEVIATION, EncoderDecoderConfig
 from implementations.models.jax import length_mask, pool
-from implementations.models.sampling.jax import extend, rows_of
-from implementations.models.stack.jax import Stack, State, build, positioned, recomputed
+from implementations.models.sampling.jax import extend, grows, rows_of
+from implementations.models.stack.jax import Stack, State, build, positioned, run
 from implementations.transformer.cross.jax import CrossLayer
 
 
@@ -71,12 +71,8 @@ class Decoder(nnx.Module):
             layer: Any = self.layers[i]
             cross: Any = self.cross[i]
             before = None if state is None else state[str(i)]
-            if self.config.checkpoint:
-                x, states[str(i)] = recomputed(layer, x, before, mask, **given)
-                x = recomputed(cross, x, memory[str(i)], valid, **given)
-            else:
-                x, states[str(i)] = layer(x, before, mask, **given)
-                x = cross(x, memory[str(i)], valid, **given)
+            x, states[str(i)] = run(self.config, layer, x, before, mask, **given)
+            x = run(self.config, cross, x, memory[str(i)], valid, **given)
         return x, states
 
 
@@ -239,25 +235,48 @@ class EncoderDecoder(nnx.Module):
         config, batch = self.config, inputs.shape[0]
         if beams < 1:
             raise ConfigError(f"beams is {beams}: expected at least 1")
-        x = self.encode(inputs, lengths)
-        valid = None if lengths is None else length_mask(lengths, x.shape[1])
+        memory, valid = _memory(self, inputs, lengths)
         rows = jnp.repeat(jnp.arange(batch), beams)
-        memory = rows_of(self.decoder.memory(x, valid), rows)
-        valid = None if valid is None else valid[rows]
-        state, token = self.decoder.initial_state(batch * beams), jnp.full((batch, beams), config.start)
-        scores = jnp.where(jnp.arange(beams) == 0, jnp.zeros((batch, beams), x.dtype), -jnp.inf)
-        lengths_now = done = jnp.zeros((batch, beams), int)
-        found = jnp.zeros((batch, beams, 0), int)
-        for _ in range(count):
-            y, state = self.decode(token.reshape(-1, 1), memory, valid, state)
-            now = jax.nn.log_softmax(self.logits(y[:, -1:]), axis=-1).reshape(batch, beams, -1)
-            before, token, scores, lengths_now = extend(now, scores, lengths_now, done, length_penalty, config.end)
+        memory, valid = rows_of(memory, rows), None if valid is None else valid[rows]
+        state = self.decoder.initial_state(batch * beams)
+        text = jnp.full((batch * beams, 1 + count), config.end).at[:, 0].set(config.start)
+        scores = jnp.where(jnp.arange(beams) == 0, jnp.zeros((batch, beams), self.embedding.table.dtype), -jnp.inf)
+        so_far = done = jnp.zeros((batch, beams), int)
+        again = grows(lambda model: model.decode(text[:, :1], memory, valid, state)[1], self, state)
+        for i in range(count):
+            if again:
+                now = _at(self, text, memory, valid, i)
+            else:
+                now, state = _after(self, text[:, i, None], memory, valid, state)
+            now = now.reshape(batch, beams, -1)
+            before, token, scores, so_far = extend(now, scores, so_far, done, length_penalty, config.end)
             chosen = (jnp.arange(batch)[:, None] * beams + before).reshape(-1)
-            state = rows_of(state, chosen)
-            found = jnp.concatenate([found.reshape(batch * beams, found.shape[2])[chosen], token.reshape(-1, 1)], 1)
-            found = found.reshape(batch, beams, found.shape[1])
+            text = text[chosen].at[:, 1 + i].set(token.reshape(-1))
+            state = state if again else rows_of(state, chosen)
             done = jnp.maximum(done.reshape(-1)[chosen].reshape(batch, beams), (token == config.end) * 1)
             if bool(done.all()):
                 break
-        rest = jnp.full((batch, count - found.shape[2]), config.end)
-        return jnp.concatenate([found[:, 0], rest], 1)
+        return text.reshape(batch, beams, -1)[:, 0, 1:]
+
+
+@nnx.jit
+def _memory(model: EncoderDecoder, inputs: Any, lengths: Any) -> tuple[State, Any]:
+    """What the decoder attends to, and where."""
+    x = model.encode(inputs, lengths)
+    valid = None if lengths is None else length_mask(lengths, x.shape[1])
+    return model.decoder.memory(x, valid), valid
+
+
+@nnx.jit
+def _after(model: EncoderDecoder, outputs: Any, memory: State, valid: Any, state: State) -> tuple[Any, State]:
+    """Log probabilities of the token after a segment, and the states."""
+    y, state = model.decode(outputs, memory, valid, state)
+    return jax.nn.log_softmax(model.logits(y[:, -1:]), axis=-1)[:, 0], state
+
+
+@nnx.jit
+def _at(model: EncoderDecoder, outputs: Any, memory: State, valid: Any, position: Any) -> Any:
+    """Log probabilities of the token after a position; what follows it does not matter."""
+    y, _ = model.decode(outputs, memory, valid)
+    y = jax.lax.dynamic_slice_in_dim(y, position, 1, 1)
+    return jax.nn.log_softmax(model.logits(y), axis=-1)[:, 0]

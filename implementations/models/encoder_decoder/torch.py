@@ -15,7 +15,7 @@ from implementations.common.torch import ElementDropout, Embedding, LayerNorm, L
 from implementations.models.adaptive.torch import losses
 from implementations.models.config import POSITION_DEVIATION, EncoderDecoderConfig
 from implementations.models.sampling.torch import extend, rows_of
-from implementations.models.stack.torch import Stack, State, build, positioned, recomputed
+from implementations.models.stack.torch import Stack, State, build, positioned, run
 from implementations.models.torch import length_mask, pool
 from implementations.transformer.cross.torch import CrossLayer
 
@@ -72,12 +72,8 @@ class Decoder(nn.Module):
             layer: Any = self.layers[i]
             cross: Any = self.cross[i]
             before = None if state is None else state[str(i)]
-            if self.config.checkpoint:
-                x, states[str(i)] = recomputed(layer, x, before, mask, **given)
-                x = recomputed(cross, x, memory[str(i)], valid, **given)
-            else:
-                x, states[str(i)] = layer(x, before, mask, **given)
-                x = cross(x, memory[str(i)], valid, **given)
+            x, states[str(i)] = run(self.config, layer, x, before, mask, **given)
+            x = run(self.config, cross, x, memory[str(i)], valid, **given)
         return x, states
 
 
@@ -241,31 +237,40 @@ class EncoderDecoder(nn.Module):
         Sequences are ranked by their log probability divided by ((5 + length) / 6)^length_penalty, the end counted; one
         beam is the greedy choice.
         """
-        config, batch = self.config, inputs.shape[0]
+        config, batch, device = self.config, inputs.shape[0], inputs.device
         if beams < 1:
             raise ConfigError(f"beams is {beams}: expected at least 1")
-        x = self.encode(inputs, lengths)
-        valid = None if lengths is None else length_mask(lengths, x.shape[1])
-        rows = torch.arange(batch, device=x.device).repeat_interleave(beams)
-        memory = rows_of(self.decoder.memory(x, valid), rows)
-        valid = None if valid is None else valid[rows]
-        state, token = (
-            self.decoder.initial_state(batch * beams),
-            torch.full((batch, beams), config.start, device=x.device),
-        )
-        scores = torch.where(torch.arange(beams, device=x.device) == 0, x.new_zeros((batch, beams)), -torch.inf)
-        lengths_now = done = torch.zeros((batch, beams), dtype=torch.int64, device=x.device)
-        found = torch.zeros((batch, beams, 0), dtype=torch.int64, device=x.device)
-        for _ in range(count):
-            y, state = self.decode(token.reshape(-1, 1), memory, valid, state)
-            now = torch.log_softmax(self.logits(y[:, -1:]), dim=-1).reshape(batch, beams, -1)
-            before, token, scores, lengths_now = extend(now, scores, lengths_now, done, length_penalty, config.end)
-            chosen = (torch.arange(batch, device=x.device)[:, None] * beams + before).reshape(-1)
+        memory, valid = _memory(self, inputs, lengths)
+        rows = torch.arange(batch, device=device).repeat_interleave(beams)
+        memory, valid = rows_of(memory, rows), None if valid is None else valid[rows]
+        state = self.decoder.initial_state(batch * beams)
+        text = torch.full((batch * beams, 1 + count), config.end, device=device)
+        text[:, 0] = config.start
+        first = torch.arange(beams, device=device) == 0
+        scores = torch.where(first, self.embedding.table.new_zeros((batch, beams)), -torch.inf)
+        so_far = done = torch.zeros((batch, beams), dtype=torch.int64, device=device)
+        for i in range(count):
+            now, state = _after(self, text[:, i, None], memory, valid, state)
+            now = now.reshape(batch, beams, -1)
+            before, token, scores, so_far = extend(now, scores, so_far, done, length_penalty, config.end)
+            chosen = (torch.arange(batch, device=device)[:, None] * beams + before).reshape(-1)
+            text = text[chosen]
+            text[:, 1 + i] = token.reshape(-1)
             state = rows_of(state, chosen)
-            found = torch.cat([found.reshape(batch * beams, found.shape[2])[chosen], token.reshape(-1, 1)], 1)
-            found = found.reshape(batch, beams, found.shape[1])
             done = torch.maximum(done.reshape(-1)[chosen].reshape(batch, beams), (token == config.end) * 1)
             if bool(done.all()):
                 break
-        rest = torch.full((batch, count - found.shape[2]), config.end, device=x.device)
-        return torch.cat([found[:, 0], rest], 1)
+        return text.reshape(batch, beams, -1)[:, 0, 1:]
+
+
+def _memory(model: EncoderDecoder, inputs: Any, lengths: Any) -> tuple[State, Any]:
+    """What the decoder attends to, and where."""
+    x = model.encode(inputs, lengths)
+    valid = None if lengths is None else length_mask(lengths, x.shape[1])
+    return model.decoder.memory(x, valid), valid
+
+
+def _after(model: EncoderDecoder, outputs: Any, memory: State, valid: Any, state: State) -> tuple[Any, State]:
+    """Log probabilities of the token after a segment, and the states."""
+    y, state = model.decode(outputs, memory, valid, state)
+    return torch.log_softmax(model.logits(y[:, -1:]), dim=-1)[:, 0], state

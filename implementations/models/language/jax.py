@@ -15,7 +15,7 @@ from implementations.common.initializers import Keys, lecun_normal
 from implementations.common.jax import ElementDropout, Embedding, LayerNorm, RMSNorm, einsum, parameter
 from implementations.models.adaptive.jax import AdaptiveEmbedding, AdaptiveOutput, log_probabilities, losses
 from implementations.models.config import POSITION_DEVIATION, LanguageModelConfig
-from implementations.models.sampling.jax import choose
+from implementations.models.sampling.jax import choose, grows
 from implementations.models.stack.jax import Stack, State, positioned
 
 
@@ -170,15 +170,16 @@ class LanguageModel(Stack):
         seed: int = 0,
     ) -> Integer[Array, "B N"]:
         """The `count` tokens after a prompt, one by one through the states; greedy at temperature 0, see `choose`."""
-        state = self.initial_state(prompt.shape[0])
-        shapes = jax.tree.map(jnp.shape, state)
-        step, found = _predict, []
+        state, length = self.initial_state(prompt.shape[0]), prompt.shape[1]
+        text = jnp.concatenate([prompt, jnp.zeros((prompt.shape[0], count), prompt.dtype)], 1)
+        again = grows(lambda model: model.features(prompt[:, :1], state)[1], self, state)
         for i in range(count):
-            now, state = step(self, prompt if i == 0 else found[-1][:, None], state)
-            if i == 0 and jax.tree.map(jnp.shape, state) == shapes:
-                step = _compiled  # states that grow would be compiled anew for every token
-            found.append(choose(now, temperature, top_k, seed, i))
-        return jnp.stack(found, 1) if found else prompt[:, :0]
+            if again:
+                now = _at(self, text, length + i - 1)
+            else:
+                now, state = _after(self, prompt if i == 0 else text[:, length + i - 1, None], state)
+            text = text.at[:, length + i].set(choose(now, temperature, top_k, seed, i).astype(text.dtype))
+        return text[:, length:]
 
 
 def logits(features: Any, kernels: Any) -> list[Float[Array, "B L _"]]:
@@ -186,10 +187,16 @@ def logits(features: Any, kernels: Any) -> list[Float[Array, "B L _"]]:
     return [einsum("blw,vw->blv", f, k) for f, k in zip(features, kernels, strict=True)]
 
 
-def _predict(model: LanguageModel, inputs: Any, state: State) -> tuple[Any, State]:
-    """Log probabilities of the token after the last."""
+@nnx.jit
+def _after(model: LanguageModel, inputs: Any, state: State) -> tuple[Any, State]:
+    """Log probabilities of the token after a segment, and the states."""
     features, state = model.features(inputs, state)
     return log_probabilities(logits([f[:, -1:] for f in features], model.kernels()))[:, 0], state
 
 
-_compiled = nnx.jit(_predict)
+@nnx.jit
+def _at(model: LanguageModel, inputs: Any, position: Any) -> Any:
+    """Log probabilities of the token after a position; what follows it does not matter."""
+    features, _ = model.features(inputs)
+    now = [jax.lax.dynamic_slice_in_dim(f, position, 1, 1) for f in features]
+    return log_probabilities(logits(now, model.kernels()))[:, 0]

@@ -178,12 +178,12 @@ class LanguageModel(Stack):
         seed: int = 0,
     ) -> Integer[Tensor, "B N"]:
         """The `count` tokens after a prompt, one by one through the states; greedy at temperature 0, see `choose`."""
-        state = self.initial_state(prompt.shape[0])
-        found: list[Tensor] = []
+        state, length = self.initial_state(prompt.shape[0]), prompt.shape[1]
+        text = torch.cat([prompt, prompt.new_zeros((prompt.shape[0], count))], 1)
         for i in range(count):
-            now, state = _predict(self, prompt if i == 0 else found[-1][:, None], state)
-            found.append(choose(now, temperature, top_k, seed, i))
-        return torch.stack(found, 1) if found else prompt[:, :0]
+            now, state = _after(self, prompt if i == 0 else text[:, length + i - 1, None], state)
+            text[:, length + i] = choose(now, temperature, top_k, seed, i)
+        return text[:, length:]
 
 
 def logits(features: Any, kernels: Any) -> list[Float[Tensor, "B L _"]]:
@@ -191,7 +191,7 @@ def logits(features: Any, kernels: Any) -> list[Float[Tensor, "B L _"]]:
     return [einsum("blw,vw->blv", f, k) for f, k in zip(features, kernels, strict=True)]
 
 
-def _predict(model: LanguageModel, inputs: Any, state: State) -> tuple[Any, State]:
-    """Log probabilities of the token after the last."""
+def _after(model: LanguageModel, inputs: Any, state: State) -> tuple[Any, State]:
+    """Log probabilities of the token after a segment, and the states."""
     features, state = model.features(inputs, state)
     return log_probabilities(logits([f[:, -1:] for f in features], model.kernels()))[:, 0], state

@@ -5,10 +5,12 @@ A sample is argmax(log p / temperature + g) with Gumbel noise g = -log(-log u), 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Float, Integer
 
 from implementations.common.config import ConfigError
@@ -33,6 +35,13 @@ def choose(
     words = random_words(seed, step, scores.size)
     uniform = ((words >> 8).astype(scores.dtype) + 0.5) * 2.0**-24
     return (scores - jnp.log(-jnp.log(uniform)).reshape(scores.shape)).argmax(-1)
+
+
+def grows(step: Callable[[Any], Any], model: Any, state: Any) -> bool:
+    """Whether the state after a token, `step(model)`, is of other shapes than the one before: where a cache grows,
+    every token would be compiled anew, and the tokens so far are mapped again instead, padded to one length."""
+    after = nnx.eval_shape(step, model)
+    return jax.tree.map(jnp.shape, after) != jax.tree.map(jnp.shape, state)
 
 
 def rows_of(state: Any, rows: Integer[Array, " B"]) -> Any:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from implementations.catalog import layer_class
 from implementations.common.config import Config, ConfigError
 from implementations.common.initializers import Keys
+from implementations.common.jax import compute_dtype
 from implementations.models.config import ModelConfig
 from implementations.ops.attention.jax import sinusoidal
 
@@ -39,13 +40,15 @@ def restart(layer: Any, state: Any, start: Bool[Array, " B"]) -> Any:
     return jax.tree.map(choose, initial, state)
 
 
-def recomputed(layer: Any, *arguments: Any, **options: Any) -> Any:
-    """What the layer gives, keeping its inputs only: it runs again for the gradient."""
+def run(config: ModelConfig, layer: Any, *arguments: Any, **options: Any) -> Any:
+    """What a layer gives in the compute dtype; with `config.checkpoint` its inputs only are kept, and it runs again
+    for the gradient."""
 
-    def run(layer: Any, *arguments: Any) -> Any:
-        return layer(*arguments, **options)
+    def function(layer: Any, *arguments: Any) -> Any:
+        with compute_dtype(config.compute_dtype):
+            return layer(*arguments, **options)
 
-    return nnx.remat(run)(layer, *arguments)
+    return (nnx.remat(function) if config.checkpoint else function)(layer, *arguments)
 
 
 def positioned(
@@ -97,8 +100,5 @@ class Stack(nnx.Module):
             given = options if config.layers[i].architecture == config.layer.architecture else {}
             given = {**given, "training": training, "dropout_seed": dropout_seed}
             before = None if state is None else state[str(i)]
-            if config.checkpoint:
-                x, states[str(i)] = recomputed(layer, x, before, mask, **given)
-            else:
-                x, states[str(i)] = layer(x, before, mask, **given)
+            x, states[str(i)] = run(config, layer, x, before, mask, **given)
         return x, None if any(after is None for after in states.values()) else states

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from implementations.catalog import layer_class
 from implementations.common.config import Config, ConfigError
 from implementations.common.initializers import Keys
+from implementations.common.torch import compute_dtype
 from implementations.models.config import ModelConfig
 from implementations.ops.attention.torch import sinusoidal
 
@@ -43,14 +44,19 @@ def restart(layer: Any, state: Any, start: Bool[Tensor, " B"]) -> Any:
     return choose(layer.initial_state(start.shape[0]), state)
 
 
-def recomputed(layer: nn.Module, *arguments: Any, **options: Any) -> Any:
-    """What the layer gives, keeping its inputs only: it runs again for the gradient, on copies of its statistics."""
+def run(config: ModelConfig, layer: nn.Module, *arguments: Any, **options: Any) -> Any:
+    """What a layer gives in the compute dtype; with `config.checkpoint` its inputs only are kept, and it runs again
+    for the gradient, on copies of its running statistics."""
 
-    def run(*arguments: Any) -> tuple[Any, dict[str, Tensor]]:
+    def function(*arguments: Any) -> tuple[Any, dict[str, Tensor]]:
         statistics = {name: buffer.clone() for name, buffer in layer.named_buffers()}
-        return functional_call(layer, statistics, arguments, options), statistics
+        with compute_dtype(config.compute_dtype):
+            return functional_call(layer, statistics, arguments, options), statistics
 
-    outputs, statistics = checkpoint(run, *arguments, use_reentrant=False, preserve_rng_state=False)
+    if not config.checkpoint:
+        with compute_dtype(config.compute_dtype):
+            return layer(*arguments, **options)
+    outputs, statistics = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
     for name, buffer in layer.named_buffers():
         buffer.copy_(statistics[name])
     return outputs
@@ -106,8 +112,5 @@ class Stack(nn.Module):
             given = options if config.layers[i].architecture == config.layer.architecture else {}
             given = {**given, "training": training, "dropout_seed": dropout_seed}
             before = None if state is None else state[str(i)]
-            if config.checkpoint:
-                x, states[str(i)] = recomputed(layer, x, before, mask, **given)
-            else:
-                x, states[str(i)] = layer(x, before, mask, **given)
+            x, states[str(i)] = run(config, layer, x, before, mask, **given)
         return x, None if any(after is None for after in states.values()) else states

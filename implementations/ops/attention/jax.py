@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import ConfigError
-from implementations.common.jax import einsum, product_precision
+from implementations.common.jax import lowered, product, product_precision
 from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose, flexible, span
 
 Bias = Callable[[Array], Array]
@@ -54,7 +54,7 @@ def attend(
     kernel = choose(method, jax.default_backend() == "gpu", q.dtype == jnp.float64)
     if kernel == "fused" and factor is None:
         return _fused(q, k, v, bias, mask)
-    logits = einsum("blhk,bthk->bhlt", q, k)
+    logits = product("blhk,bthk->bhlt", q, k)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
@@ -66,12 +66,14 @@ def attend(
     weights = weights / jnp.where(total > 0, total, 1.0)
     if factor is not None:
         weights = weights * factor
-    return einsum("bhlt,bthv->blhv", weights, v)
+    return product("bhlt,bthv->blhv", weights, v)
 
 
 def _fused(q, k, v, bias, mask, window=None):
     """The framework's kernel; a query without keys is given all of them, and its result is cleared."""
-    some = None
+    some, wide = None, q.dtype
+    q, k, v = lowered(q), lowered(k), lowered(v)
+    bias = None if bias is None else bias.astype(q.dtype)
     if mask is not None:
         mask = jnp.broadcast_to(mask, (mask.shape[0], mask.shape[1], q.shape[1], k.shape[1]))
         some = mask.any(-1, keepdims=True)
@@ -79,7 +81,9 @@ def _fused(q, k, v, bias, mask, window=None):
     width, both = v.shape[-1], max(k.shape[-1], v.shape[-1])  # JAX wants one width
     q, k, v = (jnp.pad(x, ((0, 0),) * 3 + ((0, both - x.shape[-1]),)) for x in (q, k, v))
     with product_precision():
-        y = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=1.0, local_window_size=window)[..., :width]
+        y = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=1.0, local_window_size=window)[..., :width].astype(
+            wide
+        )
     return y if some is None else jnp.where(some.transpose(0, 2, 1, 3), y, 0.0)
 
 

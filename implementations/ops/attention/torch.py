@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from implementations.common.config import ConfigError
-from implementations.common.torch import einsum
+from implementations.common.torch import lowered, product
 from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose, flexible, span
 
 Bias = Callable[[Tensor], Tensor]
@@ -56,7 +56,7 @@ def attend(
     kernel = choose(method, q.is_cuda, q.dtype == torch.float64)
     if kernel == "fused" and factor is None:
         return _fused(q, k, v, bias, mask)
-    logits = einsum("blhk,bthk->bhlt", q, k)
+    logits = product("blhk,bthk->bhlt", q, k)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
@@ -68,12 +68,14 @@ def attend(
     weights = weights / torch.where(total > 0, total, 1.0)
     if factor is not None:
         weights = weights * factor
-    return einsum("bhlt,bthv->blhv", weights, v)
+    return product("bhlt,bthv->blhv", weights, v)
 
 
 def _fused(q, k, v, bias, mask):
     """The framework's kernel; a query without keys is given all of them, and its result is cleared."""
-    some = None
+    some, wide = None, q.dtype
+    q, k, v = lowered(q), lowered(k), lowered(v)
+    bias = None if bias is None else bias.to(q.dtype)
     if mask is not None:
         mask = mask.expand(mask.shape[0], mask.shape[1], q.shape[1], k.shape[1])
         some = mask.any(-1, keepdim=True)
@@ -82,7 +84,7 @@ def _fused(q, k, v, bias, mask):
             mask = torch.where(mask, bias, -math.inf)
     mask = bias if mask is None else mask
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    y = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=1.0)
+    y = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=1.0).to(wide)
     y = y if some is None else torch.where(some, y, 0.0)
     return y.transpose(1, 2)
 
