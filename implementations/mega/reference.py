@@ -136,6 +136,7 @@ def layer(
     z, r = silu(z), silu(r)
     q, k = (z * p["attention.gamma"][i] + p["attention.beta"][i] for i in (0, 1))
     genuine = np.ones(x.shape[:2], bool) if mask is None else mask
+    k, v = (np.where(genuine[..., None], array, 0.0) for array in (k, v))
     new = {"keys": k, "values": v, "genuine": genuine}
     attended, caches = [], []
     for row in range(len(x)):
