@@ -34,12 +34,15 @@ SMALL = BlockRecurrentConfig(
 
 
 def draw_state(config: BlockRecurrentConfig, rng: np.random.Generator, batch: int) -> dict[str, Array]:
-    """A state; each sequence stands elsewhere in its block, the first of them before the last token of its own."""
+    """A state; each sequence stands elsewhere in its block, the first of them, which has had padding, before the last
+    token of its own."""
     shape = (batch, config.cached, config.heads, config.head_width)
+    valid = np.ones(shape[:2], bool)
+    valid[0, -2] = False
     return {
         "keys": normal(rng, shape),
         "values": normal(rng, shape),
-        "valid": rng.random(shape[:2]) < 0.8,
+        "valid": valid,
         "position": (config.window - 1 - np.arange(batch)) % config.window,
         "states": normal(rng, (batch, config.states, config.d_model)),
     }
