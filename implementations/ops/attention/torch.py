@@ -184,6 +184,12 @@ def _neighbours(x, window, count, cut_gradient):
     return torch.cat(parts, 2).reshape(-1, len(parts) * window, *x.shape[2:])
 
 
+@torch.compiler.assume_constant_result
+def _edges(buckets: int, max_distance: int) -> tuple[int, ...]:
+    """`bucket_edges`, which a compiler of graphs must not look into: it is NumPy behind a cache."""
+    return bucket_edges(buckets, max_distance)
+
+
 def t5_bucket(
     relative: Integer[Tensor, "L T"], buckets: int, max_distance: int, bidirectional: bool
 ) -> Integer[Tensor, "L T"]:
@@ -193,7 +199,7 @@ def t5_bucket(
         first, distance = buckets * (relative > 0), torch.abs(relative)
     else:
         first, distance = 0 * relative, torch.clamp(-relative, min=0)
-    return first + sum((distance >= edge) * 1 for edge in bucket_edges(buckets, max_distance))
+    return first + sum((distance >= edge) * 1 for edge in _edges(buckets, max_distance))
 
 
 def simple_index(relative: Integer[Tensor, "L T"], max_distance: int) -> Integer[Tensor, "L T"]:
