@@ -101,7 +101,7 @@ def layer_cases() -> list[LayerCase]:
         case("SH, own window, other switches", state=True, biases=True, gated=True, **other, **alone, float32=False),
         case("SH, one token", length=1, state=True, **alone, include_self=True, lift=False, float32=False),
         case("SH, unstructured", kernel="unstructured", state=True, methods=("direct", "fft"), float32=False),
-        case("MH, state", variant="MH", state=True, context_norm=False),
+        case("MH, state", variant="MH", state=True, context_norm=False, float32=False),
         case("MH, padded, own window", variant="MH", padded=True, batch=3, **alone, float32=False),
         case("MF, state", variant="MF", state=True),
         case("MF, shorter than W", variant="MF", length=3, state=True, activation="silu", float32=False),

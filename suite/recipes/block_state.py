@@ -72,7 +72,7 @@ def speed(variant: Literal["SH", "MH", "MF"] = "SH", kernel: Literal["s4", "unst
 def lra_listops(profile: Profile = "paper") -> Recipe:
     """ListOps; a recipe of this project: the authors train language models only."""
     width, depth, train, evaluation, epochs = {
-        "smoke": (32, 2, 4_000, 500, 5),
+        "smoke": (32, 2, 3_000, 500, 5),
         "small": (64, 4, 20_000, 2_000, 8),
         "paper": (128, 6, 96_000, 2_000, 40),
     }[profile]
