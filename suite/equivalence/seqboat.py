@@ -40,8 +40,10 @@ def draw_state(config: SeqBoatConfig, rng: np.random.Generator, batch: int) -> d
 
 
 def adjust(config: SeqBoatConfig, parameters: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
-    """Averages of all speeds, scores of a size that tells the functions apart (under relu2 some of them positive at every
-    distance), and a configurator that is certain."""
+    """Averages of all speeds, scores of a size that tells the functions apart, and a configurator that is certain.
+
+    Under relu2 the bias is positive, so that scores are so at every distance.
+    """
     moved = {}
     for path, values in parameters.items():
         moved[path] = values
