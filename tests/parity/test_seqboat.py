@@ -54,7 +54,7 @@ def inputs(batch=3, length=13, seed=5):
 
 
 @pytest.mark.parametrize("window", [3, 16, None])
-@pytest.mark.parametrize("lengths", [[13], [4, 4, 5], [1, 6, 1, 5]])
+@pytest.mark.parametrize("lengths", [[4, 4, 5], [1, 6, 1, 5]])
 def test_cuts_anywhere_change_nothing(framework, lengths, window):
     found, x = twin(framework, SMALL.replace(window=window)), inputs()
     mask = np.random.default_rng(6).random((3, 13)) < 0.8
