@@ -81,9 +81,8 @@ def _fused(q, k, v, bias, mask, window=None):
     width, both = v.shape[-1], max(k.shape[-1], v.shape[-1])  # JAX wants one width
     q, k, v = (jnp.pad(x, ((0, 0),) * 3 + ((0, both - x.shape[-1]),)) for x in (q, k, v))
     with product_precision():
-        y = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=1.0, local_window_size=window)[..., :width].astype(
-            wide
-        )
+        y = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=1.0, local_window_size=window)
+    y = y[..., :width].astype(wide)
     return y if some is None else jnp.where(some.transpose(0, 2, 1, 3), y, 0.0)
 
 
