@@ -1,1 +1,1 @@
-"""Models around any layer: classifier and dual encoder."""
+"""Models around any layer: classifier, dual encoder, language model and encoder-decoder."""

@@ -40,8 +40,8 @@ def choose(
 def grows(step: Callable[[Any], Any], model: Any, state: Any) -> bool:
     """Whether the state after a token, `step(model)`, is of other shapes than the one before: where a cache grows,
     every token would be compiled anew, and the tokens so far are mapped again instead, padded to one length."""
-    after = nnx.eval_shape(step, model)
-    return jax.tree.map(jnp.shape, after) != jax.tree.map(jnp.shape, state)
+    before, after = (jax.tree.map(lambda leaf: leaf.shape, tree) for tree in (state, nnx.eval_shape(step, model)))
+    return before != after
 
 
 def rows_of(state: Any, rows: Integer[Array, " B"]) -> Any:
