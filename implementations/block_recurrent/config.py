@@ -188,7 +188,7 @@ class FeedbackConfig(Config):
 
 def check_state(state: Any, shapes: dict[str, Any], name: str = "state") -> None:
     """Raise `ConfigError` naming the first leaf that is missing, unknown or of another shape."""
-    for key in sorted(shapes.keys() | state.keys()):
+    for key in sorted({*shapes, *state}):
         if key not in shapes or key not in state:
             raise ConfigError(f"{name} has {', '.join(sorted(state))}: expected {', '.join(sorted(shapes))}")
         if isinstance(shapes[key], dict):

@@ -70,7 +70,6 @@ def layer_cases() -> list[LayerCase]:
             causal,
             length=9,
             state=True,
-            float32=False,
             zero_gradient=partial(unread, causal, 9, True),
         ),
         LayerCase(
@@ -118,7 +117,7 @@ def model_cases() -> list[ModelCase]:
                 for path, still in spade.frozen(below("layers.0.layers.0", p)).items()
             },
         ),
-        ModelCase("classifier, values, mean", classifier(causal, "values", "mean"), 3, 9, padded=True),
+        ModelCase("classifier, values, mean", classifier(causal, "values", "mean"), 3, 9, padded=True, float32=False),
     ]
 
 
