@@ -29,8 +29,28 @@ def run(session: nox.Session, program: str, *arguments: str) -> None:
 
 @nox.session
 def lra(session: nox.Session) -> None:
-    """Long Range Arena and the equivalence of the twins, to a report; arguments go to `python -m suite.run`."""
-    run(session, "python", "-m", "suite.run", "--benchmarks", "lra", "equivalence", *session.posargs)
+    """Long Range Arena and the equivalence of the twins, to a report; arguments go to `python -m suite.run`.
+
+    S5 unless `--architectures` is among them: all of them take an hour on two cores.
+    """
+    run(
+        session,
+        "python",
+        "-m",
+        "suite.run",
+        "--benchmarks",
+        "lra",
+        "equivalence",
+        "--architectures",
+        "s5",
+        *session.posargs,
+    )
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """One layer of every architecture against sequence length, to a report; arguments go to `python -m suite.run`."""
+    run(session, "python", "-m", "suite.run", "--benchmarks", "speed", *session.posargs)
 
 
 @nox.session
