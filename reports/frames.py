@@ -130,9 +130,17 @@ def kind(record: Record) -> Literal["result", "equivalence", "other"]:
     return "other" if record.tables and headline(record) not in record.metrics else "result"
 
 
+ADDED_TO_MODELS: dict[str, Any] = {"placed": {}, "checkpoint": False, "compute_dtype": "float32"}
+"""Fields that recipes' models were given after records had been measured, with the value that changes nothing."""
+
+
 def fingerprint(value: dict[str, Any]) -> str:
-    """Eight hexadecimal digits that two equal dictionaries share, leaving out `source`, which decides no number."""
+    """Eight hexadecimal digits that two equal dictionaries share, leaving out `source`, which decides no number, and
+    `ADDED_TO_MODELS`."""
     kept = {key: value[key] for key in value if key != "source"}
+    if isinstance(kept.get("model"), dict):
+        model: dict[str, Any] = kept["model"]
+        kept["model"] = {k: v for k, v in model.items() if k not in ADDED_TO_MODELS or v != ADDED_TO_MODELS[k]}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 

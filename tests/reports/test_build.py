@@ -316,3 +316,13 @@ def test_footnotes_follow_the_rows_and_leave_out_rows_without_numbers():
     assert re.findall(r"(\[\d\]|z comes first|a comes second|of no data)", str(blocks[-1])) == [
         "[1]", "z comes first", "[2]", "a comes second",
     ]  # fmt: skip
+
+
+def test_fields_that_models_were_given_later_leave_a_recipe_what_it_was():
+    from reports import frames
+
+    old = {"model": {"depth": 6}, "epochs": 40, "source": {"all": "paper"}}
+    new = {"model": {"depth": 6, "placed": {}, "checkpoint": False, "compute_dtype": "float32"}, "epochs": 40}
+    assert frames.fingerprint(old) == frames.fingerprint(new)
+    for key, value in (("placed", {"1": {}}), ("checkpoint", True), ("compute_dtype", "bfloat16"), ("depth", 5)):
+        assert frames.fingerprint({**new, "model": {**new["model"], key: value}}) != frames.fingerprint(old)
