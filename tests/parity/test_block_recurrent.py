@@ -45,7 +45,9 @@ def numpy(value):
 
 def leaves(state):
     """The arrays of a state."""
-    return [leaf for value in state.values() for leaf in (leaves(value) if isinstance(value, dict) else [value])]
+    return [
+        leaf for _, value in sorted(state.items()) for leaf in (leaves(value) if isinstance(value, dict) else [value])
+    ]
 
 
 def draw(length, rows=2):

@@ -243,10 +243,10 @@ def _primitives(jaxpr) -> list[str]:
 @kinds
 @pytest.mark.parametrize("streaming", [False, True])
 def test_more_windows_are_no_more_operations(framework, config, streaming):
-    """No loop over windows or tokens; the powers of S4's matrix are taken by squaring, a few operations a doubling."""
-    short, long = (operations(framework, config, n * W + 1, streaming) for n in (20, 80))
+    """No loop over windows or tokens; the powers of S4's matrix are taken by squaring, some 90 operations a doubling."""
+    short, long = (operations(framework, config, n * W + 1, streaming) for n in (20, 80))  # two doublings
     assert not {"scan", "while"} & set(long)
-    assert len(long) - len(short) <= (120 if config.kernel == "s4" else 0)
+    assert len(long) - len(short) <= (200 if config.kernel == "s4" else 0)
 
 
 def test_unstructured_filters_are_their_formula(framework):
@@ -261,7 +261,7 @@ def test_unstructured_filters_are_their_formula(framework):
         decay = np.exp(-np.linspace(3.07, 15.35, D) * lag / 5)
         np.testing.assert_allclose(kernel[..., lag], dense.reshape(3, D) * decay, rtol=0, atol=1e-13)
     ends = twin(framework, config.replace(beyond="zero"))
-    np.testing.assert_array_equal(numpy(ends.module.ssm.kernel(11)), kernel[..., :6])
+    np.testing.assert_allclose(numpy(ends.module.ssm.kernel(11)), kernel[..., :6], rtol=0, atol=1e-14)
 
 
 def test_filters_without_end_take_any_length_but_no_state(framework):
