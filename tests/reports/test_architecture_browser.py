@@ -72,7 +72,7 @@ def test_formulas_are_drawn_as_mathematics(name: str, browser: Browser, pages: P
     assert len(found) > 10
     for namespace, height, width, errors, annotation in found:
         assert namespace == "http://www.w3.org/1998/Math/MathML"
-        assert height > 8
+        assert height > 5
         assert width > 4
         assert errors == 0
         assert annotation == "none"

@@ -88,7 +88,7 @@ def test_dry_run_prints_the_matrix_and_runs_nothing(capsys, tmp_path):
     ]
     assert run.main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    found = cells(Selection(tasks=("lra.listops",), seeds=(0, 1), profile="paper"))
+    found = cells(Selection(architectures=("s5",), tasks=("lra.listops",), seeds=(0, 1), profile="paper"))
     assert [line.split()[0] for line in lines[1:-1]] == [one.id for one in found]
     assert all("counted operations" in line for line in lines[1:-1])
     assert re.match(r"4 cells, estimated \d+\.\d h with 1 at a time", lines[-1])
@@ -98,7 +98,7 @@ def test_dry_run_prints_the_matrix_and_runs_nothing(capsys, tmp_path):
 def test_costs_grow_with_the_profile():
     operations = []
     for profile in ("smoke", "small", "paper"):
-        (one,) = cells(Selection(tasks=("lra.listops",), frameworks=("jax",), profile=profile))
+        (one,) = cells(Selection(architectures=("s5",), tasks=("lra.listops",), frameworks=("jax",), profile=profile))
         operations.append(cost.total_operations(one))
     assert operations == sorted(operations)
     assert operations[-1] > 1e16
@@ -109,7 +109,17 @@ def finished(tmp_path_factory):
     """A command with one cell that can run and one whose data are not here."""
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("command")
-    words = ["--tasks", "lra.listops", "lra.image", "--frameworks", "torch", "--hardware", "cpu"]
+    words = [
+        "--architectures",
+        "s5",
+        "--tasks",
+        "lra.listops",
+        "lra.image",
+        "--frameworks",
+        "torch",
+        "--hardware",
+        "cpu",
+    ]
     tiny = [word for word in OPTIONS if "length" not in word and word != "--set"]
     arguments = [*words, *(part for text in tiny for part in ("--set", text))]
     arguments += ["--out", str(folder / "runs"), "--data", str(folder / "data")]
@@ -161,7 +171,17 @@ def test_no_resume_runs_a_measured_cell_again(finished, capsys):
 
 def test_a_failed_cell_means_status_1_and_a_summary(tmp_path, capsys):
     pytest.importorskip("torch")
-    arguments = ["--tasks", "lra.listops", "--frameworks", "torch", "--hardware", "cpu", *OPTIONS]
+    arguments = [
+        "--architectures",
+        "s5",
+        "--tasks",
+        "lra.listops",
+        "--frameworks",
+        "torch",
+        "--hardware",
+        "cpu",
+        *OPTIONS,
+    ]
     arguments += ["--set", "optimizer.groups.regular.rate=1e30", "--out", str(tmp_path / "runs")]
     assert run.main([*arguments, "--data", str(tmp_path / "data")]) == 1
     shown = capsys.readouterr().out
@@ -172,7 +192,17 @@ def test_a_failed_cell_means_status_1_and_a_summary(tmp_path, capsys):
 
 def test_corrupt_data_fail_the_cell_and_name_the_mend(tmp_path, capsys):
     pytest.importorskip("torch")
-    arguments = ["--tasks", "lra.listops", "--frameworks", "torch", "--hardware", "cpu", *OPTIONS]
+    arguments = [
+        "--architectures",
+        "s5",
+        "--tasks",
+        "lra.listops",
+        "--frameworks",
+        "torch",
+        "--hardware",
+        "cpu",
+        *OPTIONS,
+    ]
     arguments += ["--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]
     found = cell("torch")
     assert found.recipe is not None
@@ -202,7 +232,10 @@ def test_the_parity_ladder_runs_as_a_cell(tmp_path, capsys):
 
 def test_two_runs_never_share_a_folder(tmp_path, capsys):
     with run.alone(tmp_path):
-        assert run.main(["--tasks", "lra.text", "--out", str(tmp_path), "--data", str(tmp_path)]) == 2
+        assert (
+            run.main(["--architectures", "s5", "--tasks", "lra.text", "--out", str(tmp_path), "--data", str(tmp_path)])
+            == 2
+        )
     assert "another run is writing" in capsys.readouterr().err
     assert not (tmp_path / "records").exists()
 
@@ -219,13 +252,23 @@ def test_a_dry_run_prices_no_cell_without_data(tmp_path, capsys):
 
 
 def test_an_unknown_data_set_is_no_traceback(tmp_path, capsys):
-    arguments = ["--tasks", "lra.listops", "--set", "data.name=foo", "--dry-run", "--out", str(tmp_path)]
+    arguments = [
+        "--architectures",
+        "s5",
+        "--tasks",
+        "lra.listops",
+        "--set",
+        "data.name=foo",
+        "--dry-run",
+        "--out",
+        str(tmp_path),
+    ]
     assert run.main(arguments) == 0
     assert "no data here" in capsys.readouterr().out
 
 
 def test_cells_share_the_cores_of_a_cpu_and_take_turns_on_a_gpu():
-    found = cells(Selection(tasks=("lra.listops",), seeds=(0, 1, 2, 3)))
+    found = cells(Selection(architectures=("s5",), tasks=("lra.listops",), seeds=(0, 1, 2, 3)))
     assert run.default_jobs(found) == min(len(found), run._cores())
     assert run.default_jobs(found[:1]) == 1
-    assert run.default_jobs(cells(Selection(tasks=("lra.listops",), hardware="h200"))) == 1
+    assert run.default_jobs(cells(Selection(architectures=("s5",), tasks=("lra.listops",), hardware="h200"))) == 1
