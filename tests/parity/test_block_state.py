@@ -243,7 +243,7 @@ def _primitives(jaxpr) -> list[str]:
 @kinds
 @pytest.mark.parametrize("streaming", [False, True])
 def test_more_windows_are_no_more_operations(framework, config, streaming):
-    """No loop over windows or tokens; the powers of S4's matrix are taken by squaring, some 90 operations a doubling."""
+    """No loop over windows or tokens; the powers of S4's matrix are taken by squaring, 90 operations a doubling."""
     short, long = (operations(framework, config, n * W + 1, streaming) for n in (20, 80))  # two doublings
     assert not {"scan", "while"} & set(long)
     assert len(long) - len(short) <= (200 if config.kernel == "s4" else 0)
