@@ -65,11 +65,13 @@ def run(config: ModelConfig, layer: nn.Module, *arguments: Any, **options: Any) 
 def positioned(
     x: Float[Tensor, "B L D"], positions: Integer[Tensor, "B L"], kind: str, table: Float[Tensor, "N D"] | None
 ) -> Float[Tensor, "B L D"]:
-    """x plus the vectors of its positions, "sinusoidal" or "learned"; NaN beyond the N positions of the table."""
+    """x plus the vectors of its positions, "sinusoidal" or "learned"; behind a state, NaN beyond those of the table."""
     if kind == "sinusoidal":
         return x + sinusoidal(positions.reshape(-1), x.shape[-1], x).reshape(x.shape)
     if table is None:
         return x
+    if x.shape[1] > table.shape[0]:
+        raise ConfigError(f"inputs have {x.shape[1]} positions: expected at most max_length = {table.shape[0]}")
     known = table[torch.clamp(positions, 0, table.shape[0] - 1)]
     return x + torch.where((positions < table.shape[0])[..., None], known, torch.nan)
 
