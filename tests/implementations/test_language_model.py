@@ -191,7 +191,7 @@ def test_wrong_choices_are_one_sentence(framework):
     model, prompt = build(framework, CONFIG), make(framework, tokens((1, 4)))
     with pytest.raises(ConfigError, match="top_k is 14: expected 1 to V = 13, or None"):
         model.generate(prompt, 1, temperature=1.0, top_k=14)
-    with pytest.raises(ConfigError, match="temperature is -1.0: expected at least 0"):
+    with pytest.raises(ConfigError, match=r"temperature is -1\.0: expected at least 0"):
         model.generate(prompt, 1, temperature=-1.0)
 
 
