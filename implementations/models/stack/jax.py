@@ -48,7 +48,8 @@ def run(config: ModelConfig, layer: Any, *arguments: Any, **options: Any) -> Any
         with compute_dtype(config.compute_dtype):
             return layer(*arguments, **options)
 
-    return (nnx.remat(function) if config.checkpoint else function)(layer, *arguments)
+    with compute_dtype(config.compute_dtype):
+        return (nnx.remat(function) if config.checkpoint else function)(layer, *arguments)
 
 
 def positioned(

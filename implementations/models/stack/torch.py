@@ -49,14 +49,16 @@ def run(config: ModelConfig, layer: nn.Module, *arguments: Any, **options: Any) 
     for the gradient, on copies of its running statistics."""
 
     def function(*arguments: Any) -> tuple[Any, dict[str, Tensor]]:
-        statistics = {name: buffer.clone() for name, buffer in layer.named_buffers()}
         with compute_dtype(config.compute_dtype):
+            if not list(layer.buffers()):
+                return layer(*arguments, **options), {}
+            statistics = {name: buffer.clone() for name, buffer in layer.named_buffers()}
             return functional_call(layer, statistics, arguments, options), statistics
 
-    if not config.checkpoint:
-        with compute_dtype(config.compute_dtype):
+    with compute_dtype(config.compute_dtype):
+        if not config.checkpoint:
             return layer(*arguments, **options)
-    outputs, statistics = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+        outputs, statistics = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
     for name, buffer in layer.named_buffers():
         buffer.copy_(statistics[name])
     return outputs
