@@ -38,7 +38,7 @@ def einsum(equation: str, *operands: Array) -> Array:
 
 
 def compute_dtype(name: ComputeDtype) -> contextlib.AbstractContextManager[None]:
-    """What `product` computes in while a function is traced inside (`conventions.COMPUTE_DTYPE`); nothing is set where it is so already."""
+    """What `product` computes in while a function is traced inside; nothing is set where it is so already."""
     return contextlib.nullcontext() if name == _compute else _computing(name)
 
 
