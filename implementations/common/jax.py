@@ -37,9 +37,13 @@ def einsum(equation: str, *operands: Array) -> Array:
     return jnp.einsum(equation, *operands, precision=_PRECISION["float32" if full else _precision])
 
 
+def compute_dtype(name: ComputeDtype) -> contextlib.AbstractContextManager[None]:
+    """What `product` computes in while a function is traced inside; nothing is set where it is so already."""
+    return contextlib.nullcontext() if name == _compute else _computing(name)
+
+
 @contextlib.contextmanager
-def compute_dtype(name: ComputeDtype) -> Iterator[None]:
-    """What `product` computes in while a function is traced inside (`conventions.COMPUTE_DTYPE`)."""
+def _computing(name: ComputeDtype) -> Iterator[None]:
     global _compute
     previous, _compute = _compute, name
     try:

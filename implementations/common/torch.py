@@ -34,9 +34,13 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
     return torch.einsum(equation, *operands)
 
 
+def compute_dtype(name: ComputeDtype) -> contextlib.AbstractContextManager[None]:
+    """What `product` computes in inside (`conventions.COMPUTE_DTYPE`); nothing is set where it is so already."""
+    return contextlib.nullcontext() if name == _compute else _computing(name)
+
+
 @contextlib.contextmanager
-def compute_dtype(name: ComputeDtype) -> Iterator[None]:
-    """What `product` computes in inside (`conventions.COMPUTE_DTYPE`)."""
+def _computing(name: ComputeDtype) -> Iterator[None]:
     global _compute
     previous, _compute = _compute, name
     try:

@@ -218,3 +218,12 @@ def test_a_wrong_value_names_its_field(field, changes):
 def test_configs_survive_json():
     for config in CONFIGS.values():
         assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_more_positions_than_are_learned_are_one_sentence(framework):
+    model = build(framework, CONFIG.replace(layer=WINDOW.replace(positions="learned", max_length=4), placed=()))
+    with pytest.raises(ConfigError, match="inputs have 5 positions: expected at most max_length = 4"):
+        model(make(framework, tokens((1, 5))))
+    with pytest.raises(ConfigError, match="prompt has 2 positions, count is 4: expected at most max_length = 4"):
+        model.generate(make(framework, tokens((1, 2))), 4)

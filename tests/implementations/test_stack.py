@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from model_twins import build, call, make, numpy
 from implementations import parameters
 from implementations.catalog import FRAMEWORKS
 from implementations.common.config import ConfigError
+from implementations.common.jax import BatchStatistic
 from implementations.models.config import ClassifierConfig, config_from_dict
 from implementations.s5.config import S5Config
 from implementations.transformer.config import TransformerConfig
+from suite.equivalence.jax import quick
 
 S5 = S5Config(d_model=6, ssm_size=8, dt_min=0.01, dt_max=0.3)
 WINDOW = TransformerConfig(
@@ -135,13 +138,18 @@ def gradients(framework, model, tokens):
         found = torch.autograd.grad((y * y).sum(), list(model.parameters()))
         return numpy(y), dict(zip(names, map(numpy, found), strict=True)), parameters.get_statistics(model)
 
-    def loss(model):
-        y = model(given, lengths, training=True, dropout_seed=7)
-        return (y * y).sum(), y
+    graph, values, rest = nnx.split(model, nnx.Param, ...)
 
-    found, y = nnx.jit(nnx.grad(loss, has_aux=True))(model)
-    flat = {".".join(map(str, path)): numpy(v[...]) for path, v in nnx.to_flat_state(found)}
-    return numpy(y), flat, parameters.get_statistics(model)
+    def loss(values):
+        model = nnx.merge(graph, values, jax.tree.map(jnp.copy, rest))
+        y = model(given, lengths, training=True, dropout_seed=7)
+        return (y * y).sum(), (y, nnx.state(model, BatchStatistic))
+
+    found, (y, statistics) = jax.jit(jax.grad(loss, has_aux=True), compiler_options=quick())(values)
+    flat, after = (
+        {".".join(map(str, path)): numpy(v[...]) for path, v in nnx.to_flat_state(s)} for s in (found, statistics)
+    )
+    return numpy(y), flat, after
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -235,6 +235,8 @@ class EncoderDecoder(nnx.Module):
         config, batch = self.config, inputs.shape[0]
         if beams < 1:
             raise ConfigError(f"beams is {beams}: expected at least 1")
+        if config.decoder_positions == "learned" and count > self.decoder_positions.table.shape[0]:
+            raise ConfigError(f"count is {count}: expected at most decoder_layer.max_length")
         memory, valid = _memory(self, inputs, lengths)
         rows = jnp.repeat(jnp.arange(batch), beams)
         memory, valid = rows_of(memory, rows), None if valid is None else valid[rows]
@@ -245,7 +247,7 @@ class EncoderDecoder(nnx.Module):
         again = grows(lambda model: model.decode(text[:, :1], memory, valid, state)[1], self, state)
         for i in range(count):
             if again:
-                now = _at(self, text, memory, valid, i)
+                now = _at(self, text[:, :-1], memory, valid, i)
             else:
                 now, state = _after(self, text[:, i, None], memory, valid, state)
             now = now.reshape(batch, beams, -1)

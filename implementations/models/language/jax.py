@@ -170,12 +170,16 @@ class LanguageModel(Stack):
         seed: int = 0,
     ) -> Integer[Array, "B N"]:
         """The `count` tokens after a prompt, one by one through the states; greedy at temperature 0, see `choose`."""
-        state, length = self.initial_state(prompt.shape[0]), prompt.shape[1]
+        config, length = self.config, prompt.shape[1]
+        if config.input_positions == "learned" and length + count - 1 > config.max_length:
+            raise ConfigError(f"prompt has {length} positions, count is {count}: expected at most max_length = "
+                              f"{config.max_length} without the last")  # fmt: skip
+        state = self.initial_state(prompt.shape[0])
         text = jnp.concatenate([prompt, jnp.zeros((prompt.shape[0], count), prompt.dtype)], 1)
         again = grows(lambda model: model.features(prompt[:, :1], state)[1], self, state)
         for i in range(count):
             if again:
-                now = _at(self, text, length + i - 1)
+                now = _at(self, text[:, :-1], length + i - 1)
             else:
                 now, state = _after(self, prompt if i == 0 else text[:, length + i - 1, None], state)
             text = text.at[:, length + i].set(choose(now, temperature, top_k, seed, i).astype(text.dtype))

@@ -178,7 +178,11 @@ class LanguageModel(Stack):
         seed: int = 0,
     ) -> Integer[Tensor, "B N"]:
         """The `count` tokens after a prompt, one by one through the states; greedy at temperature 0, see `choose`."""
-        state, length = self.initial_state(prompt.shape[0]), prompt.shape[1]
+        config, length = self.config, prompt.shape[1]
+        if config.input_positions == "learned" and length + count - 1 > config.max_length:
+            raise ConfigError(f"prompt has {length} positions, count is {count}: expected at most max_length = "
+                              f"{config.max_length} without the last")  # fmt: skip
+        state = self.initial_state(prompt.shape[0])
         text = torch.cat([prompt, prompt.new_zeros((prompt.shape[0], count))], 1)
         for i in range(count):
             now, state = _after(self, prompt if i == 0 else text[:, length + i - 1, None], state)

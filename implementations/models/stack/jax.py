@@ -48,17 +48,20 @@ def run(config: ModelConfig, layer: Any, *arguments: Any, **options: Any) -> Any
         with compute_dtype(config.compute_dtype):
             return layer(*arguments, **options)
 
-    return (nnx.remat(function) if config.checkpoint else function)(layer, *arguments)
+    with compute_dtype(config.compute_dtype):
+        return (nnx.remat(function) if config.checkpoint else function)(layer, *arguments)
 
 
 def positioned(
     x: Float[Array, "B L D"], positions: Integer[Array, "B L"], kind: str, table: Float[Array, "N D"] | None
 ) -> Float[Array, "B L D"]:
-    """x plus the vectors of its positions, "sinusoidal" or "learned"; NaN beyond the N positions of the table."""
+    """x plus the vectors of its positions, "sinusoidal" or "learned"; behind a state, NaN beyond those of the table."""
     if kind == "sinusoidal":
         return x + sinusoidal(positions.reshape(-1), x.shape[-1], x).reshape(x.shape)
     if table is None:
         return x
+    if x.shape[1] > table.shape[0]:
+        raise ConfigError(f"inputs have {x.shape[1]} positions: expected at most max_length = {table.shape[0]}")
     known = table[jnp.clip(positions, 0, table.shape[0] - 1)]
     return x + jnp.where((positions < table.shape[0])[..., None], known, jnp.nan)
 

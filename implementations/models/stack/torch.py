@@ -49,14 +49,16 @@ def run(config: ModelConfig, layer: nn.Module, *arguments: Any, **options: Any) 
     for the gradient, on copies of its running statistics."""
 
     def function(*arguments: Any) -> tuple[Any, dict[str, Tensor]]:
-        statistics = {name: buffer.clone() for name, buffer in layer.named_buffers()}
         with compute_dtype(config.compute_dtype):
+            if not list(layer.buffers()):
+                return layer(*arguments, **options), {}
+            statistics = {name: buffer.clone() for name, buffer in layer.named_buffers()}
             return functional_call(layer, statistics, arguments, options), statistics
 
-    if not config.checkpoint:
-        with compute_dtype(config.compute_dtype):
+    with compute_dtype(config.compute_dtype):
+        if not config.checkpoint:
             return layer(*arguments, **options)
-    outputs, statistics = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+        outputs, statistics = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
     for name, buffer in layer.named_buffers():
         buffer.copy_(statistics[name])
     return outputs
@@ -65,11 +67,13 @@ def run(config: ModelConfig, layer: nn.Module, *arguments: Any, **options: Any) 
 def positioned(
     x: Float[Tensor, "B L D"], positions: Integer[Tensor, "B L"], kind: str, table: Float[Tensor, "N D"] | None
 ) -> Float[Tensor, "B L D"]:
-    """x plus the vectors of its positions, "sinusoidal" or "learned"; NaN beyond the N positions of the table."""
+    """x plus the vectors of its positions, "sinusoidal" or "learned"; behind a state, NaN beyond those of the table."""
     if kind == "sinusoidal":
         return x + sinusoidal(positions.reshape(-1), x.shape[-1], x).reshape(x.shape)
     if table is None:
         return x
+    if x.shape[1] > table.shape[0]:
+        raise ConfigError(f"inputs have {x.shape[1]} positions: expected at most max_length = {table.shape[0]}")
     known = table[torch.clamp(positions, 0, table.shape[0] - 1)]
     return x + torch.where((positions < table.shape[0])[..., None], known, torch.nan)
 
