@@ -50,8 +50,11 @@ def _over(x, like):
 
 def at_capacity(function: Callable[[int], Any], count: Integer[Tensor, " B"], length: int, steps: int) -> Any:
     """`function(capacity)` for the count of the largest row; compiled, for the smallest of `capacities(length, steps)`
-    that holds it: shapes are static then. The gradient of a compiled call needs PyTorch 2.13: in 2.11 `torch.cond` has none
-    where a branch returns integers beside numbers."""
+    that holds it: shapes are static then.
+
+    The gradient of a compiled call needs PyTorch 2.13; in 2.11 `torch.cond` has none where a branch returns integers
+    beside numbers.
+    """
     if not torch.compiler.is_compiling():
         return function(max(int(count.max()), 1))
     *smaller, chosen = (lambda size=size: function(size) for size in capacities(length, steps))
