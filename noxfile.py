@@ -55,8 +55,27 @@ def speed(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole test suite on two processes; arguments go to pytest."""
-    run(session, "python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
+    """The test suite on two processes, S5's parity ladder included; arguments go to pytest."""
+    run(session, "python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not ladder", *session.posargs)
+
+
+@nox.session
+def ladders(session: nox.Session) -> None:
+    """The parity ladders of the other architectures as tests, a minute or two each; arguments go to pytest."""
+    run(
+        session,
+        "python",
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "-m",
+        "ladder",
+        "tests/parity",
+        *session.posargs,
+    )
 
 
 @nox.session
