@@ -224,6 +224,9 @@ class FeedbackStack(nnx.Module):
         valid, length = genuine(x, mask)
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0.0)
+        # A scan carries one dtype: positions that come as another kind of integer are held as the layers hold them.
+        narrow = lambda a: a.astype(jnp.int32) if jnp.issubdtype(a.dtype, jnp.integer) else a  # noqa: E731
+        state = jax.tree.map(narrow, state)
         position = state["layers"][str(config.indices[-1])]["position"]
         size = min(total, window)
         rows = jnp.arange(x.shape[0])[:, None]

@@ -218,6 +218,8 @@ class SpadeLayer(nnx.Module):
     ) -> tuple[Float[Array, "B L D"], State | None]:
         """Local attention of either kind."""
         if isinstance(self.local, GatedAttention):
+            if mask is not None and self.local.config.mask_padding:
+                x = jnp.where(mask[..., None], x, 0.0)
             return self.local(x, state, mask, training=training, dropout_seed=dropout_seed)
         return self.local(x, state, mask, bias=bias, method=method)
 

@@ -3,7 +3,7 @@
 `order` sorts the positions of each row, selected ones first, in their order; `compress` takes the first of them,
 `extract` puts them back. How many are taken, the capacity, must be known before the arrays are made:
 
-- PyTorch counts: the capacity is the largest number of selected tokens in the batch.
+- PyTorch counts: the capacity is the largest number of selected tokens in the batch; compiled, the whole length.
 - JAX's shapes are static. `at_capacity` compiles the work for a few capacities, each half of the next, up to the whole
   length, and `jax.lax.switch` runs the smallest that holds the largest row. This is differentiable, traced once, and
   drops nothing at any activation; what is done falls with it, in steps. A loop over the blocks in use would follow it

@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Bool, Int, Integer, Shaped
 from torch import Tensor
 
-from implementations.ops.routing import capacities
-
 
 def order(selected: Bool[Tensor, "B L"]) -> tuple[Int[Tensor, "B L"], Int[Tensor, " B"]]:
     """The positions of each row, selected ones first and both in their order; and how many are selected."""
@@ -49,20 +47,9 @@ def _over(x, like):
 
 
 def at_capacity(function: Callable[[int], Any], count: Integer[Tensor, " B"], length: int, steps: int) -> Any:
-    """`function(capacity)` for the count of the largest row; compiled, for the smallest of `capacities(length, steps)`
-    that holds it: shapes are static then.
+    """`function(capacity)` for the count of the largest row; compiled, where shapes are static, for the whole length.
 
-    The gradient of a compiled call needs PyTorch 2.13; in 2.11 `torch.cond` has none where a branch returns integers
+    `torch.cond` would choose among the capacities of the JAX twin, but has no gradient where a branch returns integers
     beside numbers.
     """
-    if not torch.compiler.is_compiling():
-        return function(max(int(count.max()), 1))
-    *smaller, chosen = (lambda size=size: function(size) for size in capacities(length, steps))
-    for size, branch in reversed(list(zip(capacities(length, steps), smaller, strict=False))):
-        chosen = _either(count.max() <= size, branch, chosen)
-    return chosen()
-
-
-def _either(fits: Tensor, branch: Callable[[], Any], other: Callable[[], Any]) -> Callable[[], Any]:
-    """What runs one of two functions."""
-    return lambda: torch.cond(fits, branch, other)
+    return function(length if torch.compiler.is_compiling() else max(int(count.max()), 1))
