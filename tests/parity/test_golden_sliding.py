@@ -76,7 +76,8 @@ def reset(framework: str, found, state: dict[str, np.ndarray], start: np.ndarray
 
         make = torch.tensor
     given = {name.removeprefix("state."): make(value) for name, value in state.items()}
-    return {f"state.{n}": np.asarray(v) for n, v in found.module.reset(given, make(start)).items()}
+    found = found.module.reset(given, make(start))
+    return {f"state.{n}": np.asarray(v.detach() if framework == "torch" else v) for n, v in found.items()}
 
 
 @files("brect", "sliding_*")
