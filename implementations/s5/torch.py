@@ -64,7 +64,7 @@ def last_state(
 ) -> Float[Tensor, "B P 2"]:
     """The state after the last position that `mask` admits; the state before where it admits none."""
     if mask is None:
-        return x[:, -1]
+        return x[:, -1].contiguous()
     before = torch.zeros_like(x[:, 0]) if state is None else state
     count = (mask * (1 + torch.arange(mask.shape[1], device=x.device))).amax(1)
     return torch.cat([before[:, None], x], 1)[torch.arange(x.shape[0], device=x.device), count]

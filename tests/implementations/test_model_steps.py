@@ -54,7 +54,7 @@ def train(function):
     for i, arrays in enumerate(steps):
         value, state = function(*map(torch.tensor, arrays), state, torch.tensor(i))
         gradients = torch.autograd.grad(value, list(model.parameters()), allow_unused=True)
-        state = torch.utils._pytree.tree_map(lambda leaf: leaf.detach(), state)
+        state = torch.utils._pytree.tree_map(lambda leaf: None if leaf is None else leaf.detach(), state)
         found.append([value.item(), *(0.0 if g is None else g.abs().sum().item() for g in gradients)])
     return found
 
