@@ -226,8 +226,8 @@ class FeedbackStack(nnx.Module):
             x = jnp.where(mask[..., None], x, 0.0)
         # A scan carries one dtype: positions that come as another kind of integer are held as the layers hold them.
         narrow = lambda a: a.astype(jnp.int32) if jnp.issubdtype(a.dtype, jnp.integer) else a  # noqa: E731
-        state = jax.tree.map(narrow, state)
-        position = state["layers"][str(config.indices[-1])]["position"]
+        carried: Any = jax.tree.map(narrow, state["layers"])
+        position = carried[str(config.indices[-1])]["position"]
         size = min(total, window)
         rows = jnp.arange(x.shape[0])[:, None]
 
@@ -243,7 +243,7 @@ class FeedbackStack(nnx.Module):
             return self._block(part, layers, *given, method or config.recurrent.method)
 
         count = (total + window - 2) // window + 1
-        layers, y = jax.lax.scan(step, state["layers"], window * jnp.arange(count))
+        layers, y = jax.lax.scan(step, carried, window * jnp.arange(count))
         index = jnp.arange(total)
         block = (position[:, None] + index) // window
         begin = jnp.maximum(window * block - position[:, None], 0)

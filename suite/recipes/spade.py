@@ -190,7 +190,7 @@ def lra(task: str, profile: Profile = "paper", attention: Literal["window", "chu
         depth=1,
         input_kind=like.model.input_kind,
         input_size=like.model.input_size,
-        classes=like.model.classes,
+        classes=getattr(like.model, "classes"),  # noqa: B009
         pooling="mean",
     )
     return scale(numbers.recipe(model, like.data, like.selection), task, profile)
