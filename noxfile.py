@@ -31,7 +31,7 @@ def run(session: nox.Session, program: str, *arguments: str) -> None:
 def lra(session: nox.Session) -> None:
     """Long Range Arena and the equivalence of the twins, to a report; arguments go to `python -m suite.run`.
 
-    S5 unless `--architectures` is among them: all of them take an hour on two cores.
+    S5 unless `--architectures` is among them: every other one adds minutes on two cores.
     """
     run(
         session,
