@@ -81,7 +81,7 @@ def _write(model: Any, arrays: Arrays, statistics: bool) -> None:
     check(arrays, variables)
     state: Any = {
         tuple(int(p) if p.isdigit() else p for p in path.split(".")): variable.replace(
-            jnp.asarray(arrays[path], variable[...].dtype)
+            jnp.array(arrays[path], variable[...].dtype)
         )
         for path, variable in variables.items()
     }

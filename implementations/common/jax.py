@@ -75,7 +75,7 @@ class BatchStatistic(nnx.Variable):
 
 def parameter(keys: Keys, values) -> nnx.Param:
     """A parameter of the keys' dtype."""
-    return nnx.Param(jnp.asarray(keys.cast(values)))
+    return nnx.Param(jnp.array(keys.cast(values)))
 
 
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -187,8 +187,8 @@ class BatchNorm(nnx.Module):
         self.momentum, self.unbiased = momentum, unbiased
         self.scale = parameter(keys, np.ones(features))
         self.bias = parameter(keys, np.zeros(features))
-        self.mean = BatchStatistic(jnp.asarray(keys.cast(np.zeros(features))))
-        self.var = BatchStatistic(jnp.asarray(keys.cast(np.ones(features))))
+        self.mean = BatchStatistic(jnp.array(keys.cast(np.zeros(features))))
+        self.var = BatchStatistic(jnp.array(keys.cast(np.ones(features))))
 
     def __call__(
         self, x: Float[Array, "B L D"], mask: Bool[Array, "B L"] | None = None, training: bool = False

@@ -126,7 +126,7 @@ class Backend:
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of `state`; missing, unknown or misshapen arrays raise ParameterError."""
         check(dict(state), self.state())
-        moved = {name: jax.device_put(np.asarray(array, self._dtype), self.device) for name, array in state.items()}
+        moved = {name: jax.device_put(np.array(array, self._dtype), self.device) for name, array in state.items()}
         self.parameters, self.statistics = _part(moved, "parameters"), _part(moved, "statistics")
         self.moments = (_part(moved, "first_moment"), _part(moved, "second_moment"))
         self.step = int(state["step"])
