@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from implementations.common.config import nearest
-from suite.data import listops, listops_generator, listops_released, manifest, raw, store
+from suite.data import aan, cifar, imdb, listops, listops_generator, listops_released, manifest, raw, store
 from suite.data.dataset import DataSet
 from suite.data.errors import CorruptData, NoData, UnknownData
 from suite.data.prepared import Prepared
@@ -20,7 +20,14 @@ from suite.data.sequences import Advance
 from suite.data.settings import Settings
 
 DATA_SETS = {
-    listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+    data_set.name: data_set
+    for data_set in (
+        DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+        DataSet(imdb.TextSettings, read=imdb.read),
+        DataSet(aan.RetrievalSettings, read=aan.read),
+        DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(cifar.ColourSettings, read=cifar.read),
+    )
 }
 ENVIRONMENT = "LONGSEQ_DATA"
 
@@ -133,17 +140,18 @@ def prepare_dataset(
         if wanted.directory.exists() and released is None:
             with contextlib.suppress(CorruptData):
                 return wanted.open()
-        raw_files = {}
+        folder, raw_files = released or wanted.raw, {}
         if source != "generated":
             release = manifest.read(name).release
-            raw_files = raw.hashes(release, released or wanted.raw, trusted=source == "local")
+            folder = raw.find(release, folder)
+            raw_files = raw.hashes(release, folder, trusted=source == "local")
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
             if source == "generated":
                 assert data_set.generate is not None, f"{name} has no generator"
                 splits = data_set.generate(wanted.settings, jobs, advance)
             else:
                 assert data_set.read is not None, f"{name} has no reader"
-                splits = data_set.read(wanted.settings, released or wanted.raw, advance)
+                splits = data_set.read(wanted.settings, folder, advance)
         protocol = wanted.settings.protocol()
         meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, raw_files)
         store.write(wanted.directory, splits, meta)
