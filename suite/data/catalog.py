@@ -13,12 +13,14 @@ from tqdm import tqdm
 
 from implementations.common.config import nearest
 from suite.data import listops, listops_generator, listops_released, store
-from suite.data.dataset import DataSet, Settings
+from suite.data.dataset import DataSet
 from suite.data.errors import CorruptData, NoData, UnknownData
 from suite.data.prepared import Prepared
 from suite.data.sequences import Advance
+from suite.data.text.catalog import TEXT_SETS
+from suite.data.text.dataset import TextSet
 
-DATA_SETS = {
+DATA_SETS: dict[str, DataSet | TextSet] = {
     listops.NAME: DataSet(
         listops.NAME,
         listops.TITLE,
@@ -26,7 +28,10 @@ DATA_SETS = {
         listops_generator.generate,
         listops_released.read,
     ),
+    **TEXT_SETS,
 }
+MADE_HERE = ("generated", "embedded")
+"""Sources that need no files of the user's."""
 ENVIRONMENT = "LONGSEQ_DATA"
 
 
@@ -35,7 +40,7 @@ def names() -> tuple[str, ...]:
     return tuple(DATA_SETS)
 
 
-def find(name: str) -> DataSet:
+def find(name: str) -> DataSet | TextSet:
     """A data set by name; UnknownData names the nearest known one."""
     if name not in DATA_SETS:
         raise UnknownData(f"no data set {name!r}; {nearest(name, DATA_SETS)}")
@@ -51,8 +56,8 @@ def data_root(root: str | Path | None = None) -> Path:
 class Place:
     """Where a data set with certain settings lies, prepared or not."""
 
-    data_set: DataSet
-    settings: Settings
+    data_set: DataSet | TextSet
+    settings: Any
     root: Path
 
     @property
@@ -68,7 +73,7 @@ class Place:
         return shlex.join(words)
 
     def open(self, verify: bool = True) -> Prepared:
-        return Prepared(self.directory, self.settings.protocol(), self.command, verify)
+        return self.data_set.open(self.directory, self.settings, self.command, verify)
 
 
 def place(name: str, root: str | Path | None, settings: dict[str, Any]) -> Place:
@@ -95,7 +100,7 @@ def open_dataset(
     wanted = place(name, root, settings)
     if wanted.directory.exists():
         return wanted.open(verify)
-    if not prepare or wanted.settings.source != "generated":
+    if not prepare or wanted.settings.source not in MADE_HERE:
         raise NoData(f"{name} is not prepared in {wanted.root}. Prepare it with: {wanted.command}")
     return prepare_dataset(name, root, jobs=jobs, **settings)
 
@@ -109,20 +114,17 @@ def prepare_dataset(
     SettingsError, and DataError where nothing can be written or a released file is malformed.
     """
     wanted = place(name, root, settings | ({"source": "released"} if released else {}))
-    if wanted.settings.source != "generated" and released is None:
+    if wanted.settings.source not in MADE_HERE and released is None:
         raise NoData(f"{name}: released data are read from their files. Prepare them with: {wanted.command}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:
             with contextlib.suppress(CorruptData):
                 return wanted.open()
         with progress(f"{name} ({wanted.settings.source})", sum(wanted.settings.counts.values())) as advance:
-            if released is None:
-                splits, raw_files = wanted.data_set.generate(wanted.settings, jobs, advance), {}
-            else:
-                splits, raw_files = wanted.data_set.read(wanted.settings, released, advance)
-        protocol = wanted.settings.protocol()
-        meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, raw_files)
-        store.write(wanted.directory, splits, meta)
+            made = wanted.data_set.make(wanted.settings, released, jobs, advance)
+        protocol = wanted.settings.protocol() | made.facts
+        meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, made.raw_files)
+        store.write(wanted.directory, made.splits, meta, made.files)
         return wanted.open()
 
 
@@ -143,7 +145,7 @@ def open_folder(directory: Path, name: str, root: Path) -> Prepared:
 def progress(title: str, total: int) -> Iterator[Advance]:
     """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere."""
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=title, unit=" sequences") as bar:
+        with tqdm(total=total or None, desc=title, unit=" sequences") as bar:
             yield bar.update
         return
     done = 0
@@ -151,8 +153,8 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     def advance(count: int) -> None:
         nonlocal done
         before, done = done, done + count
-        if before * 4 // total < done * 4 // total:
+        if total and before * 4 // total < done * 4 // total:
             print(f"{title}: {done:,} of {total:,} sequences", file=sys.stderr, flush=True)
 
-    print(f"{title}: preparing {total:,} sequences", file=sys.stderr, flush=True)
+    print(f"{title}: preparing{f' {total:,} sequences' if total else ''}", file=sys.stderr, flush=True)
     yield advance

@@ -1,10 +1,11 @@
 """What a data set owes the catalog: settings that describe the data, and functions that make or read them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from suite.data.prepared import Prepared
 from suite.data.sequences import Advance, Sequences
 
 
@@ -36,6 +37,16 @@ class Settings(Protocol):
 
 
 @dataclass(frozen=True)
+class Made:
+    """A data set's arrays by split, the sha256 of what they were read from, facts for the protocol and further files."""
+
+    splits: Mapping[str, Any]
+    raw_files: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DataSet:
     """A data set: functions that check its settings, make its splits, and read them from the original release.
 
@@ -48,3 +59,12 @@ class DataSet:
     settings: Callable[[dict[str, Any]], Settings]
     generate: Callable[[Any, int | None, Advance], dict[str, Sequences]]
     read: Callable[[Any, Path, Advance], tuple[dict[str, Sequences], dict[str, str]]]
+
+    def make(self, settings: Settings, folder: Path | None, jobs: int | None, advance: Advance) -> Made:
+        """The arrays, from the original release's files in a folder or, where it is None, generated."""
+        if folder is None:
+            return Made(self.generate(settings, jobs, advance))
+        return Made(*self.read(settings, folder, advance))
+
+    def open(self, directory: Path, settings: Settings, command: str, verify: bool) -> Prepared:
+        return Prepared(directory, settings.protocol(), command, verify)

@@ -41,7 +41,7 @@ class Selection(Entry, frozen=True):
     """Settings that differ from the generator's, and the sha256 of the arrays that they give."""
 
     name: Text
-    settings: dict[str, int]
+    settings: dict[str, int | str]
     sha256: dict[str, Sha256]
 
 
@@ -78,18 +78,19 @@ class Manifest(Entry, frozen=True):
     licence: Licence
     citations: list[Citation]
     splits: dict[str, Count]
-    generator: Generator
     selections: list[Selection]
     release: Release
     defects: list[Defect]
+    generator: Generator | None = None
 
     def pinned(self, settings: dict[str, Any]) -> dict[str, str]:
         """The sha256 of the files that these settings must give; empty where the manifest pins none."""
-        if settings.get("source") != "generated":
+        if settings.get("source") not in ("generated", "embedded"):
             return {}
         given = {name: value for name, value in settings.items() if name != "source"}
         for selection in self.selections:
-            if self.generator.settings | self.splits | selection.settings == given:
+            default = self.generator.settings | self.splits if self.generator else {}
+            if default | selection.settings == given:
                 return selection.sha256
         return {}
 

@@ -13,7 +13,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import msgspec
 import numpy as np
 
 from suite.data.errors import CorruptData, DataError
-from suite.data.sequences import Sequences
 
 SCHEMA = "longseq-bench/prepared/1"
 ARRAYS = ("tokens", "offsets", "labels")
@@ -95,18 +95,24 @@ def writing(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def write(directory: Path, splits: dict[str, Sequences], meta: Meta) -> None:
-    """Write prepared data in place of what is there; `meta.files` is filled in here. DataError if it cannot."""
+def write(directory: Path, splits: Mapping[str, Any], meta: Meta, further: Mapping[str, bytes] | None = None) -> None:
+    """Write prepared data in place of what is there; `meta.files` is filled in here. DataError if it cannot.
+
+    A split is a dataclass whose fields are its arrays; `further` are files beside the splits, by name.
+    """
     with writing(directory):
         temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".tmp", dir=directory.parent))
         try:
             files = {}
             for split, sequences in splits.items():
                 (temporary / split).mkdir()
-                for array in ARRAYS:
-                    path = temporary / split / f"{array}.npy"
-                    _write_array(path, getattr(sequences, array))
-                    files[f"{split}/{array}.npy"] = sha256(path)
+                for array in fields(sequences):
+                    path = temporary / split / f"{array.name}.npy"
+                    _write_array(path, getattr(sequences, array.name))
+                    files[f"{split}/{array.name}.npy"] = sha256(path)
+            for name, data in (further or {}).items():
+                _write_bytes(temporary / name, data)
+                files[name] = sha256(temporary / name)
             text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(meta, files=files)), indent=1)
             _write_bytes(temporary / META, text + b"\n")
             temporary.chmod(0o755)
