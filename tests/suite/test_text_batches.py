@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.data.text.batches import CarriedBatches, WindowBatches, evaluation_carried, evaluation_strided
-from suite.data.text.split import TextSplit, join
+from suite.data.text.documents import join
+from suite.data.text.split import TextSplit
 
 BEGIN = 5_000
 

@@ -8,9 +8,9 @@ import pytest
 
 from suite.data import CorruptData, SettingsError, manifest, open_dataset, prepare_dataset
 from suite.data.__main__ import main
+from suite.data.settings import SPLITS
 from suite.data.text import book
 from suite.data.text.batches import evaluation_carried
-from suite.data.text.split import SPLITS
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,7 @@ def test_the_protocol_names_the_tokenizer(prepared):
     assert protocol["unit"] == "byte"
     assert (protocol["vocabulary_size"], protocol["begin"]) == (258, 256)
     assert len(protocol["vocabulary_sha256"]) == 64
-    assert prepared.hashes["house_on_the_borderland.txt"] == book.SHA256
-    assert prepared.settings == {"source": "embedded", "tokenizer": "bytes"}
+    assert prepared.settings == {"source": "generated", "train": 0, "validation": 0, "test": 0, "tokenizer": "bytes"}
 
 
 def test_evaluation_counts_every_byte(prepared):
@@ -74,7 +73,7 @@ def test_an_unknown_setting_or_tokenizer_is_one_sentence(root):
         open_dataset("book", root, tokeniser="bytes")
     with pytest.raises(SettingsError, match="tokenizer must be 'bytes'"):
         open_dataset("book", root, tokenizer="letters")
-    with pytest.raises(SettingsError, match="source must be 'embedded'"):
+    with pytest.raises(SettingsError, match="source must be 'generated'"):
         prepare_dataset("book", root, released=root)
 
 

@@ -25,7 +25,7 @@ from suite.data.text.split import TextSplit
 class LanguageBatch:
     """B rows of L tokens: `mask` is True where a target counts, `start` where a row's segment begins afresh.
 
-    Where a row holds no token inputs and targets are 0. A row whose `start` is True is to be read from the initial state.
+    Where a row holds no token inputs and targets are 0. A row whose `start` is True is read from the initial state.
     """
 
     inputs: Int32[np.ndarray, "B L"]

@@ -9,12 +9,16 @@ import hashlib
 import lzma
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from suite.data.errors import CorruptData, SettingsError
-from suite.data.text.dataset import Source, TextSet, whitespace_words
+from suite.data.dataset import DataSet, Made
+from suite.data.errors import CorruptData
+from suite.data.sequences import Advance
+from suite.data.settings import SPLITS, choice
+from suite.data.text.documents import make, whitespace_words
+from suite.data.text.prepared import PreparedText
 from suite.data.text.settings import TextSettings
-from suite.data.text.split import SPLITS
+from suite.data.text.tokenizers import ByteTokenizer
 
 NAME = "book"
 TITLE = "The House on the Borderland (one public-domain book, shipped with the project)"
@@ -28,19 +32,23 @@ _EMPTY_LINE = b"\r\n\r\n"
 
 @dataclass(frozen=True)
 class BookSettings(TextSettings):
-    """The book's settings: only the tokenizer."""
+    """The book's settings."""
 
-    NAME = NAME
-    TOKENIZERS = ("bytes",)
-    SOURCES = ("embedded",)
+    NAME: ClassVar[str] = NAME
+    TITLE: ClassVar[str] = TITLE
+    SOURCES: ClassVar[tuple[str, ...]] = ("generated",)
+    COMPARABLE: ClassVar[str] = "a data set of this project: no paper has published numbers on it"
 
-    def protocol(self) -> dict[str, Any]:
-        return super().protocol() | {
+    source: str = "generated"
+    tokenizer: str = choice("bytes")
+
+    def text_facts(self) -> dict[str, Any]:
+        return {
             "name": f"{NAME}/{self.tokenizer}",
-            "document_definition": "one book, one document per split",
             "split_rule": "by position: 80 %, 10 %, 10 % of the bytes, cuts moved forward to an empty line",
-            "word_definition": "white-space separated, as Python's str.split",
-            "differences": ["a data set of this project; no paper has published numbers on it"],
+            "document_definition": "each split is one document",
+            "word_definition": "separated by white space, as Python's str.split",
+            **ByteTokenizer().facts(),
         }
 
 
@@ -48,7 +56,7 @@ def text(file: Path = FILE) -> bytes:
     """The book; CorruptData where the file is not what was shipped."""
     try:
         found = lzma.decompress(file.read_bytes())
-    except (OSError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError) as error:
         raise CorruptData(f"{file} cannot be read: {error}. Install the project again") from None
     digest = hashlib.sha256(found).hexdigest()
     if digest != SHA256:
@@ -58,14 +66,13 @@ def text(file: Path = FILE) -> bytes:
     return found
 
 
-def find(settings: BookSettings, folder: Path | None) -> Source:
+def generate(settings: BookSettings, jobs: int | None, advance: Advance) -> Made:
     """The three documents."""
-    if folder is not None:
-        raise SettingsError(f"{NAME} is shipped with the project; leave the folder of released files out")
     whole = text()
     cuts = [whole.index(_EMPTY_LINE, int(len(whole) * share)) + len(_EMPTY_LINE) for share in _SHARES]
     parts = [whole[first:last] for first, last in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    return Source({split: [part] for split, part in zip(SPLITS, parts, strict=True)}, {FILE.stem: SHA256})
+    documents = {split: [part] for split, part in zip(SPLITS, parts, strict=True)}
+    return make(settings, documents, ByteTokenizer(), whitespace_words, advance)
 
 
-BOOK = TextSet(NAME, TITLE, BookSettings.from_dict, find, whitespace_words)
+BOOK = DataSet(BookSettings, generate=generate, opened=PreparedText)

@@ -1,68 +1,44 @@
-"""What a prepared text data set holds."""
+"""Settings that all text data sets share."""
 
-import hashlib
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from implementations.common.config import nearest
-from suite.data.errors import SettingsError
+from suite.data.settings import Settings, integer
 
-FORMAT_VERSION = 1
-"""Rises whenever the arrays of any text data set change for the same files and settings."""
+METRIC = (
+    "nats of all targets of the split, divided by its tokens (nll_nats_per_token; exp of it is token_perplexity), by "
+    "its bytes and log 2 (bits_per_byte), or by its words (exp of it is word_perplexity); every token of every "
+    "document is a target, a document's first token is predicted from the begin id"
+)
+MEASURED = ("splits", "vocabulary_size", "vocabulary_sha256", "begin", "identical_to_release")
+"""Facts of the protocol that are known only when the text has been read."""
 
 
 @dataclass(frozen=True)
-class TextSettings:
-    """The settings that all text data sets share; a data set's own class says which values are possible.
+class TextSettings(Settings):
+    """What a prepared text holds: `train`, `validation` and `test` are numbers of documents, the first of each split.
 
-    `source` is "embedded" (shipped with the project) or "released" (read from files); `tokenizer` is one of
-    `TOKENIZERS`. Raises SettingsError, which names the field.
+    0, the default, takes all. `tokenizer` is a field of every data set, with the choices that it has. A data set states
+    in `text_facts` at least `split_rule`, `document_definition` and `word_definition`.
     """
 
-    NAME: ClassVar[str]
-    TOKENIZERS: ClassVar[tuple[str, ...]]
-    SOURCES: ClassVar[tuple[str, ...]] = ("released",)
+    COMPARABLE: ClassVar[str] = ""
+    """Why no number on these data may be compared with a published one; empty where it may."""
 
-    source: str = ""
+    train: int = integer(0, least=0)
+    validation: int = integer(0, least=0)
+    test: int = integer(0, least=0)
     tokenizer: str = ""
 
-    def __post_init__(self) -> None:
-        for field, known in (("source", self.SOURCES), ("tokenizer", self.TOKENIZERS)):
-            if not getattr(self, field):
-                object.__setattr__(self, field, known[0])
-            value = getattr(self, field)
-            if value not in known:
-                raise SettingsError(f"{self.NAME}: {field} must be {' or '.join(map(repr, known))}, not {value!r}")
+    def facts(self) -> dict[str, Any]:
+        given = self.text_facts()
+        differences = list(given.pop("differences", ()))
+        if self.COMPARABLE:
+            differences.append(self.COMPARABLE)
+        if any(self.counts.values()):
+            differences.append("only the first documents of a split are used, as the settings say")
+        return {"metric": METRIC, **given, "differences": differences}
 
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> "TextSettings":
-        """Settings from a dictionary; an unknown key is a SettingsError that names the nearest known one."""
-        known = [field.name for field in fields(cls)]
-        for key in settings:
-            if key not in known:
-                raise SettingsError(f"{cls.NAME} has no setting {key!r}; {nearest(key, known)}")
-        return cls(**settings)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Nothing: how many documents there are is known when they have been read."""
-        return {}
-
-    def to_dict(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def changes(self) -> dict[str, Any]:
-        """What the command that prepares these data has to say."""
-        default = type(self)()
-        released = {"source": self.source} if self.source == "released" else {}
-        return released | {k: v for k, v in self.to_dict().items() if v != getattr(default, k)}
-
-    def hash(self) -> str:
-        """16 hexadecimal digits that name these data."""
-        facts = {"settings": self.to_dict(), "format": FORMAT_VERSION}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-    def protocol(self) -> dict[str, Any]:
-        """The facts that follow from the settings; those that follow from the text are added when it is read."""
-        return {"dataset": self.NAME, "source": self.source, "settings": self.to_dict()}
+    def text_facts(self) -> dict[str, Any]:
+        """What a data set adds to `facts()`."""
+        raise NotImplementedError(f"{type(self).__name__} states no facts")

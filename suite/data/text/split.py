@@ -1,12 +1,9 @@
 """Documents as one flat array of tokens, with the bytes and words of each: what is on disk, and what is opened."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64, Integer
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,3 @@ class TextSplit(TextArrays):
 def token_dtype(vocabulary_size: int) -> np.dtype:
     """The smallest of uint8, uint16 and int32 that holds every id; ids that are only read, as `begin`, need no room."""
     return np.dtype(np.uint8 if vocabulary_size <= 1 << 8 else np.uint16 if vocabulary_size <= 1 << 16 else np.int32)
-
-
-def join(documents: Iterable[tuple[np.ndarray, int, int]], dtype: np.dtype) -> TextArrays:
-    """Documents, each its tokens, bytes and words, as flat arrays."""
-    tokens, sizes, counts = [np.zeros(0, dtype)], [0], []
-    for document, size, words in documents:
-        tokens.append(document.astype(dtype, copy=False))
-        sizes.append(len(document))
-        counts.append((size, words))
-    table = np.array(counts, dtype=np.int64).reshape(-1, 2)
-    offsets = np.cumsum(np.array(sizes, dtype=np.int64))
-    return TextArrays(np.concatenate(tokens), offsets, table[:, 0].copy(), table[:, 1].copy())

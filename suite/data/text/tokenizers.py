@@ -26,8 +26,8 @@ class Tokenizer(Protocol):
         """The text of ids; ids that stand for no text are left out."""
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """The tokenizer's facts for the protocol."""
+    def facts(self) -> dict[str, Any]:
+        """What the protocol says of the tokenizer beside vocabulary and begin id."""
         ...
 
 
@@ -54,11 +54,8 @@ class ByteTokenizer:
         ids = np.asarray(tokens, dtype=np.int64)
         return bytes(ids[(ids >= 0) & (ids < self.begin)].tolist()).decode("utf-8", errors="replace")
 
-    def describe(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         return {
             "unit": "byte",
             "tokenizer": "UTF-8 bytes as they are; 256 <begin> is read before each document, 257 <end> is not used",
-            "vocabulary_size": self.vocabulary_size,
-            "vocabulary_sha256": self.vocabulary_sha256,
-            "begin": self.begin,
         }
