@@ -13,14 +13,16 @@ from tqdm import tqdm
 
 from implementations.common.config import nearest
 from suite.data import listops, listops_generator, listops_released, manifest, raw, store
-from suite.data.dataset import DataSet
+from suite.data.dataset import DataSet, Made
 from suite.data.errors import CorruptData, NoData, UnknownData
 from suite.data.prepared import Prepared
 from suite.data.sequences import Advance
 from suite.data.settings import Settings
+from suite.data.text.catalog import TEXT_SETS
 
 DATA_SETS = {
     listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+    **TEXT_SETS,
 }
 ENVIRONMENT = "LONGSEQ_DATA"
 
@@ -135,7 +137,7 @@ def prepare_dataset(
                 return wanted.open()
         raw_files = {}
         if source != "generated":
-            release = manifest.read(name).release
+            release = manifest.read(name).release.of(wanted.settings.reads)
             raw_files = raw.hashes(release, released or wanted.raw, trusted=source == "local")
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
             if source == "generated":
@@ -144,9 +146,10 @@ def prepare_dataset(
             else:
                 assert data_set.read is not None, f"{name} has no reader"
                 splits = data_set.read(wanted.settings, released or wanted.raw, advance)
-        protocol = wanted.settings.protocol()
+        made = splits if isinstance(splits, Made) else Made(splits)
+        protocol = wanted.settings.protocol() | made.facts
         meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, raw_files)
-        store.write(wanted.directory, splits, meta)
+        store.write(wanted.directory, made.splits, meta, made.files)
         return wanted.open()
 
 
@@ -165,9 +168,12 @@ def open_folder(directory: Path, name: str, root: Path) -> Prepared:
 
 @contextlib.contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere."""
+    """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere.
+
+    A total of 0 is an unknown one.
+    """
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=title, unit=" examples") as bar:
+        with tqdm(total=total or None, desc=title, unit=" examples") as bar:
             yield bar.update
         return
     done = 0
@@ -175,8 +181,8 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     def advance(count: int) -> None:
         nonlocal done
         before, done = done, done + count
-        if before * 4 // total < done * 4 // total:
+        if total and before * 4 // total < done * 4 // total:
             print(f"{title}: {done:,} of {total:,} sequences", file=sys.stderr, flush=True)
 
-    print(f"{title}: preparing {total:,} sequences", file=sys.stderr, flush=True)
+    print(f"{title}: preparing{f' {total:,} sequences' if total else ''}", file=sys.stderr, flush=True)
     yield advance
