@@ -65,11 +65,11 @@ def _read_batch(path: Path) -> Images:
 class _Arrays(pickle.Unpickler):
     """Reads NumPy arrays and nothing else: any other name in the pickle, which could run code, is refused."""
 
-    _ALLOWED = ("_reconstruct", "ndarray", "dtype", "encode")
+    _ALLOWED = ("_reconstruct", "ndarray", "dtype")
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy") and name in self._ALLOWED:
-            return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)
+            return super().find_class("numpy._core.multiarray" if name == "_reconstruct" else "numpy", name)
         if (module, name) == ("_codecs", "encode"):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
