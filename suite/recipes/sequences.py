@@ -58,13 +58,13 @@ def scale(recipe: Recipe, kind: str, profile: Profile) -> Recipe:
         return recipe
     to, model, schedule = SCALINGS[kind, profile], recipe.model, recipe.optimizer.schedule
     counts = {"train": to.train, "validation": to.evaluation, "test": to.evaluation}
-    changes: dict[str, Any] = dict(
-        model=model.replace(layer=model.layer.replace(**to.layer), depth=to.depth),
-        data=recipe.data.replace(settings={**recipe.data.settings, **counts}),
-        batch_size=to.batch_size,
-        evaluation_batch_size=to.batch_size,
-        epochs=to.epochs,
-    )
+    changes: dict[str, Any] = {
+        "model": model.replace(layer=model.layer.replace(**to.layer), depth=to.depth),
+        "data": recipe.data.replace(settings={**recipe.data.settings, **counts}),
+        "batch_size": to.batch_size,
+        "evaluation_batch_size": to.batch_size,
+        "epochs": to.epochs,
+    }
     if schedule.decay == "cosine":
         return recipe.rescaled(**changes)
     new = recipe.replace(**changes)
