@@ -28,30 +28,17 @@ TEN_WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "g
 """The ten words of SC10 in the order of the labels."""
 
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
-FOLDERS = ("", "SpeechCommands", "speech_commands_v0.02", "SpeechCommands/speech_commands_v0.02")
-_SHARES = {"validation": 10.0, "test": 10.0}
-_MOST_CLIPS = 2**27 - 1
+_HASHES = 2**27
 
 
 def assigned_split(name: str) -> str:
     """The split that the authors' hash assigns to a clip: of the file's name up to `_nohash_`, which is the speaker.
 
-    The bytes of SHA-1 modulo 2**27, as a percentage: below 10 validation, below 20 test, else train.
+    SHA-1 modulo 2**27, as a share of 2**27 - 1: below 10 % validation, below 20 % test, else train.
     """
     speaker = re.sub(r"_nohash_.*$", "", Path(name).name)
-    word = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (_MOST_CLIPS + 1)
-    share = word * (100.0 / _MOST_CLIPS)
-    if share < _SHARES["validation"]:
-        return "validation"
-    return "test" if share < _SHARES["validation"] + _SHARES["test"] else "train"
-
-
-def root(directory: Path) -> Path:
-    """The folder of the release at or below `directory`; DataError says what it must hold."""
-    for folder in FOLDERS:
-        if any((directory / folder / word).is_dir() for word in WORDS):
-            return directory / folder
-    raise DataError(f"{directory} holds no folder of a word: expected the unpacked archive speech_commands_v0.02")
+    percent = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % _HASHES * (100.0 / (_HASHES - 1))
+    return "validation" if percent < 10 else "test" if percent < 20 else "train"
 
 
 def split_of(directory: Path, names: list[str]) -> list[str]:
