@@ -88,7 +88,7 @@ def test_malformed_mnist_is_named(tmp_path, digits, name, content, message):
 def test_too_few_images_and_no_data_are_said(tmp_path, digits):
     with pytest.raises(DataError, match="has 27 examples for train, 28 are wanted"):
         prepared_digits(tmp_path, digits, train=28)
-    with pytest.raises(NoData, match="python -m suite.data fetch mnist"):
+    with pytest.raises(NoData, match=r"python -m suite\.data fetch mnist"):
         open_dataset("mnist", tmp_path / "nothing")
 
 
@@ -148,7 +148,7 @@ def test_malformed_clips_are_named(tmp_path):
     with pytest.raises(DataError, match=r"a.wav has .* \(1, 2, 8000\): expected \(1, 2, 16000\)"):
         read_clip(tmp_path / "bed/a.wav")
     (tmp_path / "bed/a.wav").write_bytes(b"RIFF")
-    with pytest.raises(DataError, match="a.wav is no WAV file"):
+    with pytest.raises(DataError, match=r"a\.wav is no WAV file"):
         read_clip(tmp_path / "bed/a.wav")
     for name in ("validation_list.txt", "testing_list.txt"):
         (tmp_path / name).write_text("")
