@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         roots_alone, total = (100 * value for value in deviation_of_draw(accuracy, data.test.count))
         print(
             f"{'':16}  by the roots alone, validation is {expected:+.2f} points from test; a draw of "
-            f"{data.test.count:,} has a standard deviation of {total:.2f} points, {roots_alone:.2f} of them from the roots"
+            f"{data.test.count:,} has a standard deviation of {total:.2f} points, {roots_alone:.2f} from the roots"
         )
     return 0
 
