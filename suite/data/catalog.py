@@ -12,22 +12,38 @@ from typing import Any
 from tqdm import tqdm
 
 from implementations.common.config import nearest
-from suite.data import aan, cifar, imdb, listops, listops_generator, listops_released, manifest, raw, store
-from suite.data.dataset import DataSet
+from suite.data import (
+    aan,
+    cifar10,
+    cifar10_grey,
+    imdb,
+    listops,
+    listops_generator,
+    listops_released,
+    manifest,
+    mnist,
+    raw,
+    speech_commands,
+    store,
+)
+from suite.data.dataset import DataSet, Made
 from suite.data.errors import CorruptData, NoData, UnknownData
 from suite.data.prepared import Prepared
 from suite.data.sequences import Advance
 from suite.data.settings import Settings
+from suite.data.text.catalog import TEXT_SETS
 
 DATA_SETS = {
-    data_set.name: data_set
-    for data_set in (
-        DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
-        DataSet(imdb.TextSettings, read=imdb.read),
-        DataSet(aan.RetrievalSettings, read=aan.read),
-        DataSet(cifar.ImageSettings, read=cifar.read),
-        DataSet(cifar.ColourSettings, read=cifar.read),
-    )
+    listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+    "lra_text": DataSet(imdb.TextSettings, read=imdb.read),
+    "lra_retrieval": DataSet(aan.RetrievalSettings, read=aan.read),
+    "lra_image": DataSet(cifar10_grey.ImageSettings, read=cifar10_grey.read),
+    "mnist": DataSet(mnist.MnistSettings, read=mnist.read),
+    "cifar10": DataSet(cifar10.Cifar10Settings, read=cifar10.read),
+    "speech_commands": DataSet(
+        speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
+    ),
+    **TEXT_SETS,
 }
 ENVIRONMENT = "LONGSEQ_DATA"
 
@@ -142,7 +158,7 @@ def prepare_dataset(
                 return wanted.open()
         folder, raw_files = released or wanted.raw, {}
         if source != "generated":
-            release = manifest.read(name).release
+            release = manifest.read(name).release.of(wanted.settings.reads)
             folder = raw.find(release, folder)
             raw_files = raw.hashes(release, folder, trusted=source == "local")
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
@@ -152,9 +168,10 @@ def prepare_dataset(
             else:
                 assert data_set.read is not None, f"{name} has no reader"
                 splits = data_set.read(wanted.settings, folder, advance)
-        protocol = wanted.settings.protocol()
+        made = splits if isinstance(splits, Made) else Made(splits)
+        protocol = wanted.settings.protocol() | made.facts
         meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, raw_files)
-        store.write(wanted.directory, splits, meta)
+        store.write(wanted.directory, made.splits, meta, made.files)
         return wanted.open()
 
 
@@ -173,9 +190,12 @@ def open_folder(directory: Path, name: str, root: Path) -> Prepared:
 
 @contextlib.contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere."""
+    """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere.
+
+    A total of 0 is an unknown one.
+    """
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=title, unit=" examples") as bar:
+        with tqdm(total=total or None, desc=title, unit=" examples") as bar:
             yield bar.update
         return
     done = 0
@@ -183,8 +203,8 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     def advance(count: int) -> None:
         nonlocal done
         before, done = done, done + count
-        if before * 4 // total < done * 4 // total:
+        if total and before * 4 // total < done * 4 // total:
             print(f"{title}: {done:,} of {total:,} sequences", file=sys.stderr, flush=True)
 
-    print(f"{title}: preparing {total:,} sequences", file=sys.stderr, flush=True)
+    print(f"{title}: preparing{f' {total:,} sequences' if total else ''}", file=sys.stderr, flush=True)
     yield advance
