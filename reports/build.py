@@ -12,12 +12,14 @@ from reports import (
     architecture_page,
     architectures,
     atomic,
+    contradictions,
     figures,
     overview,
     pages,
     published,
     published_pages,
     records,
+    speed,
 )
 from reports.blocks import Figure, Figures, Page, Table
 from reports.render import Renderer
@@ -40,6 +42,7 @@ def site_files(runs_dirs: Sequence[Path]) -> dict[str, bytes]:
     made += [pages.task_page(report, task) for task in report.tasks]
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
     made += [*published_pages.published_pages(report.published), pages.methods_page()]
+    made += [contradictions.contradictions_page(report.published), speed.speed_page(found)]
     names = [Path(path).resolve().name for path in runs_dirs]
     made.append(overview.overview(report) if found else overview.empty(report, names))
     files = {f"records/{record.cell.id}.json": records.to_json(record) for record in found}
