@@ -99,23 +99,20 @@ def on_line(span: Span, line: bool) -> Span:
 
 
 def timed(claim: Claim, runs: Sequence[speed.SpeedRun]) -> list[list[Span]]:
-    """One line per run and layer: the time of the slower layer over that of the faster one."""
+    """One line per run and layer: how many times as fast as the slower layer, at the shortest and longest length."""
     lines = []
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.record.status != "measured"):
         for layer in claim.faster:
             ratios = run.ratios(claim.slower, layer)
             if not ratios:
                 continue
-            places = [min(ratios), max(ratios)]
-            told = " and ".join(f"{ratios[length]:.2f} at {length:,}" for length in dict.fromkeys(places))
-            where = f"positions ({tables.title(run.record.cell.framework)}, {frames.machine(run.record)}"
-            where += ")" if run.record.status == "measured" else f"; the run {run.record.status})"
+            places = dict.fromkeys((min(ratios), max(ratios)))
+            told = " and ".join(f"{ratios[length]:.2f} at {length:,}" for length in places)
+            ended = "" if run.record.status == "measured" else f"; the run {run.record.status}, this is its part"
+            where = f"positions, {tables.title(run.record.cell.framework)}, {frames.machine(run.record)}{ended}"
+            href = f"speed.*#{run.anchor}"
             lines.append(
-                [
-                    Span(f"Time of {claim.slower} over {layer}:"),
-                    Span(told, f"speed.*#{run.anchor}", "strong"),
-                    Span(where, "", "quiet"),
-                ]
+                [Span(f"{layer}, times as fast as {claim.slower}:"), Span(told, href), Span(where, "", "quiet")]
             )
     return lines
 

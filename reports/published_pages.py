@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from reports import tables
 from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, plain
 from reports.published import FLAGS, LEGEND, Number, PaperNumbers, Published
+from reports.tables import LONGEST_PRINTED, number_text, published_path
 
 INTRODUCTION = (
     "Transcribed from papers and repositories, never measured here. A dash is a cross or a dash in print. Versions of "
@@ -33,7 +33,7 @@ def index_page(published: Published) -> Page:
         counts = [len(paper.numbers), *(found[name] for name in LEGEND), sum(n.reference for n in paper.numbers)]
         about = paper.paper
         where = about.label if about.url else "several papers"
-        cells = (plain(about.title, tables.published_path(paper)), plain(where, about.url), *map(_count, counts))
+        cells = (plain(about.title, published_path(paper)), plain(where, about.url), *map(_count, counts))
         rows.append(Row(cells))
     legend = tuple((chip(name, name), Span(meaning)) for name, meaning in LEGEND.items())
     flags = tuple((Span(name, "", "strong"), Span(meaning)) for name, meaning in FLAGS.items())
@@ -71,47 +71,46 @@ def paper_page(paper: PaperNumbers) -> Page:
     pairs = [(paper, number) for number in paper.numbers]
     blocks.append(published_table(f"Numbers of {about.title}", pairs, anchors=True))
     trail = (Span("Published numbers", "published.*"), Span("/ source"))
-    return Page(tables.published_path(paper)[:-2], about.title, "published", tuple(blocks), trail)
+    return Page(published_path(paper)[:-2], about.title, "published", tuple(blocks), trail)
 
 
 def published_note(item: Number) -> str:
     """What must be known of a published number besides its value."""
-    words = f"“{item.printed}”" if len(item.printed) > tables.LONGEST_PRINTED else ""
+    words = f"“{item.printed}”" if len(item.printed) > LONGEST_PRINTED else ""
     sizes = [f"length {item.length:,}" if item.length else "", f"window {item.window:,}" if item.window else ""]
     parameters = f"parameters: {item.parameters}" if item.parameters else ""
-    return "; ".join(part for part in (words, *item.flags, *sizes, parameters, item.version_note, item.note) if part)
+    return "; ".join(part for part in (words, *item.flags, *sizes, parameters, item.note) if part)
 
 
 def published_table(caption: str, pairs: Sequence[tuple[PaperNumbers, Number]], anchors: bool = False) -> Table:
     """Published numbers with source, table and transcription status; with `anchors` the place that others link to."""
     columns = (
         Column("As printed"),
-        Column("Architecture"),
-        Column("Task"),
-        Column("Metric"),
+        Column("Task", grow=True),
+        Column("Metric", grow=True),
         Column("Value", numeric=True),
         Column("n", numeric=True),
-        Column("Version"),
-        Column("Table", grow=True),
         Column("Transcription"),
+        Column("Where", grow=True),
     )
     rows = []
     for paper, item in pairs:
         anchor, note, source = paper.anchor(item), published_note(item), paper.source(item)
-        variant = [Span(item.variant, "", "quiet", line=True)] if item.variant else []
+        variant = [Span(item.variant, "", "quiet")] if item.variant and item.variant != item.name else []
         unit = [Span(item.unit, "", "quiet")] if item.unit else []
-        told = (Span(source.label, source.url if anchors else ""), Span(item.table))
-        value = Span(tables.number_text(item), "" if anchors else tables.published_path(paper, item))
+        version = "" if item.version == "unstated" else f"{item.version_note or item.version}, "
+        where = [] if anchors and not paper.sources else [Span(source.label, source.url if anchors else "")]
         cells = (
-            plain(item.name),
-            Cell((Span(item.architecture, "", "code"), *variant)),
+            Cell((Span(item.name), Span(item.architecture, "", "quiet", line=True), *variant), item.name),
             Cell((Span(item.task), Span(item.dataset, "", "quiet", line=True))),
             Cell((Span(item.metric.replace("_", " ")), *unit)),
-            Cell((value,), "" if item.value is None else item.value),
+            Cell(
+                (Span(number_text(item), "" if anchors else published_path(paper, item)),),
+                "" if item.value is None else item.value,
+            ),
             plain(str(item.n or "–")),
-            plain(item.version),
-            Cell((*told, *([Span(note, "", "quiet", line=True)] if note else []))),
             Cell((chip(item.transcription + item.dagger, item.transcription),)),
+            Cell((*where, Span(version + item.table), *([Span(note, "", "quiet", line=True)] if note else []))),
         )
         rows.append(Row(cells, anchor if anchors else ""))
     return Table(caption, columns, tuple(rows))

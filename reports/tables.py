@@ -79,7 +79,8 @@ def number_text(item: Number) -> str:
     if item.value is None:
         short = item.printed if len(item.printed) <= LONGEST_PRINTED else "in words"
         return short + item.dagger if item.printed else "–"
-    value = f"{item.value:.2f}" if item.unit == "%" else f"{item.value:g}"
+    # Zeros at the end of what was printed are not transcribed: none is added but the one that shows a decimal.
+    value = f"{item.value:.1f}" if item.unit == "%" and round(10 * item.value, 6) % 1 == 0 else f"{item.value:g}"
     return value + ("" if item.std is None else f" ± {item.std:g}") + item.dagger
 
 
