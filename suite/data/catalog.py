@@ -12,7 +12,17 @@ from typing import Any
 from tqdm import tqdm
 
 from implementations.common.config import nearest
-from suite.data import listops, listops_generator, listops_released, manifest, raw, store
+from suite.data import (
+    cifar10,
+    listops,
+    listops_generator,
+    listops_released,
+    manifest,
+    mnist,
+    raw,
+    speech_commands,
+    store,
+)
 from suite.data.dataset import DataSet, Made
 from suite.data.errors import CorruptData, NoData, UnknownData
 from suite.data.prepared import Prepared
@@ -22,6 +32,11 @@ from suite.data.text.catalog import TEXT_SETS
 
 DATA_SETS = {
     listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+    "mnist": DataSet(mnist.MnistSettings, read=mnist.read),
+    "cifar10": DataSet(cifar10.Cifar10Settings, read=cifar10.read),
+    "speech_commands": DataSet(
+        speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
+    ),
     **TEXT_SETS,
 }
 ENVIRONMENT = "LONGSEQ_DATA"
