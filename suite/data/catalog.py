@@ -142,7 +142,8 @@ def prepare_dataset(
     "released" unless that says "local". Raises UnknownData, SettingsError, NoData, and DataError where nothing can be
     written or an original file is missing, malformed or not the released one.
     """
-    wanted = place(name, root, ({"source": "released"} if released else {}) | settings)
+    released_source = {"source": "released"} if released and "released" in find(name).settings.SOURCES else {}
+    wanted = place(name, root, released_source | settings)
     source, data_set = wanted.settings.source, wanted.data_set
     if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
