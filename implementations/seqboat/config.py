@@ -14,9 +14,6 @@ from implementations.ema.config import EMAConfig
 from implementations.ops.convolution import Method
 from implementations.s4.config import S4DConfig
 
-EPSILON = 1e-5
-"""Of every norm of the authors' code."""
-
 MASKED = -5e4
 """The score of a masked key under softmax, as in the authors' code."""
 
