@@ -106,6 +106,11 @@ class SeqBoatConfig(Config):
         return not (self.bidirectional or self.density_threshold is not None or self.masked_keys == "leak")
 
     @property
+    def routed(self) -> bool:
+        """Whether the layer chooses its tokens: then the twins give the rates with `return_activity`."""
+        return not self.always_act
+
+    @property
     def ema(self) -> EMAConfig:
         """The config of the moving average."""
         return EMAConfig(
