@@ -58,6 +58,7 @@ def of_group(group: Group) -> list[Figure]:
         validation(group, group.records, f"{name}-accuracy"),
         twin_difference(group, f"{name}-difference"),
         seed_dots(group, f"{name}-seeds"),
+        activation(group.records, f"{name}-activation"),
     ]
     return [figure for figure in made if figure]
 
@@ -66,6 +67,7 @@ def of_record(record: Record, group: Group) -> list[Figure]:
     """The learning curves of one record."""
     name = slug(f"cell-{record.cell.id}")
     made = [train_loss([record], f"{name}-loss"), validation(group, [record], f"{name}-accuracy")]
+    made.append(activation([record], f"{name}-activation"))
     return [figure for figure in made if figure]
 
 
@@ -193,6 +195,28 @@ def layer_speed(points: pd.DataFrame, name: str, title: str) -> Figure:
     caption = f"{title}: median time of one layer, shaded from the 20 % to the 80 % quantile of the turns."
     alt = f"Line chart on two log scales, time of one layer against length. At {longest['length'].max():,}: {told}."
     return Figure(name, _svg(draw, name, height=3.3), caption, alt)
+
+
+def activation(records: Sequence[Record], name: str) -> Figure | None:
+    """What share of its tokens each layer activates: the mean over test sequences, and a band of nine in ten."""
+    found = [(record, frames.activation(record)) for record in records]
+    curves = [(record, points) for record, points in found if len(points)]
+    if not curves:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for record, points in curves:
+            colour = COLOURS.get(record.cell.framework, OTHER)
+            axes.fill_between(points["x"], points["low"], points["high"], color=colour, alpha=0.15, linewidth=0)
+        _overlay(axes, curves, marker="o")
+        axes.set(xlabel="layer", ylabel="active tokens, %", ylim=(0, 100))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(axes)
+
+    means = [f"{_label(r.cell.framework)} seed {r.cell.seed} {points['y'].mean():.1f} %" for r, points in curves]
+    caption = "Active tokens by layer after the last update: mean and central 90 % of the test sequences."
+    alt = f"Line chart with bands, share of active tokens by layer. Means over the layers: {', '.join(means[:8])}."
+    return Figure(name, _svg(draw, name), caption, alt)
 
 
 def standalone(svg: str) -> bytes:

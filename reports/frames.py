@@ -235,6 +235,17 @@ def curve(record: Record, axis: str, name: str, metric: str = "") -> pd.DataFram
     return kept.sort_values(by="x", kind="stable", ignore_index=True)
 
 
+def activation(record: Record) -> pd.DataFrame:
+    """Points (x, y, low, high): layer, mean share of active tokens and its quantiles in %, where all are numbers."""
+    columns = {"x": "layer", "y": "mean", "low": "p05", "high": "p95"}
+    rows = [
+        [shown(row.get(name), "") for name in columns.values()] for row in record.tables.get("activation_rates", [])
+    ]
+    frame = pd.DataFrame([row for row in rows if None not in row], columns=list(columns), dtype="float64")
+    frame[["y", "low", "high"]] *= 100
+    return frame.loc[frame.abs().max(axis=1) < 1e30].sort_values(by="x", kind="stable", ignore_index=True)
+
+
 def thin(frame: pd.DataFrame, points: int = 300) -> pd.DataFrame:
     """At most `points` rows, each the mean of neighbouring rows."""
     if len(frame) <= points:

@@ -22,6 +22,7 @@ from suite.recipes.base import Recipe, differences
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import slopes
 from suite.tasks import all_tasks
+from suite.training.activity import TABLE
 from suite.training.loop import Run
 
 SPEED_PROTOCOL = {
@@ -76,9 +77,15 @@ def protocol(cell: Cell) -> dict[str, Any]:
 
 
 def measured(
-    cell: Cell, facts: dict[str, Any], run: Run, data: Prepared, provenance: dict[str, Any], device: dict[str, Any]
+    cell: Cell,
+    facts: dict[str, Any],
+    run: Run,
+    data: Prepared,
+    provenance: dict[str, Any],
+    device: dict[str, Any],
+    rates: Sequence[dict[str, Any]] = (),
 ) -> Record:
-    """The record of a run that reached its end."""
+    """The record of a run that reached its end; `rates` are those of `activation_rates`."""
     assert cell.recipe is not None
     assert run.selected is not None
     assert run.predictions is not None
@@ -99,6 +106,7 @@ def measured(
         protocol=facts,
         metrics=metrics,
         curves=_curves(cell.recipe, run),
+        tables={TABLE: list(rates)} if rates else {},
         predictions=encode_predictions(run.predictions, data.test.labels, "test", classes),
         timing={**_timing(cell.recipe, run, data), **device},
         provenance={**provenance, "data": data.hashes, "started": run.started, "finished": now},
