@@ -150,9 +150,7 @@ class _What:
     base: Recipe | None = None
 
 
-def _one(
-    what: _What, task: Task, architecture: str, framework: str, seed: int, selection: Selection
-) -> Iterator[Cell]:
+def _one(what: _What, task: Task, architecture: str, framework: str, seed: int, selection: Selection) -> Iterator[Cell]:
     """The cell of one thing to run; before a changed recipe, that of the unchanged one."""
     where = (architecture, framework, seed, selection.profile, selection.hardware)
     if what.base is None:

@@ -74,7 +74,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     what.add_argument("--benchmarks", nargs="+", default=[], metavar="NAME", help=", ".join(BENCHMARKS))
     what.add_argument("--tasks", nargs="+", default=[], metavar="NAME", help="tasks; --list names them")
     what.add_argument("--factors", nargs="+", default=[], metavar="NAME",
-                      help="of the ablations, e.g. s5.blocks; default: all; --list names them with their levels")  # fmt: skip
+                      help="of the ablations, e.g. s5.blocks; default: all; --list names them")  # fmt: skip
     what.add_argument("--architectures", nargs="+", default=[], metavar="NAME", help="default: all")
     what.add_argument("--frameworks", nargs="+", default=[], metavar="NAME", help="jax, torch; default: the installed")
     what.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="N", help="default: 0")

@@ -97,9 +97,9 @@ def initial_ssm(config: S5Config, keys: Keys) -> dict[str, np.ndarray]:
     """Initial values of the SSM as the authors' code draws them (s5/ssm.py, s5/ssm_init.py, s5/train.py).
 
     Lambda_re, Lambda_im (P,); B (P, D, 2); C (D, P, 2), or C1 and C2 where bidirectional, or with complex_normal one C
-    (D, 2P, 2); D (D,); log_step (P, 1), or (1, 1) where it is a scalar. B = V^-1 B0 with Var(B0) = 1/ssm_size; C = C0 V with a component variance of
-    1/(ssm_size d_model) ("lecun_normal") or 1/ssm_size ("trunc_standard_normal"); "complex_normal" draws C itself with
-    component variance 1/2.
+    (D, 2P, 2); D (D,); log_step (P, 1), or (1, 1) where it is a scalar. B = V^-1 B0 with Var(B0) = 1/ssm_size; C = C0 V
+    with a component variance of 1/(ssm_size d_model) ("lecun_normal") or 1/ssm_size ("trunc_standard_normal");
+    "complex_normal" draws C itself with component variance 1/2.
 
     Lambda_init other than "hippo" changes the eigenvalues alone, block by block: "lin" and "inv" are those of S4D-Lin
     and S4D-Inv (S5-Lin and S5-Inv of the paper's appendix), "antisymmetric" those of a random antisymmetric matrix.

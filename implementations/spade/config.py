@@ -155,7 +155,8 @@ class SpadeStackConfig(Config):
     """`depth` SPADE layers that act as one: `bottom` first, `upper` above it, so that equal stacks go around any model.
 
     first: the index of the first bottom layer, which in the paper is 0. every: the layers that lie a multiple of it
-    above that one are bottom layers too; None makes it the only one, as published. share_bias: the first layer's relative bias serves all (released code), else each layer has its own.
+    above that one are bottom layers too; None makes it the only one, as published. share_bias: the first layer's
+    relative bias serves all (released code), else each layer has its own.
     """
 
     architecture: ClassVar[str | None] = "spade_stack"

@@ -15,8 +15,8 @@ FACTORS = (
     Factor(
         "block_state.variant",
         "Contexts",
-        "One filter per feature whose outputs are lifted to the heads (SH), one per head (MH), or one per context state "
-        "of which the last outputs of a window are kept (MF).",
+        "One filter per feature whose outputs are lifted to the heads (SH), one per head (MH), or one per context "
+        "state, of which the last outputs of a window are kept (MF).",
         values("variant", "SH", "MH", "MF"),
         "arXiv 2306.09539, table 1 (SH, MH, MF)",
         "lm.pg19",

@@ -1,4 +1,4 @@
-"""SeqBoat's studies: working memory, attention function, sparse activation, and what stands below (arXiv 2306.11197)."""
+"""SeqBoat's studies: working memory, attention function, sparse activation, what stands below (arXiv 2306.11197)."""
 
 from suite.ablations.base import Factor, layer, multiples, values
 
@@ -6,8 +6,8 @@ FACTORS = (
     Factor(
         "seqboat.working_memory",
         "Working memory",
-        "The window w, counted in active tokens, as a multiple of the base's; or all active tokens (SeqBoat-full, which "
-        "compresses nothing at a density of 0.9 or more, as the authors run it).",
+        "The window w, counted in active tokens, as a multiple of the base's; or all active tokens (SeqBoat-full, "
+        "which compresses nothing at a density of 0.9 or more, as the authors run it).",
         {
             **multiples("window", 1 / 4, 1 / 2, 1, 2),
             "full": layer(window=None, density_threshold=0.9),
