@@ -123,8 +123,10 @@ def headline(record: Record) -> str:
     return name if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) else "test_accuracy"
 
 
-def kind(record: Record) -> Literal["result", "equivalence", "other"]:
-    """Where a record is shown: in the result table, on the parity ladder, or with its own tables only."""
+def kind(record: Record) -> Literal["result", "equivalence", "ablation", "other"]:
+    """Where a record is shown: in the result table, on the parity ladder, in a study, or with its own tables only."""
+    if record.cell.factor:
+        return "ablation"
     if "parity" in record.tables or record.cell.benchmark == EQUIVALENCE:
         return "equivalence"
     return "other" if record.tables and headline(record) not in record.metrics else "result"
@@ -157,13 +159,13 @@ def machine(record: Record) -> str:
     return f"{record.cell.hardware} ({', '.join(sorted(set(names)))})"
 
 
-def groups(records: Iterable[Record], published: Published) -> list[Group]:
+def groups(records: Iterable[Record], published: Published, shown_as: str = "result") -> list[Group]:
     """The rows of the result table: those with measured values first, then by task, architecture and profile."""
     members: dict[tuple[str, ...], list[Record]] = {}
     # Measured records first: one that failed before it knew its protocol joins the seeds that it was meant for.
     known: dict[tuple[str, ...], str] = {}
     for record in sorted(records, key=lambda record: (record.status != "measured", record.cell.id)):
-        if kind(record) != "result":
+        if kind(record) != shown_as:
             continue
         cell = record.cell
         key = (cell.benchmark, cell.task, cell.architecture, cell.profile, headline(record), fingerprint(record.recipe))

@@ -113,7 +113,7 @@ class S5SSM(nnx.Module):
         if config.clip_eigs:
             Lambda_re = jnp.minimum(Lambda_re, conventions.EIGENVALUE_CLIP)
         Lambda = jnp.stack([Lambda_re, self.Lambda_im[...]], -1)
-        step = step_rescale * jnp.exp(self.log_step[...][:, 0])
+        step = step_rescale * jnp.broadcast_to(jnp.exp(self.log_step[...][:, 0]), Lambda_re.shape)
         if timesteps is None:
             log_Lambda_bar, gain = discretize(Lambda, step, config.discretization)
             Bu = einsum("bld,pdi->blpi", u, multiply(gain[:, None], self.B[...]))

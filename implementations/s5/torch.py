@@ -113,7 +113,7 @@ class S5SSM(nn.Module):
         if config.clip_eigs:
             Lambda_re = torch.minimum(Lambda_re, torch.full_like(Lambda_re, conventions.EIGENVALUE_CLIP))
         Lambda = torch.stack([Lambda_re, self.Lambda_im], -1)
-        step = step_rescale * torch.exp(self.log_step[:, 0])
+        step = step_rescale * torch.broadcast_to(torch.exp(self.log_step[:, 0]), Lambda_re.shape)
         if timesteps is None:
             log_Lambda_bar, gain = discretize(Lambda, step, config.discretization)
             Bu = einsum("bld,pdi->blpi", u, multiply(gain[:, None], self.B))

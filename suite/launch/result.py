@@ -14,6 +14,7 @@ import numpy as np
 from reports.records import Cell as RecordCell
 from reports.records import Record, encode_predictions
 from suite import matrix
+from suite.ablations import factors
 from suite.data import Prepared
 from suite.data import names as data_names
 from suite.data.catalog import place
@@ -61,6 +62,8 @@ def protocol(cell: Cell) -> dict[str, Any]:
     facts = place(recipe.data.name, None, recipe.data.settings).settings.protocol() if known else {"name": cell.task}
     published = matrix.published(cell)
     changed = differences(recipe, published) if published else ["no published recipe is known"]
+    if cell.factor:
+        facts = {**facts, "ablation": ablation(cell)}
     every = window(recipe)
     return {
         **facts,
@@ -74,6 +77,13 @@ def protocol(cell: Cell) -> dict[str, Any]:
         "differences": [*changed, *facts.get("differences", [])],
         "test_count": recipe.data.settings.get("test"),
     }
+
+
+def ablation(cell: Cell) -> dict[str, Any]:
+    """What the report says of the factor of a cell: the same for all of its levels, seeds and frameworks."""
+    factor = factors()[cell.factor]
+    said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on", "task")}
+    return {**said, "levels": list(factor.levels)}
 
 
 def measured(
