@@ -9,28 +9,18 @@ from pathlib import Path
 import msgspec
 
 from reports import (
-<<<<<<< HEAD
-    architecture_page,
-    architectures,
-    atomic,
-    contradictions,
-=======
     ablation_page,
     architecture_page,
     architectures,
     atomic,
->>>>>>> i4-abl
+    contradictions,
     figures,
     overview,
     pages,
     published,
-<<<<<<< HEAD
     published_pages,
     records,
     speed,
-=======
-    records,
->>>>>>> i4-abl
 )
 from reports.blocks import Figure, Figures, Page, Table
 from reports.render import Renderer

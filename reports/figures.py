@@ -168,7 +168,6 @@ def seed_dots(group: Group, name: str) -> Figure | None:
     return Figure(name, _svg(draw, name, height=1.1 + 0.42 * len(entries)), "One dot per seed.", alt)
 
 
-<<<<<<< HEAD
 def layer_speed(points: pd.DataFrame, name: str, title: str) -> Figure:
     """Time against length, both logarithmic, one line per layer: the median and the band between the quantiles.
 
@@ -220,7 +219,8 @@ def activation(records: Sequence[Record], name: str) -> Figure | None:
     caption = "Active tokens by layer after the last update: mean and central 90 % of the test sequences."
     alt = f"Line chart with bands, share of active tokens by layer. Means over the layers: {', '.join(means[:8])}."
     return Figure(name, _svg(draw, name), caption, alt)
-=======
+
+
 def effects(family: Family, name: str) -> Figure | None:
     """The paired effect of every level with its interval; zero is the base."""
     shown = [(level.name, level.effect) for level in family.levels if level.effect]
@@ -251,7 +251,6 @@ def effects(family: Family, name: str) -> Figure | None:
 
 def _bounds(effect: Effect) -> str:
     return "" if effect.low is None else f" ({effect.low:+.2f} to {effect.high:+.2f}, n = {effect.n})"
->>>>>>> i4-abl
 
 
 def standalone(svg: str) -> bytes:

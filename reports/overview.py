@@ -2,11 +2,7 @@
 
 from collections.abc import Sequence
 
-<<<<<<< HEAD
-from reports import architectures, claims, frames, tables
-=======
-from reports import ablation_page, architectures, frames, tables
->>>>>>> i4-abl
+from reports import ablation_page, architectures, claims, frames, tables
 from reports.blocks import (
     Block,
     Code,
@@ -231,12 +227,8 @@ def architecture_table(report: Report) -> Table:
 
 def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
-<<<<<<< HEAD
     found = [(Span("Layer speed"), Span("times, ratios and rooflines of single layers", "speed.*"))]
     found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
-=======
-    found = [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
     found += ablation_page.links(report.studies)
->>>>>>> i4-abl
     found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]
     return found
