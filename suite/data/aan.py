@@ -12,7 +12,7 @@ import numpy as np
 
 from suite.data.characters import Characters, encode_bytes
 from suite.data.errors import DataError
-from suite.data.random_split import SEED, subset
+from suite.data.permutation import AUTHORS_SEED, first
 from suite.data.sequences import Advance, Sequences, join
 from suite.data.settings import Settings, choice, integer
 
@@ -41,7 +41,7 @@ class RetrievalSettings(Settings):
     def facts(self) -> dict[str, Any]:
         """Split, tokenizer and length of the variant."""
         facts = {
-            "split_rule": f"as released; of fewer, the first of a permutation seeded with {SEED}",
+            "split_rule": f"as released; of fewer, the first of a permutation seeded with {AUTHORS_SEED}",
             "input": {"kind": "tokens"},
             "maximum_length": MAXIMUM_LENGTH,
             "classes": 2,
@@ -73,7 +73,7 @@ def read(settings: RetrievalSettings, folder: Path, advance: Advance) -> dict[st
         total = sum(1 for _ in _rows(path, settings.variant)) if count else 0
         if count > total:
             raise DataError(f"{path} has {total} pairs, {count} are wanted; pass --{split} {total}")
-        kept = set(subset(total, count).tolist())
+        kept = set(first(np.arange(total), count).tolist())
         documents, labels = [], []
         for index, (label, *texts) in enumerate(_rows(path, settings.variant) if count else ()):
             if index in kept:

@@ -14,8 +14,7 @@ from tqdm import tqdm
 from implementations.common.config import nearest
 from suite.data import (
     aan,
-    cifar10,
-    cifar10_grey,
+    cifar,
     imdb,
     listops,
     listops_generator,
@@ -34,16 +33,19 @@ from suite.data.settings import Settings
 from suite.data.text.catalog import TEXT_SETS
 
 DATA_SETS = {
-    listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
-    "lra_text": DataSet(imdb.TextSettings, read=imdb.read),
-    "lra_retrieval": DataSet(aan.RetrievalSettings, read=aan.read),
-    "lra_image": DataSet(cifar10_grey.ImageSettings, read=cifar10_grey.read),
-    "mnist": DataSet(mnist.MnistSettings, read=mnist.read),
-    "cifar10": DataSet(cifar10.Cifar10Settings, read=cifar10.read),
-    "speech_commands": DataSet(
-        speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
-    ),
-    **TEXT_SETS,
+    data_set.name: data_set
+    for data_set in (
+        DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+        DataSet(imdb.TextSettings, read=imdb.read),
+        DataSet(aan.RetrievalSettings, read=aan.read),
+        DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(cifar.ColourSettings, read=cifar.read),
+        DataSet(mnist.MnistSettings, read=mnist.read),
+        DataSet(
+            speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
+        ),
+        *TEXT_SETS.values(),
+    )
 }
 ENVIRONMENT = "LONGSEQ_DATA"
 
@@ -148,7 +150,8 @@ def prepare_dataset(
     "released" unless that says "local". Raises UnknownData, SettingsError, NoData, and DataError where nothing can be
     written or an original file is missing, malformed or not the released one.
     """
-    wanted = place(name, root, ({"source": "released"} if released else {}) | settings)
+    released_source = {"source": "released"} if released and "released" in find(name).settings.SOURCES else {}
+    wanted = place(name, root, released_source | settings)
     source, data_set = wanted.settings.source, wanted.data_set
     if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")

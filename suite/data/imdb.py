@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.data.characters import Characters, encode_bytes, frequent
 from suite.data.errors import DataError
-from suite.data.random_split import SEED, subset
+from suite.data.permutation import AUTHORS_SEED, first
 from suite.data.sequences import Advance, Sequences, join
 from suite.data.settings import Settings, choice, integer
 
@@ -51,7 +51,7 @@ class TextSettings(Settings):
         length = LENGTHS[self.variant]
         rule = (
             "the release's train and test; of fewer, the first of a permutation seeded with "
-            f"{SEED}; validation, where there is any, are test reviews drawn the same way"
+            f"{AUTHORS_SEED}; validation, where there is any, are test reviews drawn the same way"
         )
         facts: dict[str, Any] = {
             "split_rule": rule,
@@ -92,7 +92,7 @@ def read(settings: TextSettings, folder: Path, advance: Advance) -> dict[str, Se
         origin = "train" if split == "train" else "test"
         if count > len(files[origin]):
             raise DataError(f"{folder / origin} has {len(files[origin])} reviews, {count} are wanted for {split}")
-        chosen = subset(len(files[origin]), count)
+        chosen = first(np.arange(len(files[origin])), count)
         sequences, labels = [], []
         for index in chosen.tolist():
             path, label = files[origin][index]

@@ -26,8 +26,3 @@ def held_out(n: int, share: float, seed: int = SEED) -> tuple[Int64[np.ndarray, 
     order = permutation(n, seed)
     kept = int(n * (1.0 - share))
     return order[:kept], order[kept:]
-
-
-def subset(count: int, wanted: int, seed: int = SEED) -> Int64[np.ndarray, " wanted"]:
-    """The first `wanted` of the permutation of `count` examples, in their own order; all where `wanted` is `count`."""
-    return np.sort(permutation(count, seed)[:wanted])

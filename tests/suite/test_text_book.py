@@ -49,7 +49,7 @@ def test_splits_are_the_book_in_order(prepared):
 
 def test_the_protocol_names_the_tokenizer(prepared):
     protocol = prepared.protocol
-    assert protocol["name"] == "book/bytes"
+    assert protocol["name"] == "book/generated/bytes"
     assert protocol["unit"] == "byte"
     assert (protocol["vocabulary_size"], protocol["begin"]) == (258, 256)
     assert len(protocol["vocabulary_sha256"]) == 64

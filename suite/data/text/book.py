@@ -44,7 +44,6 @@ class BookSettings(TextSettings):
 
     def text_facts(self) -> dict[str, Any]:
         return {
-            "name": f"{NAME}/{self.tokenizer}",
             "split_rule": "by position: 80 %, 10 %, 10 % of the bytes, cuts moved forward to an empty line",
             "document_definition": "each split is one document",
             "word_definition": "separated by white space, as Python's str.split",

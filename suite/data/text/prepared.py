@@ -1,6 +1,7 @@
 """A prepared text data set: memory-mapped splits, the protocol, and the tokenizer that made the tokens."""
 
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from suite.data.prepared import Prepared
 from suite.data.text.documents import sizes
 from suite.data.text.settings import MEASURED
 from suite.data.text.split import TextArrays, TextSplit
+from suite.data.text.tokenizers import Tokenizer, load
 
 
 class PreparedText(Prepared):
@@ -29,6 +31,11 @@ class PreparedText(Prepared):
             raise CorruptData(f"{error}. Mend it with: {command}") from None
         protocol = protocol | {fact: measured[fact] for fact in MEASURED if fact in measured}
         super().__init__(directory, protocol, command, verify)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What made the tokens, to encode other texts and to decode; raises DataError."""
+        return load(self.settings["tokenizer"], self.directory)
 
     def _open(self, split: str) -> TextSplit:
         arrays = {field.name: self._array(f"{split}/{field.name}.npy") for field in fields(TextArrays)}
