@@ -85,6 +85,12 @@ class Place:
         return self.root / "raw" / manifest.read(self.data_set.name).raw
 
     @property
+    def has_raw(self) -> bool:
+        """Whether every original file that these settings read lies there."""
+        release = manifest.read(self.data_set.name).release.of(self.settings.reads)
+        return self.raw.is_dir() and all(raw.is_there(file, self.raw) for file in release.files)
+
+    @property
     def command(self) -> str:
         """The command that prepares or mends it."""
         words = ["python", "-m", "suite.data", "prepare", self.data_set.name, "--root", str(self.root)]
@@ -99,7 +105,7 @@ class Place:
     @property
     def remedy(self) -> str:
         """What to do where it is not prepared."""
-        if self.settings.source == "generated" or (self.settings.source == "released" and self.raw.is_dir()):
+        if self.settings.source == "generated" or (self.settings.source == "released" and self.has_raw):
             return f"Prepare it with: {self.command}"
         own = self.command if "--from" in self.command else f"{self.command} --from DIR"
         if self.settings.source == "local":
@@ -136,7 +142,7 @@ def open_dataset(
     if wanted.directory.exists():
         return wanted.open(verify)
     source = wanted.settings.source
-    if prepare and (source == "generated" or (source == "released" and wanted.raw.is_dir())):
+    if prepare and (source == "generated" or (source == "released" and wanted.has_raw)):
         return prepare_dataset(name, root, jobs=jobs, **settings)
     raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
 
@@ -153,7 +159,7 @@ def prepare_dataset(
     released_source = {"source": "released"} if released and "released" in find(name).settings.SOURCES else {}
     wanted = place(name, root, released_source | settings)
     source, data_set = wanted.settings.source, wanted.data_set
-    if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
+    if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:

@@ -134,7 +134,7 @@ def _curves(recipe: Recipe, run: Run) -> dict[str, list[float | None]]:
 
 def _timing(recipe: Recipe, run: Run, data: Prepared) -> dict[str, Any]:
     seconds = np.array(run.block_seconds) / np.array(run.block_steps)
-    tokens = recipe.batch_size * data.protocol["maximum_length"]
+    tokens = recipe.batch_size * data.protocol["maximum_length"] * data.protocol.get("documents", 1)
     quantiles = np.quantile(seconds, [0.2, 0.5, 0.8]).tolist() if len(seconds) else [None] * 3
     return {
         "compile_seconds": run.compile_seconds,
