@@ -192,7 +192,7 @@ def test_wrong_copies_are_named_and_nothing_is_kept(tmp_path, files, capsys):
     (files / "train" / "pos" / "10_9.txt").write_bytes(b"changed")
     (tmp_path / "empty").mkdir()
     for source, message in (
-        (files, "is not the released file: expected sha256"),
+        (files, f"error: {files}/train/pos/*.txt is not the released file: expected sha256"),
         (tmp_path / "empty", "holds nothing of lra_text: expected train/neg/*.txt"),
         (tmp_path / "nowhere", "does not exist"),
         (Path(__file__), "is no tar, zip or gzip archive"),
@@ -306,7 +306,7 @@ def test_the_doctor_says_what_comes_next(tmp_path, files, capsys):
     assert found.raw == f"4 of 4 parts in {root}/raw/imdb"
     assert (found.prepared, found.next) == ("nothing", f"python -m suite.data prepare lra_text --root {root}")
     prepared = open_dataset("lra_text", root, **COUNTS)
-    assert doctor.examine("lra_text", root).prepared == "1 selections, verified"
+    assert doctor.examine("lra_text", root).prepared == "1 selection, verified"
     assert main(["doctor", "lra_text", "--root", str(root)]) == 0
     assert "next: nothing to do" in capsys.readouterr().out
     (prepared.directory / "test" / "labels.npy").unlink()
