@@ -113,10 +113,13 @@ def test_fetched_files_are_verified_prepared_and_not_fetched_again(tmp_path, ser
     assert "4 of known sha256 and as released" in capsys.readouterr().out
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path, server, small_release):
+def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path, server, small_release, monkeypatch):
+    monkeypatch.setattr(download, "CHUNK", 50)
     served(small_release, f"{server}/good")
     Handler.stop_after = 100
-    with pytest.raises(DataError, match=r"cannot be downloaded .*By hand: Get http.* suite.data import lra_text PATH"):
+    with pytest.raises(
+        DataError, match=r"good: the connection broke off\). By hand: Get http.* suite.data import lra_text PATH"
+    ):
         acquire.fetch("lra_text", tmp_path / "root")
     part = tmp_path / "root" / "raw" / ".downloads" / "imdb" / "aclImdb_v1.tar.gz.part"
     assert part.stat().st_size == 100
