@@ -244,6 +244,7 @@ def tar_with(path: Path, **member) -> Path:
         {"name": "train/pos/1.txt", "type": tarfile.SYMTYPE, "linkname": "/etc/passwd"},
         {"name": "train/pos/1.txt", "type": tarfile.SYMTYPE, "linkname": "../../../outside"},
         {"name": "train/pos/1.txt", "type": tarfile.LNKTYPE, "linkname": "../outside"},
+        {"name": "train/pos/1.txt", "type": tarfile.SYMTYPE, "linkname": "2.txt"},
         {"name": "train/pos/1.txt", "type": tarfile.CHRTYPE},
         {"name": "train/pos/1.txt", "type": tarfile.FIFOTYPE},
     ],
