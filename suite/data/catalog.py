@@ -150,8 +150,9 @@ def prepare_dataset(
     "released" unless that says "local". Raises UnknownData, SettingsError, NoData, and DataError where nothing can be
     written or an original file is missing, malformed or not the released one.
     """
-    released_source = {"source": "released"} if released and "released" in find(name).settings.SOURCES else {}
-    wanted = place(name, root, released_source | settings)
+    own_files = ("released", "local") if released else ()
+    of_files = next((source for source in own_files if source in find(name).settings.SOURCES), "released")
+    wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
     source, data_set = wanted.settings.source, wanted.data_set
     if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
