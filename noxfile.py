@@ -21,7 +21,7 @@ def run(session: nox.Session, program: str, *arguments: str) -> None:
     """Run a program of the shared environment, which is made and brought up to date first."""
     if not (PROGRAMS / "python").exists():
         session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
-    install = ("-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[jax,torch,data,dev]")
+    install = ("-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[jax,torch,data,language,dev]")
     session.run(str(PROGRAMS / "python"), *install, external=True)
     path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", "")])
     session.run(str(PROGRAMS / program), *arguments, external=True, env={"PATH": path})
