@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
-from jaxtyping import Integer, UInt
+from jaxtyping import Bool, Integer, UInt
 
 from reports import atomic
 
@@ -54,8 +54,12 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     hardware: Name
 
 
-class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Predicted classes of every example of a split, in the order of the split."""
+class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Predicted classes of every example of a split, in the order of the split.
+
+    `correct` is one bit per example, whether it is the right class, packed as in NumPy's `packbits`; records made
+    before it was kept have none.
+    """
 
     split: Name
     count: Count
@@ -63,6 +67,7 @@ class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     encoding: Encoding
     data: str
     labels_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    correct: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,9 +120,11 @@ def read(path: Path) -> Record:
     try:
         record = msgspec.json.decode(path.read_bytes(), type=Record)
         _check_curves(record)
+        if record.predictions:
+            decode_correct(record.predictions)
     except OSError as error:
         raise RecordError(f"cannot read record {path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RecordError) as error:
         raise RecordError(f"record {path} is not valid: {error}; delete it and run its cell again") from error
     if path.name != f"{record.cell.id}.json":
         raise RecordError(f"record {path} is of cell {record.cell.id!r} - at `$.cell.id`; rename or delete the file")
@@ -153,14 +160,15 @@ def encode_predictions(
         raise ValueError(f"predictions and labels must be one-dimensional and equally long, got shapes {shapes}")
     encoding: Encoding = "zlib+base64:uint8" if classes <= 256 else "zlib+base64:uint16"
     dtype = encoding.rpartition(":")[2]
-    data = zlib.compress(_class_bytes(predicted, "predictions", classes, dtype), 9)
+    data = _packed(_class_bytes(predicted, "predictions", classes, dtype))
     return Predictions(
         split=split,
         count=len(predicted),
         classes=classes,
         encoding=encoding,
-        data=base64.b64encode(data).decode(),
+        data=data,
         labels_sha256=hashlib.sha256(_class_bytes(labels, "labels", classes, dtype)).hexdigest(),
+        correct=_packed(np.packbits(np.asarray(predicted) == np.asarray(labels)).tobytes()),
     )
 
 
@@ -168,14 +176,34 @@ def decode_predictions(predictions: Predictions) -> UInt[np.ndarray, "n"]:
     """Predicted classes (n,) of a record; raises RecordError if the data are damaged."""
     dtype = np.dtype(predictions.encoding.rpartition(":")[2]).newbyteorder("<")
     size = predictions.count * dtype.itemsize
-    try:
-        data = zlib.decompressobj().decompress(base64.b64decode(predictions.data, validate=True), size + 1)
-    except (zlib.error, binascii.Error) as error:
-        raise RecordError(f"predictions of split {predictions.split!r} are damaged: {error}") from error
+    data = _unpacked(predictions, predictions.data, size)
     values = np.frombuffer(data, dtype) if len(data) == size else np.empty(0, dtype)
     if len(values) != predictions.count or (values >= predictions.classes).any():
         raise RecordError(f"predictions of split {predictions.split!r} do not match their count and classes")
     return values.astype(dtype.newbyteorder("="))
+
+
+def decode_correct(predictions: Predictions) -> Bool[np.ndarray, "n"] | None:
+    """Which examples (n,) were right, or None where a record does not hold it; raises RecordError if damaged."""
+    if not predictions.correct:
+        return None
+    size = -(-predictions.count // 8)
+    data = _unpacked(predictions, predictions.correct, size)
+    if len(data) != size:
+        raise RecordError(f"correct examples of split {predictions.split!r} do not match their count")
+    return np.unpackbits(np.frombuffer(data, np.uint8), count=predictions.count).astype(bool)
+
+
+def _packed(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 9)).decode()
+
+
+def _unpacked(predictions: Predictions, data: str, size: int) -> bytes:
+    """At most `size` + 1 bytes of compressed text, so that no record can fill the memory."""
+    try:
+        return zlib.decompressobj().decompress(base64.b64decode(data, validate=True), size + 1)
+    except (zlib.error, binascii.Error) as error:
+        raise RecordError(f"predictions of split {predictions.split!r} are damaged: {error}") from error
 
 
 def _check_curves(record: Record) -> None:

@@ -1,7 +1,8 @@
 """Statistics of seeds: intervals, two one-sided tests of equivalence, and how many seeds a decision needs.
 
 Welch's form throughout: Welch (1947), doi:10.1093/biomet/34.1-2.28; equivalence by two one-sided tests: Schuirmann
-(1987), doi:10.1007/BF01068419; binomial interval: Wilson (1927), doi:10.1080/01621459.1927.10502953.
+(1987), doi:10.1007/BF01068419; binomial interval: Wilson (1927), doi:10.1080/01621459.1927.10502953; several tests at
+once: Holm (1979), doi:10.2307/4615733; two classifiers on the same examples: McNemar (1947), doi:10.1007/BF02295996.
 """
 
 import math
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy import stats
 
 ALPHA = 0.05
@@ -27,12 +29,32 @@ class Sample:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Difference of two means, its (1 - 2 alpha) interval and what the interval shows against the margin."""
+    """Difference of two means, its (1 - 2 alpha) interval and what the interval shows against the margin.
+
+    `p` is the smallest level at which one of the claims equivalent, above and below can be made.
+    """
 
     difference: float
     low: float
     high: float
     outcome: Literal["equivalent", "above", "below", "undecided"]
+    p: float
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two models on the same examples: how many only one of them got right, McNemar's exact p and the difference.
+
+    `difference` is the first's accuracy less the second's, a fraction, with its bootstrap interval.
+    """
+
+    only_first: int
+    only_second: int
+    count: int
+    p: float
+    difference: float
+    low: float
+    high: float
 
 
 def summarize(values: Sequence[float]) -> Sample:
@@ -71,13 +93,55 @@ def equivalence(measured: Sample, published: Sample, margin: float, alpha: float
     error, degrees = _welch(measured.std, measured.n, published)
     half = float(stats.t.ppf(1 - alpha, degrees)) * error if error > 0 else 0.0
     low, high = difference - half, difference + half
+    p = float(claim_p_values(np.array(difference), np.array(error), np.array(degrees), margin).min())
     if -margin < low and high < margin:
-        return Comparison(difference, low, high, "equivalent")
+        return Comparison(difference, low, high, "equivalent", p)
     if low > margin:
-        return Comparison(difference, low, high, "above")
+        return Comparison(difference, low, high, "above", p)
     if high < -margin:
-        return Comparison(difference, low, high, "below")
-    return Comparison(difference, low, high, "undecided")
+        return Comparison(difference, low, high, "below", p)
+    return Comparison(difference, low, high, "undecided", p)
+
+
+def claim_p_values(
+    difference: Float[np.ndarray, "*n"], error: Float[np.ndarray, "*n"], degrees: Float[np.ndarray, "*n"], margin: float
+) -> Float[np.ndarray, "*n 3"]:
+    """p of each claim about a true difference: inside +- margin, above it, below it; one-sided t tests, elementwise.
+
+    `error` is the standard error of the difference; where it is 0 a claim that holds has p 0.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to_upper = np.nan_to_num((difference - margin) / error, nan=0.0)
+        to_lower = np.nan_to_num((difference + margin) / error, nan=0.0)
+    under, over = stats.t.cdf(to_upper, degrees), stats.t.sf(to_lower, degrees)
+    above, below = stats.t.sf(to_upper, degrees), stats.t.cdf(to_lower, degrees)
+    return np.stack([np.maximum(under, over), above, below], axis=-1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the given order: those at most alpha hold together at that level."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted.tolist()
+
+
+def mcnemar(first: Bool[np.ndarray, "n"], second: Bool[np.ndarray, "n"], draws: int = 4000) -> Paired:
+    """Exact McNemar test of two models by which of n >= 1 examples each got right; raises ValueError.
+
+    The interval holds the middle 95 % of `draws` paired bootstrap samples of the examples, with a seed of its own.
+    """
+    if first.shape != second.shape or first.ndim != 1 or not first.size:
+        raise ValueError(f"paired models need the same examples, got {first.shape} and {second.shape}")
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    apart, count = only_first + only_second, first.size
+    p = float(stats.binomtest(only_first, apart).pvalue) if apart else 1.0
+    shares = np.array([only_first, only_second, count - apart]) / count
+    drawn = np.random.default_rng(0).multinomial(count, shares, size=draws)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / count, [0.025, 0.975])
+    return Paired(only_first, only_second, count, p, (only_first - only_second) / count, float(low), float(high))
 
 
 def required_runs(
