@@ -11,7 +11,7 @@ from reports import frames, tables
 from reports.blocks import Block, Cell, Column, Heading, Paragraph, Row, Span, Table, number, plain
 from reports.frames import Group
 from reports.records import Record, decode_correct
-from reports.statistics import Paired, holm, mcnemar
+from reports.statistics import ExampleComparison, holm, paired_examples
 from reports.verdicts import p_text, signed
 
 
@@ -22,7 +22,7 @@ class PairedTest:
     first: Record
     second: Record
     profile: str
-    result: Paired
+    result: ExampleComparison
     adjusted: float
 
 
@@ -44,7 +44,7 @@ def paired_tests(groups: Sequence[Group]) -> list[PairedTest]:
         for first, second in itertools.combinations(order, 2):
             if (first.cell.architecture == second.cell.architecture) != (first.cell.framework == second.cell.framework):
                 found.append(_tested(first, second))
-    adjusted = holm([test.result.p for test in found])
+    adjusted = holm([test.result.p for test in found]).tolist() if found else []
     return [replace(test, adjusted=p) for test, p in zip(found, adjusted, strict=True)]
 
 
@@ -52,7 +52,7 @@ def _tested(first: Record, second: Record) -> PairedTest:
     right = [decode_correct(record.predictions) for record in (first, second) if record.predictions]
     if len(right) != 2 or right[0] is None or right[1] is None:
         raise ValueError("paired records need their correct examples")
-    return PairedTest(first, second, first.cell.profile, mcnemar(right[0], right[1]), 1.0)
+    return PairedTest(first, second, first.cell.profile, paired_examples(right[0], right[1]), 1.0)
 
 
 def paired_blocks(groups: Sequence[Group]) -> list[Block]:

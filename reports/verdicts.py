@@ -125,7 +125,7 @@ def within_table(verdicts: Sequence[Verdict]) -> list[Verdict]:
     tested = [verdict.tested for verdict in verdicts if verdict.tested]
     if len(tested) < 2:
         return list(verdicts)
-    adjusted = iter(holm([test.p for test in tested]))
+    adjusted = iter(holm([test.p for test in tested]).tolist())
     return [_corrected(v, next(adjusted), len(tested)) if v.tested else v for v in verdicts]
 
 

@@ -35,7 +35,7 @@ def test_architectures_and_twins_are_paired_with_the_same_seed_and_examples(make
     assert names == [(("s4", "jax"), ("s5", "jax")), (("s5", "jax"), ("s5", "torch"))]
     assert found[0].result.difference == pytest.approx(-0.30, abs=0.05)
     assert found[0].adjusted < 1e-6
-    assert [test.adjusted for test in found] == holm([test.result.p for test in found])
+    assert [test.adjusted for test in found] == holm([test.result.p for test in found]).tolist()
     assert found[1].adjusted > 0.001
 
 
