@@ -187,7 +187,12 @@ def interval_text(effect: Effect) -> str:
 
 def p_cell(level: Level) -> Cell:
     """The corrected p-value."""
-    return Cell((Span("–", "", "quiet"),)) if level.p is None else Cell((Span(f"{level.p:.3f}"),), level.p)
+    return Cell((Span("–", "", "quiet"),)) if level.p is None else Cell((Span(p_text(level.p)),), level.p)
+
+
+def p_text(p: float) -> str:
+    """A p-value with three decimals."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def examples_cell(level: Level) -> Cell:
@@ -198,7 +203,7 @@ def examples_cell(level: Level) -> Cell:
     own = level.pairs[0][0]
     low, high = signed(100 * found.low), signed(100 * found.high)
     told = (
-        f"{low} to {high}, McNemar p {found.p:.3f}; only the level right {found.only_first}, only the base "
+        f"{low} to {high}, McNemar p {p_text(found.p)}; only the level right {found.only_first}, only the base "
         f"{found.only_second} of {found.count}"
     )
     spans = (Span(f"seed {own.cell.seed}: {signed(100 * found.difference)}"), Span(told, "", "quiet", line=True))
