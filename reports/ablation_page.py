@@ -50,6 +50,7 @@ def study_page(study: Study) -> Page:
     ran = ", ".join(sorted({f"profile {family.profile} on {family.hardware}" for family in families}))
     lead = (
         Span(study.architecture, tables.architecture_path(study.architecture), "strong"),
+        Span("·"),
         Span(f"{len(study.factors)} factor{'s' * (len(study.factors) > 1)}, one changed at a time; {ran}."),
     )
     blocks: list[Block] = [Paragraph(lead, "lead"), Items(tuple((Span(rule),) for rule in RULES), "How to read it")]
@@ -122,7 +123,7 @@ def _row(family: Family, level: Level) -> Row:
     count = level.parameters
     return Row(
         (
-            Cell((Span("base" if base else level.name, "", "strong"),)),
+            Cell((Span(level_name(family, level), "", "strong"),)),
             plain(base_values(family) if base else changes_text(level.changes)),
             value_cell(level),
             plain("–", style="quiet") if base else effect_cell(level),
@@ -132,6 +133,14 @@ def _row(family: Family, level: Level) -> Row:
             number(1.0 if base and level.values else level.seconds_ratio),
         )
     )
+
+
+def level_name(family: Family, level: Level) -> str:
+    """A level by its name; the base by that of the level that it is at."""
+    if level is not family.base:
+        return level.name
+    own = frames.text(family.facts.get("base_level"))
+    return f"{own} (base)" if own and own != "base" else "base"
 
 
 def changes_text(changes: dict[str, str]) -> str:
@@ -217,7 +226,7 @@ def summary_table(studies: list[Study]) -> Table:
         Row(
             (
                 plain(family.factor),
-                plain(level.name or "base"),
+                plain(level_name(family, level)),
                 plain(f"{family.framework}, {family.profile}, {family.hardware}"),
                 value_cell(level),
                 plain("–") if level is family.base else effect_cell(level),

@@ -15,7 +15,7 @@ from reports.records import Record
 from reports.statistics import paired_effect
 
 FACTS = {"title": "Blocks", "meaning": "The number of blocks.", "paper": "appendix", "published_on": "lra.listops",
-         "task": "lra.listops", "name": "s5.blocks", "levels": ["1", "2", "4", "8"]}  # fmt: skip
+         "task": "lra.listops", "name": "s5.blocks", "levels": ["1", "2", "4", "8"], "base_level": "8"}  # fmt: skip
 BASE = {"batch_size": 50, "model": {"layer": {"blocks": 8, "d_model": 32}}}
 NOISE = np.random.default_rng(3).normal(0, 0.01, 20)
 
@@ -145,8 +145,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_shows_effects_and_the_result_table_does_not(site: Path) -> None:
     page = Document(site / "tasks" / "ablation.s5.html")
-    for told in ("Ablations of s5", "s5.blocks", "blocks: 8 → 1", "n = 3", "McNemar p", "appendix", "no pair"):
-        assert told in page.text
+    told = ("Ablations of s5", "s5.blocks", "blocks: 8 → 1", "8 (base)", "n = 3", "McNemar p", "appendix", "no pair")
+    for text in told:
+        assert text in page.text
     assert page.count("figure") == 2
     assert "tasks/ablation.s5.html" in (site / "index.html").read_text()
     assert "| ablation.s5" not in (site / "index.md").read_text()
@@ -170,4 +171,4 @@ def test_hostile_facts_never_become_markup(site: Path) -> None:
 def test_the_terminal_has_a_line_for_every_level(tmp_path: Path) -> None:
     table = build.text_table([store(study(), tmp_path / "runs")])
     lines = [line for line in table.splitlines() if line.startswith("s5.blocks")]
-    assert [line.split()[1] for line in lines] == ["base", "1", "2"]
+    assert [line.split()[1] for line in lines] == ["8", "1", "2"]

@@ -161,6 +161,7 @@ def test_the_protocol_of_a_level_names_the_factor_and_the_departure_from_the_pap
     assert facts["ablation"]["name"] == "s5.step"
     assert facts["ablation"]["task"] == "lra.listops"
     assert facts["ablation"]["levels"] == ["vector", "scalar"]
+    assert facts["ablation"]["base_level"] == "vector"
     assert facts["comparable_to"] == ""
     assert any("timescale is scalar" in text for text in facts["differences"])
     assert published(cell) == recipes.recipes("s5")["lra.listops"]("paper")
