@@ -54,6 +54,14 @@ def speed(session: nox.Session) -> None:
 
 
 @nox.session
+def ablations(session: nox.Session) -> None:
+    """Ablations, to a report; arguments go to `python -m suite.run`, in place of a selection of a few minutes."""
+    few = ("--architectures", "s5", "--factors", "s5.step", "s5.discretization", "--frameworks", "jax")
+    few += ("--seeds", "0", "1", "2", "--set", "epochs=5")
+    run(session, "python", "-m", "suite.run", "--benchmarks", "ablation", *(session.posargs or few))
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """The test suite on two processes, S5's parity ladder included; arguments go to pytest."""
     run(session, "python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not ladder", *session.posargs)

@@ -42,7 +42,8 @@ STEP_POINTS = 2_000
 
 def record_cell(cell: Cell) -> RecordCell:
     """The cell as records name it."""
-    values = {key: value for key, value in cell.to_dict().items() if key not in ("recipe", "settings")}
+    left_out = ("recipe", "settings", "base_level")
+    values = {key: value for key, value in cell.to_dict().items() if key not in left_out}
     return RecordCell(id=cell.id, **values)
 
 
@@ -83,7 +84,7 @@ def ablation(cell: Cell) -> dict[str, Any]:
     """What the report says of the factor of a cell: the same for all of its levels, seeds and frameworks."""
     factor = factors()[cell.factor]
     said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on", "task")}
-    return {**said, "levels": list(factor.levels)}
+    return {**said, "levels": list(factor.levels), "base_level": cell.base_level}
 
 
 def measured(
