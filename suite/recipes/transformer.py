@@ -87,8 +87,8 @@ SOURCE = {
     "not expressed": (
         "the authors embed tokens with deviation 1 (here a linear map of one-hot vectors with bias, lecun-normal), "
         "pool a CLS token where their config says so (here the mean), end the stack in a norm and classify with a "
-        "hidden layer of d_ff units and ReLU (retrieval: a second one of half as many), drop elements (here one mask per "
-        "sequence and feature), also of the embedding, of the hidden layer and of the attention's weights, have no "
+        "hidden layer of d_ff units and ReLU (retrieval: a second one of half as many), drop elements (here one mask "
+        "per sequence and feature), also of the embedding, of the hidden layer and of the attention's weights, have no "
         "biases in the attention, and draw kernels by Xavier's rule; pixels are tokens there, values here; a cosine "
         "there ends one warm-up short of zero"
     ),
