@@ -8,7 +8,19 @@ from pathlib import Path
 
 import msgspec
 
-from reports import architecture_page, architectures, atomic, figures, overview, pages, published, records
+from reports import (
+    architecture_page,
+    architectures,
+    atomic,
+    contradictions,
+    figures,
+    overview,
+    pages,
+    published,
+    published_pages,
+    records,
+    speed,
+)
 from reports.blocks import Figure, Figures, Page, Table
 from reports.render import Renderer
 from reports.render import text_table as render_text
@@ -29,7 +41,8 @@ def site_files(runs_dirs: Sequence[Path]) -> dict[str, bytes]:
     made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
     made += [pages.task_page(report, task) for task in report.tasks]
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
-    made += [pages.published_page(report.published), pages.methods_page()]
+    made += [*published_pages.published_pages(report.published), pages.methods_page()]
+    made += [contradictions.contradictions_page(report.published), speed.speed_page(found)]
     names = [Path(path).resolve().name for path in runs_dirs]
     made.append(overview.overview(report) if found else overview.empty(report, names))
     files = {f"records/{record.cell.id}.json": records.to_json(record) for record in found}

@@ -21,6 +21,8 @@ from reports.render import slug
 INK = "#0a0b0c"  # stands for currentColor until the SVG is written
 # At least 3:1 against white and against the dark background of templates/style.css.
 COLOURS = {"jax": "#2f7fd1", "torch": "#d2622a"}
+LAYERS = ("#7f8891", "#d2622a", "#2f7fd1", "#3d9150", "#9065cf", "#b5832a", "#c2527f", "#2a9199")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 OTHER, PUBLISHED, MAJORITY = "#3d9150", "#9065cf", "#7f8891"
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "longseq-bench",
@@ -162,6 +164,37 @@ def seed_dots(group: Group, name: str) -> Figure | None:
     return Figure(name, _svg(draw, name, height=1.1 + 0.42 * len(entries)), "One dot per seed.", alt)
 
 
+def layer_speed(points: pd.DataFrame, name: str, title: str) -> Figure:
+    """Time against length, both logarithmic, one line per layer: the median and the band between the quantiles.
+
+    `points` has the columns layer, length, ms_p20, ms_p50, ms_p80 of one mode, its layers in the order of the legend.
+    """
+    layers = list(dict.fromkeys(points["layer"]))
+
+    def draw(axes: Axes) -> None:
+        for index, layer in enumerate(layers):
+            shown = points[points["layer"] == layer].sort_values("length")
+            colour, marker = LAYERS[index % len(LAYERS)], MARKERS[index % len(MARKERS)]
+            axes.plot(
+                shown["length"], shown["ms_p50"], color=colour, marker=marker, markersize=3.6, linewidth=1.4,
+                label=_plain(layer) if index < 10 else "",
+            )  # fmt: skip
+            axes.fill_between(shown["length"], shown["ms_p20"], shown["ms_p80"], color=colour, alpha=0.2, linewidth=0)
+        lengths = sorted(set(points["length"]))
+        axes.set(xlabel="length, positions", ylabel="time, ms", xscale="log", yscale="log")
+        axes.set_xticks(lengths, [f"{length:,}" for length in lengths], rotation=30 if len(lengths) > 7 else 0)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        _legend(axes)
+
+    longest = points[points["length"] == points["length"].max()]
+    told = "; ".join(f"{_plain(row['layer'])} {row['ms_p50']:.3g} ms" for row in longest.to_dict("records"))
+    caption = f"{title}: median time of one layer, shaded from the 20 % to the 80 % quantile of the turns."
+    alt = f"Line chart on two log scales, time of one layer against length. At {longest['length'].max():,}: {told}."
+    return Figure(name, _svg(draw, name, height=3.3), caption, alt)
+
+
 def standalone(svg: str) -> bytes:
     """The same SVG as a file of its own, which follows the reader's colour scheme."""
     style = "<style>svg{color:#1d2329}@media (prefers-color-scheme:dark){svg{color:#e3e7ea}}</style>"
@@ -213,7 +246,7 @@ def _label(framework: str) -> str:
 
 def _plain(value: str) -> str:
     """Text that every font has and no parser reads."""
-    return re.sub(r"[^A-Za-z0-9 .+-]", "?", value)[:40]
+    return re.sub(r"[^A-Za-z0-9 .:+-]", "?", value)[:40]
 
 
 def _svg(draw: Callable[[Axes], None], name: str, height: float = 2.9) -> str:

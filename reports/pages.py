@@ -23,14 +23,17 @@ from reports.blocks import (
     plain,
 )
 from reports.frames import Group
-from reports.published import LEGEND, Published
+from reports.published import Published
+from reports.published_pages import published_table
 from reports.records import Record
 from reports.statistics import ALPHA, POWER
 from reports.verdicts import MARGINS, STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEANING
 
 SECTIONS = (
     Span("Results", "index.*", kind="results"),
+    Span("Layer speed", "speed.*", kind="speed"),
     Span("Published numbers", "published.*", kind="published"),
+    Span("Contradictions", "contradictions.*", kind="contradictions"),
     Span("Methods", "methods.*", kind="methods"),
 )
 
@@ -99,7 +102,7 @@ def task_page(report: Report, task: str) -> Page:
             blocks.append(Code(tables.run_command(**selection), "To run what is missing"))
     pairs = report.published.on_task(task)
     if pairs:
-        blocks += [Heading("Published numbers"), tables.published_table(f"Published on {task}", pairs)]
+        blocks += [Heading("Published numbers"), published_table(f"Published on {task}", pairs)]
     return Page(
         tables.task_path(task)[:-2], task, "results", tuple(blocks), (Span("Results", "index.*"), Span("/ task"))
     )
@@ -147,25 +150,6 @@ def record_page(record: Record, group: Group | None) -> Page:
         Span(cell.architecture, tables.architecture_path(cell.architecture)),
     )
     return Page(tables.cell_path(record)[:-2], name, "results", tuple(blocks), trail)
-
-
-def published_page(published: Published) -> Page:
-    """Every published number with paper, table, version and transcription status."""
-    legend = tuple((chip(name, name), Span(meaning)) for name, meaning in LEGEND.items())
-    blocks: list[Block] = [
-        Paragraph(
-            (Span("Transcribed from papers, never measured here. A dash is a cross or a dash in print."),), "lead"
-        ),
-        Items(legend),
-    ]
-    for paper in published.papers:
-        about = paper.paper
-        told = f"{about.authors}, arXiv {about.arxiv}, {len(paper.numbers)} numbers."
-        blocks += [Heading(about.title, anchor=about.id), Paragraph((Span(told), Span(about.url, about.url)))]
-        blocks += [Items(tuple((Span(name, "", "code"), Span(text)) for name, text in sorted(paper.protocols.items())))]
-        pairs = [(paper, number) for number in paper.numbers]
-        blocks.append(tables.published_table(f"Numbers of {about.title}", pairs, anchors=True))
-    return Page("published", "Published numbers", "published", tuple(blocks))
 
 
 def methods_page() -> Page:

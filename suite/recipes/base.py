@@ -16,6 +16,8 @@ from suite.training.optimizer import OptimizerSpec
 C = TypeVar("C", bound=Config)
 Profile = Literal["smoke", "small", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "small", "paper")
+RESAMPLED = ("s5", "s4", "s4d")
+"""Architectures whose time steps can be rescaled."""
 Selection = Literal["best validation accuracy", "best test accuracy", "last epoch"]
 
 
@@ -36,7 +38,8 @@ class Recipe(Config):
     """Everything that decides the numbers of a training run except the framework and the seed.
 
     `source` says where each published number comes from and is no part of a cell's identity; `compile` lets the PyTorch
-    backend use `torch.compile` on a GPU (JAX always compiles).
+    backend use `torch.compile` on a GPU (JAX always compiles). Where `resampling` is k > 1, the trained model is also
+    evaluated on every k-th position, with the time steps of its SSMs k times as long (S5, section 4.2).
     """
 
     model: ModelConfig
@@ -48,13 +51,17 @@ class Recipe(Config):
     matmul_precision: MatmulPrecision = "float32"
     evaluation_batch_size: int = 50
     compile: bool = True
+    resampling: int = 1
     source: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def validate(self) -> None:
-        for name in ("batch_size", "epochs", "evaluation_batch_size"):
+        for name in ("batch_size", "epochs", "evaluation_batch_size", "resampling"):
             self.require(getattr(self, name) >= 1, name, "expected at least 1")
         train = self.data.settings["train"]
         self.require(self.batch_size <= train, "batch_size", f"expected at most the {train} training examples")
+        rescales = all(layer.architecture in RESAMPLED for layer in self.model.layers)
+        rule = f"expected 1, or layers of {' or '.join(RESAMPLED)}"
+        self.require(self.resampling == 1 or rescales, "resampling", rule)
         selects = self.selection != "best validation accuracy" or self.data.settings.get("validation", 1) > 0
         self.require(selects, "selection", "expected another rule where data.settings.validation is 0")
 
@@ -76,6 +83,14 @@ class Recipe(Config):
             total_steps=new.total_steps,
         )
         return new.replace(optimizer=new.optimizer.replace(schedule=schedule))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Config.to_dict`, without `resampling` where it is not used: cells run before there was such a field keep
+        their identity."""
+        values = super().to_dict()
+        if self.resampling == 1:
+            del values["resampling"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
