@@ -19,6 +19,9 @@ from suite.data import (
     listops_released,
     manifest,
     mnist,
+    pathfinder,
+    pathfinder_generator,
+    pathfinder_released,
     raw,
     speech_commands,
     store,
@@ -32,6 +35,8 @@ from suite.data.text.catalog import TEXT_SETS
 
 DATA_SETS = {
     listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+    "lra_pathfinder": DataSet(pathfinder.PathfinderSettings, pathfinder_generator.generate, pathfinder_released.read),
+    "lra_pathx": DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
     "mnist": DataSet(mnist.MnistSettings, read=mnist.read),
     "cifar10": DataSet(cifar10.Cifar10Settings, read=cifar10.read),
     "speech_commands": DataSet(

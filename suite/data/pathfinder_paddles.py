@@ -3,8 +3,8 @@
 A contour is a chain of paddles (short bars). The first lies in one of 360 directions, one per degree; each further one
 has its head on a circle around a pivot beyond the one before it, of which only finitely many pixels lie on the circle.
 So every drawing, every step and every weight is a table, made once. Orientations below `DEGREES` are those of first
-paddles (degree = orientation - 180, in which the paddle points away from its tail); orientation `DEGREES + j` is that of
-a paddle whose head is pixel j of the circle. All positions are (row, column).
+paddles (degree = orientation - 180, in which the paddle points away from its tail); orientation `DEGREES + j` is that
+of a paddle whose head is pixel j of the circle. All positions are (row, column).
 """
 
 import functools
@@ -42,7 +42,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Paddles:
-    """The tables of a drawing with one margin; O orientations, R pixels on the circle, K kernel pixels, k = 2 reach + 1.
+    """The tables of a drawing with one margin: O orientations, R pixels on the circle, K in a kernel, k = 2 reach + 1.
 
     `inks` and `masks` are the paddle and its surroundings, centred on the tail of a first paddle or on the head of a
     further one; `advance` leads from a pivot to the next; `weights` are the unnormalised probabilities of the next head

@@ -15,7 +15,7 @@ _PLACES_TRIED = 64
 def _fits(tables: Paddles, tails: np.ndarray, orientations: np.ndarray) -> Bool[np.ndarray, " A"]:
     """Whether head and pivot of first paddles lie inside the image."""
     ends = np.stack([tails + tables.heads[orientations], tails + tables.pivots[orientations]])
-    return ((ends >= 0) & (ends < tables.drawing.resolution)).all(axis=(0, 2))
+    return np.all((ends >= 0) & (ends < tables.drawing.resolution), axis=(0, 2))
 
 
 def _first(tables: Paddles, tails: np.ndarray, orientations: np.ndarray) -> Chains:
