@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports import architectures, claims, frames, tables
+from reports import ablation_page, architectures, claims, frames, tables
 from reports.blocks import (
     Block,
     Code,
@@ -229,5 +229,6 @@ def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
     found = [(Span("Layer speed"), Span("times, ratios and rooflines of single layers", "speed.*"))]
     found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
+    found += ablation_page.links(report.studies)
     found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]
     return found

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports import architectures, figures, frames, tables
+from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
     Cell,
@@ -75,6 +76,16 @@ class Report:
         """Records that are shown with their own tables only."""
         return [record for record in self.records if frames.kind(record) == "other"]
 
+    @functools.cached_property
+    def studies(self) -> list[Study]:
+        """The ablation studies."""
+        return studies(self.records)
+
+    @functools.cached_property
+    def changed(self) -> list[Group]:
+        """Groups of the records of ablations, for their own pages."""
+        return frames.groups(self.records, self.published, "ablation")
+
     @property
     def tasks(self) -> list[str]:
         """Tasks in the result table."""
@@ -112,6 +123,7 @@ def record_page(record: Record, group: Group | None) -> Page:
     """One record: what was run, what came out, and everything that is needed to run it again."""
     cell = record.cell
     name = f"{cell.architecture} on {cell.task}, {tables.title(cell.framework)}, seed {cell.seed}"
+    name += f", {cell.factor} = {cell.level}" if cell.factor else ""
     status = [chip(record.status), Span(f"profile {cell.profile}, {frames.machine(record)}")]
     if record.reason:
         status.append(Span(record.reason, "", "strong", line=True))
@@ -171,6 +183,8 @@ def methods_page() -> Page:
         "if the observed difference is the true one; with one seed they are planned with the published std.",
         "Mean ± sample standard deviation over all seeds that ended; never the best seed. A group with a failed seed "
         "has no verdict. The interval of one accuracy is Wilson's, for the finite test split.",
+        "Effects of ablations are paired by seed, with Student's t intervals; their p-values are corrected by Holm's "
+        "rule within the levels of one factor. Two models on the same examples are compared by McNemar's exact test.",
         "Values of different tasks, profiles, recipes or protocols are never averaged or ranked together.",
         "The majority class is the accuracy of always answering the most frequent class of the evaluated split.",
         "A compiler's estimate is never a time.",

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 
 from suite.data.errors import DataError
 from suite.data.pathfinder import PathfinderSettings
-from suite.data.random_split import permutation
+from suite.data.permutation import torch_permutation
 from suite.data.sequences import Advance, Sequences, silent, stack
 from suite.data.settings import SPLITS
 
@@ -30,9 +30,15 @@ def read(settings: PathfinderSettings, folder: Path, advance: Advance = silent) 
 
     Raises DataError with the file, and the line where there is one, for what is missing, malformed or too few.
     """
+    inner = folder / "lra_release"
+    if (inner / settings.folder).is_dir():
+        raise DataError(
+            f"{folder} and {inner} both hold {settings.folder}, and one copy in the wild is broken: pass the folder you "
+            f"mean; the S4 line reads {inner}"
+        )
     samples = list(_samples(settings, folder))
     held_out = int(_SHARE * len(samples))
-    order = permutation(len(samples))
+    order = torch_permutation(len(samples))
     sizes = [len(samples) - 2 * held_out, held_out, held_out]
     splits = {}
     for split, available in zip(SPLITS, np.split(order, np.cumsum(sizes)[:2]), strict=True):
