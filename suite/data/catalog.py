@@ -21,6 +21,9 @@ from suite.data import (
     listops_released,
     manifest,
     mnist,
+    pathfinder,
+    pathfinder_generator,
+    pathfinder_released,
     raw,
     speech_commands,
     store,
@@ -39,6 +42,8 @@ DATA_SETS = {
         DataSet(imdb.TextSettings, read=imdb.read),
         DataSet(aan.RetrievalSettings, read=aan.read),
         DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(pathfinder.PathfinderSettings, pathfinder_generator.generate, pathfinder_released.read),
+        DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
         DataSet(cifar.ColourSettings, read=cifar.read),
         DataSet(mnist.MnistSettings, read=mnist.read),
         DataSet(
