@@ -19,6 +19,7 @@ from suite.data import (
     listops_released,
     manifest,
     mnist,
+    pendulum,
     raw,
     speech_commands,
     store,
@@ -31,6 +32,7 @@ from suite.data.settings import Settings
 
 DATA_SETS = {
     listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+    "pendulum": DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
     "mnist": DataSet(mnist.MnistSettings, read=mnist.read),
     "cifar10": DataSet(cifar10.Cifar10Settings, read=cifar10.read),
     "speech_commands": DataSet(

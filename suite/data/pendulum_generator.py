@@ -136,7 +136,7 @@ def generate_split(
 ) -> Sequences:
     """The first `count` films of a split: tokens (total, 577) uint8 and labels (count, F, 2) float32."""
     blocks = range(-(-count // BLOCK))
-    made = []
+    made = [(np.zeros((0, kept, SIZE * SIZE + 1), np.uint8), np.zeros((0, kept, 2), np.float32))]
     if jobs == 1 or len(blocks) == 1:
         for block in blocks:
             made.append(_block(split, seed, kept, block))
