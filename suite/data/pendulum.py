@@ -63,8 +63,8 @@ class PreparedFilms(Prepared):
 
 
 def generate(settings: PendulumSettings, jobs: int | None = None, advance: Advance = silent) -> dict[str, Sequences]:
-    """The splits, the same whatever the number of jobs (None: one for each core)."""
+    """The splits, in one process: it is a matter of seconds."""
     return {
-        split: generate_split(split, count, settings.observed, settings.seed, jobs, advance)
+        split: generate_split(split, count, settings.observed, settings.seed, advance)
         for split, count in settings.counts.items()
     }
