@@ -8,7 +8,20 @@ from pathlib import Path
 
 import msgspec
 
-from reports import architecture_page, architectures, atomic, figures, overview, pages, published, records
+from reports import (
+    ablation_page,
+    architecture_page,
+    architectures,
+    atomic,
+    contradictions,
+    figures,
+    overview,
+    pages,
+    published,
+    published_pages,
+    records,
+    speed,
+)
 from reports.blocks import Figure, Figures, Page, Table
 from reports.render import Renderer
 from reports.render import text_table as render_text
@@ -25,11 +38,13 @@ def site_files(runs_dirs: Sequence[Path]) -> dict[str, bytes]:
     """Every file of a site by its path, `index.html` last; raises RecordError and PublishedError."""
     found = records.read_all(runs_dirs)
     report = pages.Report.of(found, published.shipped())
-    groups = {record.cell.id: group for group in report.groups for record in group.records}
+    groups = {record.cell.id: group for group in (*report.groups, *report.changed) for record in group.records}
     made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
     made += [pages.task_page(report, task) for task in report.tasks]
+    made += [ablation_page.study_page(study) for study in report.studies]
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
-    made += [pages.published_page(report.published), pages.methods_page()]
+    made += [*published_pages.published_pages(report.published), pages.methods_page()]
+    made += [contradictions.contradictions_page(report.published), speed.speed_page(found)]
     names = [Path(path).resolve().name for path in runs_dirs]
     made.append(overview.overview(report) if found else overview.empty(report, names))
     files = {f"records/{record.cell.id}.json": records.to_json(record) for record in found}
@@ -73,6 +88,8 @@ def text_table(runs_dirs: Sequence[Path]) -> str:
     found = [block for block in result_table(report.groups, "Results") if isinstance(block, Table) and block.rows]
     if any(record.tables.get("parity") for record in report.records):
         found.append(overview.parity_summary(report))
+    if report.studies:
+        found.append(ablation_page.summary_table(report.studies))
     return "\n".join(render_text(table) for table in found) or "no results yet\n"
 
 

@@ -106,7 +106,7 @@ class Renderer:
         self._html.filters |= {"mathml": mathml}
         self._markdown = jinja2.Environment(autoescape=False, keep_trailing_newline=True, **options)
         self._markdown.filters |= {"md": markdown, "fence": fence}
-        script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
+        script = (TEMPLATES / "tables.js").read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         self._common = {"sections": sections, "script": script, "script_hash": digest}
         self._style = (TEMPLATES / "style.css").read_text(encoding="utf-8")

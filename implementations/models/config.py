@@ -70,6 +70,11 @@ class ModelConfig(Config):
         return tuple(placed.get(depth, self.layer) for depth in range(self.depth))
 
     @property
+    def routed(self) -> tuple[int, ...]:
+        """The depths of the layers that choose the tokens they work on, and tell how many (SeqBoat)."""
+        return tuple(depth for depth, layer in enumerate(self.layers) if getattr(layer, "routed", False))
+
+    @property
     def d_model(self) -> int:
         """The width D of all layers."""
         layer: Any = self.layer

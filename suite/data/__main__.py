@@ -119,7 +119,7 @@ def _list(options: argparse.Namespace) -> int:
     root = catalog.data_root(options.root)
     for name in catalog.names():
         description = manifest.read(name)
-        counts = ", ".join(f"{count:,} {split}" for split, count in description.splits.items())
+        counts = ", ".join(f"{count:,} {split}" for split, count in description.splits.items()) or "any number"
         print(f"{name}: {description.title}; {counts}; {description.licence.spdx}")
         folders = catalog.prepared_folders(name, root)
         for folder in folders:

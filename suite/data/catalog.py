@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from implementations.common.config import nearest
 from suite.data import (
-    cifar10,
+    aan,
+    cifar,
+    imdb,
     listops,
     listops_generator,
     listops_released,
@@ -24,20 +26,28 @@ from suite.data import (
     speech_commands,
     store,
 )
-from suite.data.dataset import DataSet
+from suite.data.dataset import DataSet, Made
 from suite.data.errors import CorruptData, NoData, UnknownData
 from suite.data.prepared import Prepared
 from suite.data.sequences import Advance
 from suite.data.settings import Settings
+from suite.data.text.catalog import TEXT_SETS
 
 DATA_SETS = {
-    listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
-    "pendulum": DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
-    "mnist": DataSet(mnist.MnistSettings, read=mnist.read),
-    "cifar10": DataSet(cifar10.Cifar10Settings, read=cifar10.read),
-    "speech_commands": DataSet(
-        speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
-    ),
+    data_set.name: data_set
+    for data_set in (
+        DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+        DataSet(imdb.TextSettings, read=imdb.read),
+        DataSet(aan.RetrievalSettings, read=aan.read),
+        DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(cifar.ColourSettings, read=cifar.read),
+        DataSet(mnist.MnistSettings, read=mnist.read),
+        DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
+        DataSet(
+            speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
+        ),
+        *TEXT_SETS.values(),
+    )
 }
 ENVIRONMENT = "LONGSEQ_DATA"
 
@@ -142,7 +152,8 @@ def prepare_dataset(
     "released" unless that says "local". Raises UnknownData, SettingsError, NoData, and DataError where nothing can be
     written or an original file is missing, malformed or not the released one.
     """
-    wanted = place(name, root, ({"source": "released"} if released else {}) | settings)
+    released_source = {"source": "released"} if released and "released" in find(name).settings.SOURCES else {}
+    wanted = place(name, root, released_source | settings)
     source, data_set = wanted.settings.source, wanted.data_set
     if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
@@ -150,20 +161,22 @@ def prepare_dataset(
         if wanted.directory.exists() and released is None:
             with contextlib.suppress(CorruptData):
                 return wanted.open()
-        raw_files = {}
+        folder, raw_files = released or wanted.raw, {}
         if source != "generated":
-            release = manifest.read(name).release
-            raw_files = raw.hashes(release, released or wanted.raw, trusted=source == "local")
+            release = manifest.read(name).release.of(wanted.settings.reads)
+            folder = raw.find(release, folder)
+            raw_files = raw.hashes(release, folder, trusted=source == "local")
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
             if source == "generated":
                 assert data_set.generate is not None, f"{name} has no generator"
                 splits = data_set.generate(wanted.settings, jobs, advance)
             else:
                 assert data_set.read is not None, f"{name} has no reader"
-                splits = data_set.read(wanted.settings, released or wanted.raw, advance)
-        protocol = wanted.settings.protocol()
+                splits = data_set.read(wanted.settings, folder, advance)
+        made = splits if isinstance(splits, Made) else Made(splits)
+        protocol = wanted.settings.protocol() | made.facts
         meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, raw_files)
-        store.write(wanted.directory, splits, meta)
+        store.write(wanted.directory, made.splits, meta, made.files)
         return wanted.open()
 
 
@@ -182,9 +195,12 @@ def open_folder(directory: Path, name: str, root: Path) -> Prepared:
 
 @contextlib.contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere."""
+    """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere.
+
+    A total of 0 is an unknown one.
+    """
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=title, unit=" examples") as bar:
+        with tqdm(total=total or None, desc=title, unit=" examples") as bar:
             yield bar.update
         return
     done = 0
@@ -192,8 +208,8 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     def advance(count: int) -> None:
         nonlocal done
         before, done = done, done + count
-        if before * 4 // total < done * 4 // total:
+        if total and before * 4 // total < done * 4 // total:
             print(f"{title}: {done:,} of {total:,} sequences", file=sys.stderr, flush=True)
 
-    print(f"{title}: preparing {total:,} sequences", file=sys.stderr, flush=True)
+    print(f"{title}: preparing{f' {total:,} sequences' if total else ''}", file=sys.stderr, flush=True)
     yield advance

@@ -1,5 +1,6 @@
 """Typed reading of `data_manifests/<name>.toml`; the format is described in `data_manifests/README.md`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,6 +113,10 @@ class Release(Entry, frozen=True):
     folder: Text | None = None
     manual: Text | None = None
 
+    def of(self, wanted: Callable[[str], bool]) -> "Release":
+        """The release with those files only whose names are wanted."""
+        return msgspec.structs.replace(self, files=[file for file in self.files if wanted(file.name)])
+
 
 class Defect(Entry, frozen=True):
     id: Text
@@ -127,16 +132,16 @@ class Manifest(Entry, frozen=True):
     licence: Licence
     citations: list[Citation]
     splits: dict[str, Annotated[int, msgspec.Meta(ge=0)]]
-    selections: list[Selection]
     release: Release
     defects: list[Defect]
+    selections: list[Selection] = []
     generator: Generator | None = None
     preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         if self.generator is None and self.preparation is None:
             raise ValueError("give [generator], [preparation] or both")
-        if not all(self.splits.get(split) for split in ("train", "test")):
+        if self.splits and not all(self.splits.get(split) for split in ("train", "test")):
             raise ValueError("expected at least 1 sequence of train and test - at `$.splits`")
 
     def pinned(self, settings: dict[str, Any]) -> dict[str, str]:

@@ -122,6 +122,10 @@ class Settings:
             "differences": differences,
         }
 
+    def reads(self, file: str) -> bool:
+        """Whether these settings read a file of the release, called as the manifest calls it."""
+        return True
+
     def facts(self) -> dict[str, Any]:
         """What a data set adds to `protocol()`: at least `split_rule`, `input`, `maximum_length` and `classes`.
 

@@ -96,10 +96,10 @@ def writing(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def write(directory: Path, splits: dict[str, Any], meta: Meta) -> None:
+def write(directory: Path, splits: dict[str, Any], meta: Meta, further: dict[str, bytes] | None = None) -> None:
     """Write splits, dataclasses of arrays, in place of what is there; `meta.files` is filled in here.
 
-    Raises DataError if it cannot.
+    `further` are files to keep beside the splits, by name. Raises DataError if it cannot.
     """
     with writing(directory):
         temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".tmp", dir=directory.parent))
@@ -111,6 +111,9 @@ def write(directory: Path, splits: dict[str, Any], meta: Meta) -> None:
                     path = temporary / split / f"{array}.npy"
                     _write_array(path, getattr(sequences, array))
                     files[f"{split}/{array}.npy"] = sha256(path)
+            for name, data in (further or {}).items():
+                _write_bytes(temporary / name, data)
+                files[name] = sha256(temporary / name)
             text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(meta, files=files)), indent=1)
             _write_bytes(temporary / META, text + b"\n")
             temporary.chmod(0o755)

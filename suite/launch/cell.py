@@ -29,6 +29,7 @@ from suite.launch import result
 from suite.matrix import Cell
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import measure
+from suite.training.activity import activation_rates
 from suite.training.checkpoint import CheckpointStore
 from suite.training.loop import Controls, Diverged, Stopped, train
 
@@ -124,8 +125,9 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         checkpoint_steps=spec.checkpoint_steps,
     )
     run = train(cell.recipe, data, backend, cell.seed, store, controls)
+    rates = activation_rates(cell.recipe, backend, data.test)
     origin = provenance.collect(spec.arguments)
-    records.write(result.measured(cell, spec.protocol, run, data, origin, backend.describe()), out)
+    records.write(result.measured(cell, spec.protocol, run, data, origin, backend.describe(), rates), out)
     store.remove()
     return MEASURED
 

@@ -14,6 +14,7 @@ import numpy as np
 from reports.records import Cell as RecordCell
 from reports.records import Record, encode_predictions
 from suite import matrix
+from suite.ablations import factors
 from suite.data import Prepared
 from suite.data import names as data_names
 from suite.data.catalog import place
@@ -22,6 +23,7 @@ from suite.recipes.base import Recipe, differences
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import slopes
 from suite.tasks import all_tasks
+from suite.training.activity import TABLE
 from suite.training.loop import Run
 
 SPEED_PROTOCOL = {
@@ -66,6 +68,8 @@ def protocol(cell: Cell) -> dict[str, Any]:
     facts = place(recipe.data.name, None, recipe.data.settings).settings.protocol() if known else {"name": cell.task}
     published = matrix.published(cell)
     changed = differences(recipe, published) if published else ["no published recipe is known"]
+    if cell.factor:
+        facts = {**facts, "ablation": ablation(cell)}
     every = window(recipe)
     return {
         **facts,
@@ -81,10 +85,23 @@ def protocol(cell: Cell) -> dict[str, Any]:
     }
 
 
+def ablation(cell: Cell) -> dict[str, Any]:
+    """What the report says of the factor of a cell: the same for all of its levels, seeds and frameworks."""
+    factor = factors()[cell.factor]
+    said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on", "task")}
+    return {**said, "levels": list(factor.levels)}
+
+
 def measured(
-    cell: Cell, facts: dict[str, Any], run: Run, data: Prepared, provenance: dict[str, Any], device: dict[str, Any]
+    cell: Cell,
+    facts: dict[str, Any],
+    run: Run,
+    data: Prepared,
+    provenance: dict[str, Any],
+    device: dict[str, Any],
+    rates: Sequence[dict[str, Any]] = (),
 ) -> Record:
-    """The record of a run that reached its end."""
+    """The record of a run that reached its end; `rates` are those of `activation_rates`."""
     assert cell.recipe is not None
     assert run.selected is not None
     best, last = run.epochs[run.selected], run.epochs[-1]
@@ -106,6 +123,7 @@ def measured(
         protocol=facts,
         metrics=metrics,
         curves=_curves(cell.recipe, run),
+        tables={TABLE: list(rates)} if rates else {},
         predictions=predictions,
         timing={**_timing(cell.recipe, run, data), **device},
         provenance={**provenance, "data": data.hashes, "started": run.started, "finished": now},

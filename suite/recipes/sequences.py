@@ -151,7 +151,7 @@ def speech10(profile: Profile = "paper") -> Recipe:
         compile=False,  # PyTorch counts the active tokens at run time, which a recorded step cannot
         source={
             "model.layer, optimizer, batch_size, epochs, selection": f"{seqboat.REPOSITORY} experiment/run_sc.sh",
-            "model": seqboat.AROUND,
+            "not expressed": seqboat.NOT_EXPRESSED,
             "optimizer": f"{seqboat.REPOSITORY} fairseq/optim/adam.py (its epsilon is not corrected for the bias)",
             "optimizer.schedule": f"{seqboat.REPOSITORY} fairseq/optim/lr_scheduler/linear_decay_schedule.py",
             "data": f"{seqboat.REPOSITORY} fairseq/data/audio/speech_commands_dataset.py",

@@ -90,6 +90,7 @@ class Backend:
         self._dtype = next(iter(self.parameters.values())).dtype
         self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2))
         self._logits = jax.jit(self._logits_function, static_argnames="step_rescale")
+        self._activity = jax.jit(self._activity_function)
 
     def _train_function(self, parameters, statistics, moments, batch, rates, corrections, dropout_seed):
         def loss_of(parameters):
@@ -110,6 +111,11 @@ class Backend:
         with matmul_precision(self.recipe.matmul_precision):
             model = nnx.merge(self._graph, _nested(parameters | statistics))
             return model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths, **options)
+
+    def _activity_function(self, parameters, statistics, inputs, lengths):
+        with matmul_precision(self.recipe.matmul_precision):
+            model = nnx.merge(self._graph, _nested(parameters | statistics))
+            return model.activity(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths)
 
     def _move(self, *arrays: np.ndarray | None) -> Any:
         return jax.device_put(arrays, self.device)
@@ -134,6 +140,10 @@ class Backend:
         options = {} if step_rescale == 1.0 else {"step_rescale": step_rescale}
         moved = self._move(batch.inputs, batch.lengths)
         return np.asarray(self._logits(self.parameters, self.statistics, *moved, **options))
+
+    def activity(self, batch: Any) -> Float[np.ndarray, "R B"]:
+        """The share of positions that each layer of `recipe.model.routed` activates in each sequence."""
+        return np.asarray(self._activity(self.parameters, self.statistics, *self._move(batch.inputs, batch.lengths)))
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""

@@ -105,6 +105,9 @@ class Backend:
     def _logits_function(self, inputs: Tensor, lengths: Tensor | None, **options: Any) -> Tensor:
         return self.model(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths, **options)
 
+    def _activity_function(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
+        return self.model.activity(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths)
+
     def _move(self, *arrays: np.ndarray | None) -> Any:
         tensors = (None if array is None else torch.from_numpy(np.asarray(array)) for array in arrays)
         if self.device.type == "cpu":
@@ -152,6 +155,11 @@ class Backend:
         options = {} if step_rescale == 1.0 else {"step_rescale": step_rescale}
         with torch.no_grad(), matmul_precision(self.recipe.matmul_precision):
             return self._run(self._logits_function, self._move(batch.inputs, batch.lengths), **options).cpu().numpy()
+
+    def activity(self, batch: Any) -> Float[np.ndarray, "R B"]:
+        """The share of positions that each layer of `recipe.model.routed` activates in each sequence."""
+        with torch.no_grad(), matmul_precision(self.recipe.matmul_precision):
+            return self._activity_function(*self._move(batch.inputs, batch.lengths)).cpu().numpy()
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""

@@ -79,7 +79,7 @@ def test_choices_are_listed():
     [
         ({"dropuot": 0.1}, "S5Config has no field 'dropuot': did you mean 'dropout'"),
         ({"d_modell": 4}, "did you mean 'd_model'"),
-        ({"xyz": 4}, "S5Config has no field 'xyz': known: C_init, activation"),
+        ({"xyz": 4}, "S5Config has no field 'xyz': known: C_init, Lambda_init, activation"),
     ],
 )
 def test_unknown_keys_are_errors_with_the_nearest_name(change, message):

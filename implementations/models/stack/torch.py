@@ -118,3 +118,13 @@ class Stack(nn.Module):
             before = None if state is None else state[str(i)]
             x, states[str(i)] = run(config, layer, x, before, mask, **given)
         return x, None if any(after is None for after in states.values()) else states
+
+    def activity_of(self, x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None = None) -> Float[Tensor, "R B"]:
+        """The share of each sequence's genuine positions that are active in each of the R layers that choose them."""
+        config, rates = self.config, []
+        for i, module in enumerate(self.layers):
+            layer: Any = module
+            given = {"return_activity": True} if i in config.routed else {}
+            x, _, *rate = run(config, layer, x, None, mask, **given)
+            rates += rate
+        return torch.stack(rates)
