@@ -15,6 +15,7 @@ from implementations.common.config import nearest
 from suite.data import (
     aan,
     cifar,
+    glue,
     imdb,
     listops,
     listops_generator,
@@ -46,6 +47,7 @@ DATA_SETS = {
         DataSet(
             speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
         ),
+        *glue.GLUE_SETS,
         *TEXT_SETS.values(),
     )
 }
