@@ -15,6 +15,7 @@ from implementations.common.config import nearest
 from suite.data import (
     aan,
     cifar,
+    glue,
     imdb,
     listops,
     listops_generator,
@@ -24,6 +25,7 @@ from suite.data import (
     pathfinder,
     pathfinder_generator,
     pathfinder_released,
+    pendulum,
     raw,
     speech_commands,
     store,
@@ -46,9 +48,11 @@ DATA_SETS = {
         DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
         DataSet(cifar.ColourSettings, read=cifar.read),
         DataSet(mnist.MnistSettings, read=mnist.read),
+        DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
         DataSet(
             speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
         ),
+        *glue.GLUE_SETS,
         *TEXT_SETS.values(),
     )
 }

@@ -36,6 +36,12 @@ SPEED_PROTOCOL = {
     "growth": "exponent of a power law through the medians of the longest lengths",
 }
 
+_LOSSES = {
+    "cross_entropy": "mean cross entropy in nats",
+    "squared_error": "mean squared error",
+    "gaussian": "mean over positions of minus the Gaussian log likelihood of all targets, in nats",
+}
+
 STEP_POINTS = 2_000
 """Points of the step-loss curve at most; longer runs are averaged over equal windows."""
 
@@ -70,10 +76,10 @@ def protocol(cell: Cell) -> dict[str, Any]:
         **facts,
         "metric": task.metric,
         "metric_definition": facts.get("metric", "accuracy over all examples of the split"),
-        "selection": f"{recipe.selection}; the test accuracy reported is that of the selected epoch",
+        "selection": f"{recipe.selection}; the {task.metric.replace('_', ' ')} reported is that of the selected epoch",
         "evaluation": "every epoch, on all examples; the last batch is filled up and the filling discarded",
         "training": "shuffled epochs; the examples that fill no batch sit an epoch out",
-        "step_loss": "mean cross entropy in nats" + (f", averaged over {every} updates" if every > 1 else ""),
+        "step_loss": _LOSSES[recipe.model.objective] + (f", averaged over {every} updates" if every > 1 else ""),
         "comparable_to": "" if changed else task.comparable_to,
         "differences": [*changed, *facts.get("differences", [])],
         "test_count": recipe.data.settings.get("test"),
@@ -99,16 +105,17 @@ def measured(
     """The record of a run that reached its end; `rates` are those of `activation_rates`."""
     assert cell.recipe is not None
     assert run.selected is not None
-    assert run.predictions is not None
     best, last = run.epochs[run.selected], run.epochs[-1]
     metrics: dict[str, float | None] = {key: best[key] for key in best if key not in ("epoch", "epoch_step")}
     metrics |= {
         "selected_epoch": best["epoch"],
-        "last_test_accuracy": last["test_accuracy"],
-        "majority_accuracy": data.majority("test"),
+        f"last_{facts['metric']}": last[facts["metric"]],
         "parameter_count": device["parameter_count"],
     }
-    classes = data.protocol["classes"]
+    predictions = None
+    if run.predictions is not None:
+        metrics["majority_accuracy"] = data.majority("test")
+        predictions = encode_predictions(run.predictions, data.test.labels, "test", data.protocol["classes"])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Record(
         cell=record_cell(cell),
@@ -118,7 +125,7 @@ def measured(
         metrics=metrics,
         curves=_curves(cell.recipe, run),
         tables={TABLE: list(rates)} if rates else {},
-        predictions=encode_predictions(run.predictions, data.test.labels, "test", classes),
+        predictions=predictions,
         timing={**_timing(cell.recipe, run, data), **device},
         provenance={**provenance, "data": data.hashes, "started": run.started, "finished": now},
     )

@@ -15,7 +15,7 @@ from implementations.common.config import Config
 from implementations.models.config import ModelConfig
 from suite.recipes.base import Profile, Recipe
 
-BENCHMARKS = ("sequences",)
+BENCHMARKS = ("sequences", "glue")
 
 
 def recipes(architecture: str) -> dict[str, Callable[[Profile], Recipe]]:

@@ -16,6 +16,7 @@ FRAMEWORKS = ("jax", "torch")
 BENCHMARKS = {
     "lra": "suite.tasks.lra",
     "sequences": "suite.tasks.sequences",
+    "glue": "suite.tasks.glue",
     "equivalence": "suite.tasks.parity",
     "speed": "suite.tasks.speed",
     "ablation": "suite.tasks.ablation",

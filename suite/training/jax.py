@@ -16,6 +16,7 @@ from implementations.common.initializers import Keys
 from implementations.common.jax import BatchStatistic, matmul_precision
 from implementations.parameters import check
 from suite.recipes.base import Recipe
+from suite.training.measures import LEAST_VARIANCE, LOG_2_PI
 from suite.training.optimizer import OptimizerSpec
 
 Arrays = dict[str, Array]
@@ -25,6 +26,22 @@ def cross_entropy(logits: Float[Array, "B C"], labels: Array) -> Float[Array, ""
     """Mean cross entropy in nats, in float32 or better."""
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
+
+
+def squared_error(outputs: Float[Array, "B 1"], targets: Array) -> Float[Array, ""]:
+    """Mean squared error of one number for each example."""
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+
+def gaussian(outputs: Float[Array, "B L outputs"], targets: Float[Array, "B L K"]) -> Float[Array, ""]:
+    """Mean over positions of minus the log likelihood of K targets in nats; outputs are K means and K variances."""
+    mean, variance = jnp.split(outputs, 2, -1)
+    variance = jnp.maximum(variance, LEAST_VARIANCE)
+    terms = jnp.log(variance) + (targets - mean) ** 2 / variance + LOG_2_PI
+    return 0.5 * terms.sum(-1).mean()
+
+
+OBJECTIVES = {"cross_entropy": cross_entropy, "squared_error": squared_error, "gaussian": gaussian}
 
 
 def clip_by_global_norm(gradients: Arrays, limit: float) -> Arrays:
@@ -81,7 +98,7 @@ class Backend:
             inputs, lengths, labels = batch
             logits = model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths,
                            training=True, dropout_seed=dropout_seed)  # fmt: skip
-            return cross_entropy(logits, labels), _flat(nnx.state(model, BatchStatistic))
+            return OBJECTIVES[self.recipe.model.objective](logits, labels), _flat(nnx.state(model, BatchStatistic))
 
         with matmul_precision(self.recipe.matmul_precision):
             (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)

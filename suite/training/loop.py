@@ -20,6 +20,7 @@ from suite.data import Batch, Prepared, Split
 from suite.data.batches import evaluation_batches, indices
 from suite.recipes.base import Recipe
 from suite.training.checkpoint import CheckpointStore
+from suite.training.measures import Found, measure
 
 BLOCK_STEPS = 50
 """Updates between two synchronisations with the device, at most."""
@@ -163,13 +164,14 @@ class _Loop:
         run, recipe, started = self.run, self.recipe, time.perf_counter()
         row: dict[str, float] = {"epoch": len(run.epochs) + 1, "epoch_step": run.step}
         row["train_loss"] = float(np.mean(run.losses[-recipe.steps_per_epoch :]))
-        predictions = np.empty(0, np.int64)
+        predictions = None
         for name in ("validation", "test") if self.data.validation.count else ("test",):
             split = getattr(self.data, name)
             if recipe.resampling > 1:
-                loss, accuracy, _ = self._evaluate(split, name, recipe.resampling)
-                row[f"resampled_{name}_loss"], row[f"resampled_{name}_accuracy"] = loss, accuracy
-            row[f"{name}_loss"], row[f"{name}_accuracy"], predictions = self._evaluate(split, name)
+                measured, _ = self._evaluate(split, name, recipe.resampling)
+                row |= {f"resampled_{name}_{measure}": value for measure, value in measured.items()}
+            measured, predictions = self._evaluate(split, name)
+            row |= {f"{name}_{measure}": value for measure, value in measured.items()}
         run.epochs.append(row)
         if _is_better(recipe, run):
             run.selected, run.predictions = len(run.epochs) - 1, predictions
@@ -180,8 +182,8 @@ class _Loop:
         self.controls.say(f"epoch {len(run.epochs)} of {recipe.epochs}, step {run.step}: {shown}")
         self._show("")
 
-    def _evaluate(self, split: Split, name: str, resampling: int = 1) -> tuple[float, float, Int[np.ndarray, " n"]]:
-        """Mean loss, accuracy and predicted classes over all examples; the last batch is filled up with repetitions."""
+    def _evaluate(self, split: Split, name: str, resampling: int = 1) -> Found:
+        """Mean loss, measures and predicted classes over all examples; the last batch is filled up with repetitions."""
         size, found = self.recipe.evaluation_batch_size, []
         options = {} if resampling == 1 else {"step_rescale": float(resampling)}
         for rows in evaluation_batches(split.count, size):
@@ -190,14 +192,10 @@ class _Loop:
             found.append(self.backend.evaluate(batch, **options)[: len(rows)])
             self._show(f"evaluating {name}")
             self._stop_if_asked()
-        logits = np.concatenate(found).astype(np.float64)
-        if not np.isfinite(logits).all():
-            raise Diverged(f"diverged at step {self.run.step}: logits of the {name} split are not finite")
-        shifted = logits - logits.max(1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-        predicted = logits.argmax(1)
-        loss = -log_probabilities[np.arange(len(logits)), split.labels].mean()
-        return float(loss), float((predicted == split.labels).mean()), predicted
+        outputs = np.concatenate(found)
+        if not np.isfinite(outputs).all():
+            raise Diverged(f"diverged at step {self.run.step}: outputs for the {name} split are not finite")
+        return measure(self.recipe.model.objective, outputs, split.labels, self.data.protocol.get("measures", ()))
 
     def _show(self, text: str) -> None:
         run = self.run
@@ -241,10 +239,16 @@ class _Loop:
 
 
 _ARRAYS = ("losses", "predictions")
+SELECTED = {
+    "best validation accuracy": ("validation_accuracy", 1),
+    "best test accuracy": ("test_accuracy", 1),
+    "least validation error": ("validation_mse", -1),
+}
+"""What a rule of selection looks at, and whether more of it is better."""
 
 
 def _is_better(recipe: Recipe, run: Run) -> bool:
     if recipe.selection == "last epoch" or run.selected is None:
         return True
-    key = "validation_accuracy" if recipe.selection == "best validation accuracy" else "test_accuracy"
-    return run.epochs[-1][key] > run.epochs[run.selected][key]
+    key, sign = SELECTED[recipe.selection]
+    return sign * run.epochs[-1][key] > sign * run.epochs[run.selected][key]
