@@ -133,7 +133,8 @@ def _what(task: Task, architecture: str, selection: Selection) -> list[tuple[Rec
     if task.run != "train":
         return [(None, {})]
     function = recipes.recipes(architecture).get(task.name)
-    return [] if function is None else [(apply_overrides(function(selection.profile), selection.overrides), {})]
+    recipe = function(selection.profile) if function else None
+    return [] if recipe is None else [(apply_overrides(recipe, selection.overrides), {})]
 
 
 def _frameworks(task: Task, frameworks: Sequence[str]) -> list[str]:

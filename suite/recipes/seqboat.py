@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
 from implementations.seqboat.config import SeqBoatConfig
+from suite.recipes import language
 from suite.recipes.base import DataSpec, Profile, Recipe, Selection
 from suite.recipes.s5 import LISTOPS_RELEASE
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
@@ -391,3 +392,27 @@ def operations_per_token(model: ModelConfig) -> float:
     products = 2 * D * (D + 2) + 2 * D * (z + 2 * h) + 2 * h * D
     transforms = 20 * D * math.log2(2 * layer.max_positions)
     return model.depth * (products + 2 * seen * (z + h) + transforms + 30 * D) + 2 * model.input_size * D
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """Layers that look back only, with rotary positions, for language modelling; a recipe of this project."""
+    d_model, query_size, value_size, window, depth, capacities = {
+        "smoke": (64, 32, 128, 32, 3, 1),
+        "small": (256, 64, 512, 128, 9, 4),
+    }[size]
+    layer = SeqBoatConfig(
+        d_model=d_model,
+        query_size=query_size,
+        value_size=value_size,
+        bidirectional=False,
+        window=window,
+        bias="rotary",
+        initial_temperature=1.0,
+        prenorm=True,
+        dropout=language.SCALES[size].dropout,
+        capacities=capacities,
+    )
+    return language.Layers(layer, depth)
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
 from implementations.spade.config import SpadeConfig, SpadeStackConfig
 from implementations.transformer.config import TransformerConfig
-from suite.recipes import s5
+from suite.recipes import language, s5
 from suite.recipes.base import DataSpec, Profile, Recipe, Selection
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -296,3 +296,18 @@ def operations_per_token(model: ModelConfig) -> float:
     assert isinstance(stacked, SpadeStackConfig)
     layers = sum(_layer_operations(layer) for layer in stacked.layers)
     return model.depth * layers + 2 * model.input_size * stacked.d_model
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """The published language model's layers in small; a recipe of this project."""
+    changes, depth = {
+        "smoke": ({"d_model": 64, "heads": 2, "d_ff": 128, "window": 32, "s4_state_size": 16}, 3),
+        "small": ({"d_model": 256, "heads": 4, "d_ff": 1_024, "window": 128, "s4_state_size": 64}, 6),
+    }[size]
+    dropout = language.SCALES[size].dropout
+    bottom = language_model().bottom.replace(**changes, dropout=dropout, hidden_dropout=dropout)
+    rule = tuple(f"s4.{leaf}" for leaf in ("A_real", "A_imag", "P", "B", "log_step"))
+    return language.Layers(stack(bottom, depth), 1, rule=rule)
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers)

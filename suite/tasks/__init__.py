@@ -13,7 +13,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 FRAMEWORKS = ("jax", "torch")
-BENCHMARKS = {"lra": "suite.tasks.lra", "equivalence": "suite.tasks.parity", "speed": "suite.tasks.speed"}
+BENCHMARKS = {
+    "lra": "suite.tasks.lra",
+    "lm": "suite.tasks.language",
+    "equivalence": "suite.tasks.parity",
+    "speed": "suite.tasks.speed",
+}
 
 
 @dataclasses.dataclass(frozen=True)
