@@ -16,13 +16,20 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.block_state.config import BlockStateConfig, initial_contexts
 from implementations.block_state.filters.jax import UnstructuredBank
-from implementations.block_state.windows.jax import last_window_attention, own_window_attention, windows
+from implementations.block_state.windows.jax import (
+    last_window_attention,
+    own_window_attention,
+    window_blocks,
+    window_ends,
+    windows,
+)
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
 from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, einsum, parameter
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
+from implementations.s4.config import choose
 from implementations.s4.jax import S4Bank
 from implementations.transformer.jax import RelativeBias
 
@@ -133,13 +140,13 @@ class ContextAttention(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "B L D"],
-        contexts: Float[Array, "B L C D"],
+        contexts: Float[Array, "B _ C D"],
         state: dict[str, Array],
         valid: Bool[Array, "B T"],
         position: Integer[Array, " B"] | None,
         method: Method,
     ) -> tuple[Float[Array, "B L H K"], dict[str, Array]]:
-        """Heads, and what the tokens after the segment see of its contexts."""
+        """Heads, and what the tokens after the segment see of its contexts: those of every token, or at window ends."""
         config, W = self.config, self.config.window
         q = self.query(x).reshape(*x.shape[:2], config.heads, config.head_width)
         if config.qk_norm:
@@ -157,7 +164,7 @@ class ContextAttention(nnx.Module):
     def from_last_window(
         self,
         q: Float[Array, "B L H K"],
-        contexts: Float[Array, "B L S D"],
+        ends: Float[Array, "B n S D"],
         last: Float[Array, "B S D"],
         position: Integer[Array, " B"] | None,
         method: Method,
@@ -165,12 +172,6 @@ class ContextAttention(nnx.Module):
         """Attention of each window on the contexts at the end of the one before it; of the first, on `last`."""
         W, (batch, length) = self.config.window, q.shape[:2]
         count = windows(length, W, position)
-        if position is None:
-            ends = contexts[:, W - 1 :: W]
-        else:
-            row = jnp.arange(batch)[:, None]
-            end = W * jnp.arange(1, count + 1) - 1 - position[:, None]
-            ends = contexts[row, jnp.clip(end, 0, length - 1)]
         known = jnp.concatenate([last[:, None], ends], 1)
         k, v = (rearrange(y, "b (n s) h k -> b n s h k", n=count) for y in self.keys_and_values(known[:, :count]))
         y = last_window_attention(q, k, v, W, position, method=method)
@@ -250,6 +251,17 @@ class BlockStateLayer(nnx.Module):
                 found = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
                 raise ConfigError(f"state[{name!r}] {found}: expected {shape}, as `initial_state` makes it")
 
+    def _contexts(self, x, state, mask, position, scan):
+        """The contexts of every token ("SH", "MH") or at the end of every window ("MF"), and the filters' state."""
+        config = self.config
+        if config.variant != "MF":
+            return self.ssm(x, state, mask, scan=scan)
+        if isinstance(self.ssm, S4Bank) and choose(self.ssm.config, scan, x.shape[1]) == "auto":
+            u = x if mask is None else jnp.where(mask[..., None], x, 0.0)
+            return self.ssm.block_ends(u, window_blocks(u, config.window, position), state, position)
+        contexts, state = self.ssm(x, state, mask, scan=scan)
+        return window_ends(contexts, config.window, position), state
+
     def __call__(
         self,
         x: Float[Array, "B L D"],
@@ -278,7 +290,7 @@ class BlockStateLayer(nnx.Module):
         valid = jnp.concatenate([before["valid"], genuine], 1)
         skip = x
         x = self.norm1(x)
-        contexts, ssm = self.ssm(x, None if state is None else state["ssm"], mask, scan=scan)
+        contexts, ssm = self._contexts(x, None if state is None else state["ssm"], mask, position, scan)
         kernel = method or config.method
         own, cache = self.attention(x, before, valid, position, kernel)
         seen, contexts = self.context(x, contexts, before, valid, position, kernel)

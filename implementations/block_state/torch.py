@@ -16,13 +16,20 @@ from torch import Tensor, nn
 
 from implementations.block_state.config import BlockStateConfig, initial_contexts
 from implementations.block_state.filters.torch import UnstructuredBank
-from implementations.block_state.windows.torch import last_window_attention, own_window_attention, windows
+from implementations.block_state.windows.torch import (
+    last_window_attention,
+    own_window_attention,
+    window_blocks,
+    window_ends,
+    windows,
+)
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
 from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, einsum, parameter
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
+from implementations.s4.config import choose
 from implementations.s4.torch import S4Bank
 from implementations.transformer.torch import RelativeBias
 
@@ -138,13 +145,13 @@ class ContextAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B L D"],
-        contexts: Float[Tensor, "B L C D"],
+        contexts: Float[Tensor, "B _ C D"],
         state: dict[str, Tensor],
         valid: Bool[Tensor, "B T"],
         position: Integer[Tensor, " B"] | None,
         method: Method,
     ) -> tuple[Float[Tensor, "B L H K"], dict[str, Tensor]]:
-        """Heads, and what the tokens after the segment see of its contexts."""
+        """Heads, and what the tokens after the segment see of its contexts: those of every token, or at window ends."""
         config, W = self.config, self.config.window
         q = self.query(x).reshape(*x.shape[:2], config.heads, config.head_width)
         if config.qk_norm:
@@ -162,7 +169,7 @@ class ContextAttention(nn.Module):
     def from_last_window(
         self,
         q: Float[Tensor, "B L H K"],
-        contexts: Float[Tensor, "B L S D"],
+        ends: Float[Tensor, "B n S D"],
         last: Float[Tensor, "B S D"],
         position: Integer[Tensor, " B"] | None,
         method: Method,
@@ -170,12 +177,6 @@ class ContextAttention(nn.Module):
         """Attention of each window on the contexts at the end of the one before it; of the first, on `last`."""
         W, (batch, length) = self.config.window, q.shape[:2]
         count = windows(length, W, position)
-        if position is None:
-            ends = contexts[:, W - 1 :: W]
-        else:
-            row = torch.arange(batch, device=q.device)[:, None]
-            end = W * torch.arange(1, count + 1, device=q.device) - 1 - position[:, None]
-            ends = contexts[row, torch.clamp(end, 0, length - 1)]
         known = torch.cat([last[:, None], ends], 1)
         k, v = (rearrange(y, "b (n s) h k -> b n s h k", n=count) for y in self.keys_and_values(known[:, :count]))
         y = last_window_attention(q, k, v, W, position, method=method)
@@ -256,6 +257,17 @@ class BlockStateLayer(nn.Module):
                 found = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
                 raise ConfigError(f"state[{name!r}] {found}: expected {shape}, as `initial_state` makes it")
 
+    def _contexts(self, x, state, mask, position, scan):
+        """The contexts of every token ("SH", "MH") or at the end of every window ("MF"), and the filters' state."""
+        config = self.config
+        if config.variant != "MF":
+            return self.ssm(x, state, mask, scan=scan)
+        if isinstance(self.ssm, S4Bank) and choose(self.ssm.config, scan, x.shape[1]) == "auto":
+            u = x if mask is None else torch.where(mask[..., None], x, 0.0)
+            return self.ssm.block_ends(u, window_blocks(u, config.window, position), state, position)
+        contexts, state = self.ssm(x, state, mask, scan=scan)
+        return window_ends(contexts, config.window, position), state
+
     def forward(
         self,
         x: Float[Tensor, "B L D"],
@@ -284,7 +296,7 @@ class BlockStateLayer(nn.Module):
         valid = torch.cat([before["valid"], genuine], 1)
         skip = x
         x = self.norm1(x)
-        contexts, ssm = self.ssm(x, None if state is None else state["ssm"], mask, scan=scan)
+        contexts, ssm = self._contexts(x, None if state is None else state["ssm"], mask, position, scan)
         kernel = method or config.method
         own, cache = self.attention(x, before, valid, position, kernel)
         seen, contexts = self.context(x, contexts, before, valid, position, kernel)

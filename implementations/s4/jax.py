@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
@@ -111,6 +111,22 @@ class S4Bank(nnx.Module):
                 y = y + rearrange(system.response(state, u.shape[1]), "b k d l -> b l k d")
             state = system.last_state(u, state)
         return y + self.D[...] * u[:, :, None], state
+
+    def block_ends(
+        self,
+        u: Float[Array, "B L D"],
+        blocks: Float[Array, "B n W D"],
+        state: Float[Array, "B D M 2"] | None = None,
+        lead: Int[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B n K D"], Float[Array, "B D M 2"]]:
+        """The outputs at the last position of each block of a segment, without those between, and the state after it.
+
+        `blocks` are the segment `u` cut into blocks, with zeros in the places outside of it; `lead` of these precede
+        it, where there is a state. The work is that of the states at the ends, whatever the number K of outputs.
+        """
+        system = self.system()
+        y = system.read(system.block_states(blocks, state, lead))
+        return y + self.D[...] * blocks[:, :, -1:], system.last_state(u, state)
 
     def _nothing(self, batch):
         """A state of zeros."""

@@ -153,6 +153,11 @@ class SeqBoatConfig(Config):
         """What is added to the logit of staying inactive, which the authors hold in float32."""
         return float(np.float32(self.act_bias))
 
+    @property
+    def chooses_tokens(self) -> bool:
+        """Whether the work depends on the values: only the active tokens reach attention."""
+        return not self.always_act
+
     def dense_count(self, length: int) -> int:
         """The fewest active tokens of `length` at which `density_threshold` holds, by the authors' float32 division."""
         shares = np.arange(length + 1, dtype=np.float32) / np.float32(length)

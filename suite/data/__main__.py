@@ -4,10 +4,11 @@ import argparse
 import dataclasses
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from suite.data import catalog, listops, manifest
+from suite.data import catalog, manifest
 from suite.data.errors import DataError, SettingsError, UnknownData
 
 _EPILOG = """\
@@ -62,10 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="released", type=Path, default=None, metavar="DIR",
         help="read the original release's files from this folder instead of generating",
     )  # fmt: skip
-    for field in dataclasses.fields(listops.ListOpsSettings):
-        if field.name != "source":
-            flag = f"--{field.name.replace('_', '-')}"
-            prepare.add_argument(flag, dest=field.name, type=int, metavar="N", help=f"default {field.default}")
+    for field in _fields().values():
+        flag = f"--{field.name.replace('_', '-')}"
+        prepare.add_argument(flag, dest=field.name, type=_reader(field), metavar="VALUE", help=f"setting of {field.of}")
     prepare.set_defaults(run=_prepare)
 
     verify = commands.add_parser("verify", parents=[root], help="hash everything prepared and compare")
@@ -74,11 +74,52 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@dataclasses.dataclass(frozen=True)
+class _Field:
+    """A setting as a flag: its name, the types that data sets give it, and which data sets have it."""
+
+    name: str
+    types: frozenset[type]
+    of: str
+
+
+def _fields() -> dict[str, _Field]:
+    """The settings of all data sets by name."""
+    found: dict[str, list[tuple[str, type]]] = {}
+    for name in catalog.names():
+        for field in dataclasses.fields(catalog.find(name).settings):
+            found.setdefault(field.name, []).append((name, type(field.default)))
+    everyone = len(catalog.names())
+    return {
+        name: _Field(
+            name,
+            frozenset(kind for _, kind in uses),
+            "every data set" if len(uses) == everyone else ", ".join(data_set for data_set, _ in uses),
+        )
+        for name, uses in found.items()
+    }
+
+
+def _reader(field: _Field) -> Callable[[str], int | bool | str]:
+    """Reads the text of a flag: an integer, true or false, or a name, whichever data sets expect."""
+
+    def value(text: str) -> int | bool | str:
+        if int in field.types and text.lstrip("-").isdigit():
+            return int(text)
+        if bool in field.types and text in ("true", "false"):
+            return text == "true"
+        if str in field.types:
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is no {' or '.join(kind.__name__ for kind in field.types)}")
+
+    return value
+
+
 def _list(options: argparse.Namespace) -> int:
     root = catalog.data_root(options.root)
     for name in catalog.names():
         description = manifest.read(name)
-        counts = ", ".join(f"{count:,} {split}" for split, count in description.splits.items())
+        counts = ", ".join(f"{count:,} {split}" for split, count in description.splits.items()) or "any number"
         print(f"{name}: {description.title}; {counts}; {description.licence.spdx}")
         folders = catalog.prepared_folders(name, root)
         for folder in folders:
@@ -90,8 +131,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    known = {field.name for field in dataclasses.fields(listops.ListOpsSettings)}
-    settings = {name: value for name, value in vars(options).items() if name in known}
+    settings = {name: value for name, value in vars(options).items() if name in _fields()}
     if options.jobs is not None and options.jobs < 1:
         raise SettingsError(f"--jobs must be at least 1, not {options.jobs}")
     prepared = catalog.prepare_dataset(

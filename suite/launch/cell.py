@@ -116,9 +116,7 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     if spec.fresh:
         store.clear()
     language = cell.recipe.language is not None
-    train, measured = (
-        (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
-    )
+    train, measured = (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
     module = importlib.import_module(f"suite.training.{'language.' if language else ''}{cell.framework}")
     backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind)
     say(f"{cell.label}: {cell.recipe.total_steps} updates on {backend.describe()['device']}")

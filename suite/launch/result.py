@@ -98,7 +98,9 @@ def language_protocol(
         "metric_definitions": DEFINITIONS,
         "selection": f"{recipe.selection}; the test numbers reported are those of the selected evaluation",
         "evaluation": evaluation,
-        "training": "documents in order, states carried without gradient" if language.carried else "windows of the text",
+        "training": "documents in order, states carried without gradient"
+        if language.carried
+        else "windows of the text",
         "step_loss": "mean loss per token in nats" + (f", averaged over {every} updates" if every > 1 else ""),
         "comparable_to": "" if changed else task.comparable_to,
         "differences": [*changed, *facts.get("differences", [])],

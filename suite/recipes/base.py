@@ -16,6 +16,8 @@ from suite.training.optimizer import OptimizerSpec
 C = TypeVar("C", bound=Config)
 Profile = Literal["smoke", "small", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "small", "paper")
+RESAMPLED = ("s5", "s4", "s4d")
+"""Architectures whose time steps can be rescaled."""
 Selection = Literal["best validation accuracy", "best test accuracy", "best validation loss", "last epoch"]
 
 
@@ -63,8 +65,9 @@ class Recipe(Config):
     """Everything that decides the numbers of a training run except the framework and the seed.
 
     `source` says where each published number comes from and is no part of a cell's identity; `compile` lets the PyTorch
-    backend use `torch.compile` on a GPU (JAX always compiles). `language` is there where a language model is trained;
-    its epochs are stretches of `language.updates` updates.
+    backend use `torch.compile` on a GPU (JAX always compiles). Where `resampling` is k > 1, the trained model is also
+    evaluated on every k-th position, with the time steps of its SSMs k times as long (S5, section 4.2). `language` is
+    there where a language model is trained; its epochs are stretches of `language.updates` updates.
     """
 
     model: ModelConfig
@@ -76,11 +79,12 @@ class Recipe(Config):
     matmul_precision: MatmulPrecision = "float32"
     evaluation_batch_size: int = 50
     compile: bool = True
+    resampling: int = 1
     source: dict[str, str] = dataclasses.field(default_factory=dict)
     language: LanguageTraining | None = None
 
     def validate(self) -> None:
-        for name in ("batch_size", "epochs", "evaluation_batch_size"):
+        for name in ("batch_size", "epochs", "evaluation_batch_size", "resampling"):
             self.require(getattr(self, name) >= 1, name, "expected at least 1")
         if self.language is not None:
             self._validate_language(self.language)
@@ -91,6 +95,9 @@ class Recipe(Config):
         by_loss = self.selection == "best validation loss"
         self.require(not by_loss, "selection", "expected a rule by accuracy, or the last epoch")
         self.require(self.batch_size <= train, "batch_size", f"expected at most the {train} training examples")
+        rescales = all(layer.architecture in RESAMPLED for layer in self.model.layers)
+        rule = f"expected 1, or layers of {' or '.join(RESAMPLED)}"
+        self.require(self.resampling == 1 or rescales, "resampling", rule)
         selects = self.selection != "best validation accuracy" or self.data.settings.get("validation", 1) > 0
         self.require(selects, "selection", "expected another rule where data.settings.validation is 0")
 
@@ -125,8 +132,12 @@ class Recipe(Config):
         return new.replace(optimizer=new.optimizer.replace(schedule=schedule))
 
     def to_dict(self) -> dict[str, Any]:
+        """As `Config.to_dict`, without `resampling` and `language` where they are not used: cells run before there were
+        such fields keep their identity."""
         values = super().to_dict()
-        if self.language is None:  # numbers that were measured before there was such a field keep their names
+        if self.resampling == 1:
+            del values["resampling"]
+        if self.language is None:
             del values["language"]
         return values
 

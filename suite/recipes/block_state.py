@@ -138,7 +138,11 @@ def language_layers(size: language.Size) -> language.Layers:
     """SH with S4 in small, in the first layer (and the fifth of small), sliding windows above it; a recipe of this
     project. MH and MF are `--set model.layer.variant=MF`."""
     changes, depth, places = {
-        "smoke": ({"d_model": 64, "heads": 2, "head_width": 32, "d_ff": 160, "window": 32, "context_states": 8}, 2, (0,)),
+        "smoke": (
+            {"d_model": 64, "heads": 2, "head_width": 32, "d_ff": 160, "window": 32, "context_states": 8},
+            2,
+            (0,),
+        ),
         "small": (
             {"d_model": 256, "heads": 4, "head_width": 64, "d_ff": 1_024, "window": 128, "context_states": 32},
             5,

@@ -16,6 +16,7 @@ FRAMEWORKS = ("jax", "torch")
 BENCHMARKS = {
     "lra": "suite.tasks.lra",
     "lm": "suite.tasks.language",
+    "sequences": "suite.tasks.sequences",
     "equivalence": "suite.tasks.parity",
     "speed": "suite.tasks.speed",
 }

@@ -73,7 +73,7 @@ class Backend:
         self.carried: Arrays = {}
         self._dtype = next(iter(self.parameters.values())).dtype
         self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2, 3))
-        self._logits = jax.jit(self._logits_function)
+        self._logits = jax.jit(self._logits_function, static_argnames="step_rescale")
 
     def _train_function(self, parameters, statistics, moments, carried, batch, rates, corrections, dropout_seed):
         def loss_of(parameters):
@@ -102,10 +102,10 @@ class Backend:
                        training=True, dropout_seed=dropout_seed)  # fmt: skip
         return cross_entropy(logits, labels), carried
 
-    def _logits_function(self, parameters, statistics, inputs, lengths):
+    def _logits_function(self, parameters, statistics, inputs, lengths, **options):
         with matmul_precision(self.recipe.matmul_precision):
             model = self._model(parameters, statistics)
-            return model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths)
+            return model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths, **options)
 
     def _move(self, *arrays: np.ndarray | None) -> Any:
         return jax.device_put(arrays, self.device)
@@ -126,9 +126,11 @@ class Backend:
         """The losses behind handles; waits for the device."""
         return np.asarray(jax.device_get(list(handles)), np.float64)
 
-    def evaluate(self, batch: Any) -> Float[np.ndarray, "B C"]:
-        """Logits of a batch with running statistics and without dropout."""
-        return np.asarray(self._logits(self.parameters, self.statistics, *self._move(batch.inputs, batch.lengths)))
+    def evaluate(self, batch: Any, step_rescale: float = 1.0) -> Float[np.ndarray, "B C"]:
+        """Logits of a batch with running statistics and without dropout; layers get a `step_rescale` other than 1."""
+        options = {} if step_rescale == 1.0 else {"step_rescale": step_rescale}
+        moved = self._move(batch.inputs, batch.lengths)
+        return np.asarray(self._logits(self.parameters, self.statistics, *moved, **options))
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""

@@ -1,8 +1,8 @@
 """The training loop, without a framework: what is trained on, when it is evaluated, selected, timed and saved.
 
 `Loop` is what all runs share; `Classification` is the loop of labelled examples, and that of language models is
-`suite/training/language/loop.py`. Batches are a pure function of (seed, step), so is the dropout seed, and a checkpoint holds everything else; a run that
-is killed and started again ends in the same numbers.
+`suite/training/language/loop.py`. Batches are a pure function of (seed, step), so is the dropout seed, and a checkpoint
+holds everything else; a run that is killed and started again ends in the same numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
-from suite.data import Prepared, Split
+from suite.data import Batch, Prepared, Split
 from suite.data.batches import evaluation_batches, indices
 from suite.recipes.base import Recipe
 from suite.training.checkpoint import CheckpointStore
@@ -41,7 +41,7 @@ class Backend(Protocol):
 
     def train_step(self, batch: Any, rates: dict[str, float], dropout_seed: int) -> Any: ...
     def losses(self, handles: list[Any]) -> Float[np.ndarray, " n"]: ...
-    def evaluate(self, batch: Any) -> Float[np.ndarray, "B _"]: ...
+    def evaluate(self, batch: Any, step_rescale: float = 1.0) -> Float[np.ndarray, "B C"]: ...
     def state(self) -> dict[str, np.ndarray]: ...
     def load_state(self, state: dict[str, np.ndarray]) -> None: ...
     def synchronize(self) -> None: ...
@@ -89,6 +89,13 @@ class Controls:
 def dropout_seed(seed: int, step: int) -> int:
     """32 bits that depend on the seed and the step only."""
     return int.from_bytes(hashlib.sha256(f"dropout/{seed}/{step}".encode()).digest()[:4], "little")
+
+
+def resampled(batch: Batch, every: int) -> Batch:
+    """A batch of every `every`-th position, from the first on, without a filter (S4 and S5: `X[:, ::sr]`)."""
+    if every == 1:
+        return batch
+    return Batch(batch.inputs[:, ::every], (batch.lengths + every - 1) // every, batch.labels)
 
 
 def train(
@@ -249,15 +256,21 @@ class Classification(Loop):
         """Loss and accuracy of the splits; keeps the predicted classes of the last one."""
         predictions = np.empty(0, np.int64)
         for name in ("validation", "test") if self.data.validation.count else ("test",):
-            row[f"{name}_loss"], row[f"{name}_accuracy"], predictions = self._evaluate(getattr(self.data, name), name)
+            split, every = getattr(self.data, name), self.recipe.resampling
+            if every > 1:
+                loss, accuracy, _ = self._evaluate(split, name, every)
+                row[f"resampled_{name}_loss"], row[f"resampled_{name}_accuracy"] = loss, accuracy
+            row[f"{name}_loss"], row[f"{name}_accuracy"], predictions = self._evaluate(split, name)
         return {"predictions": predictions} if self._is_better(row) else None
 
-    def _evaluate(self, split: Split, name: str) -> tuple[float, float, Int[np.ndarray, " n"]]:
+    def _evaluate(self, split: Split, name: str, resampling: int = 1) -> tuple[float, float, Int[np.ndarray, " n"]]:
         """Mean loss, accuracy and predicted classes over all examples; the last batch is filled up with repetitions."""
         size, found = self.recipe.evaluation_batch_size, []
+        options = {} if resampling == 1 else {"step_rescale": float(resampling)}
         for rows in evaluation_batches(split.count, size):
             filled = np.concatenate([rows, np.full(size - len(rows), rows[-1])])
-            found.append(self.backend.evaluate(split.batch(filled))[: len(rows)])
+            batch = resampled(split.batch(filled), resampling)
+            found.append(self.backend.evaluate(batch, **options)[: len(rows)])
             self.evaluated_batch(name)
         logits = np.concatenate(found).astype(np.float64)
         if not np.isfinite(logits).all():

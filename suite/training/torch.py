@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -112,13 +113,13 @@ class Backend:
         """The arrays of a batch that an update takes."""
         return batch.inputs, batch.lengths, batch.labels
 
-    def _run(self, function: Callable[..., Tensor], moved: Sequence[Tensor | None]) -> Tensor:
-        """The function as it is, or on a GPU its recording for arguments of these shapes."""
+    def _run(self, function: Callable[..., Tensor], moved: Sequence[Tensor | None], **options: Any) -> Tensor:
+        """The function as it is, or on a GPU its recording for arguments of these shapes and these options."""
         if not self.compiled:
-            return function(*moved)
-        key = (function.__name__, *(None if t is None else (t.shape, t.dtype) for t in moved))
+            return function(*moved, **options)
+        key = (function.__name__, *options.items(), *(None if t is None else (t.shape, t.dtype) for t in moved))
         if key not in self._captured:
-            self._captured[key] = Captured(function, moved, self._changing())
+            self._captured[key] = Captured(functools.partial(function, **options), moved, self._changing())
         return self._captured[key](*moved)
 
     def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Tensor:
@@ -138,10 +139,11 @@ class Backend:
         """The losses behind handles; waits for the device."""
         return torch.stack(list(handles)).double().cpu().numpy()
 
-    def evaluate(self, batch: Any) -> Float[np.ndarray, "B C"]:
-        """Logits of a batch with running statistics and without dropout."""
+    def evaluate(self, batch: Any, step_rescale: float = 1.0) -> Float[np.ndarray, "B C"]:
+        """Logits of a batch with running statistics and without dropout; layers get a `step_rescale` other than 1."""
+        options = {} if step_rescale == 1.0 else {"step_rescale": step_rescale}
         with torch.no_grad(), matmul_precision(self.recipe.matmul_precision):
-            return self._run(self._logits_function, self._move(batch.inputs, batch.lengths)).cpu().numpy()
+            return self._run(self._logits_function, self._move(batch.inputs, batch.lengths), **options).cpu().numpy()
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""

@@ -33,9 +33,7 @@ def train(
     return LanguageLoop(recipe, data, backend, seed, store, controls).run_to_end()
 
 
-def training_batches(
-    recipe: Recipe, split: TextSplit, seed: int
-) -> batches.CarriedBatches | batches.WindowBatches:
+def training_batches(recipe: Recipe, split: TextSplit, seed: int) -> batches.CarriedBatches | batches.WindowBatches:
     """The batches that a recipe trains on, by step."""
     language = of(recipe)
     if language.carried:
@@ -71,12 +69,12 @@ def of(recipe: Recipe) -> LanguageTraining:
 
 
 def check_vocabulary(recipe: Recipe, data: PreparedText) -> None:
-    """Raise ConfigError unless the model's vocabulary is that of the data."""
-    found, expected = recipe.model.input_size, data.protocol["vocabulary_size"]
-    if found != expected:
+    """Raise ConfigError unless the model has every token of the data's vocabulary."""
+    found, least = recipe.model.input_size, data.protocol["vocabulary_size"]
+    if found < least:
         raise ConfigError(
-            f"Recipe.model.input_size is {found}: expected {expected}, the vocabulary of {data.name} by "
-            f"{data.protocol['tokenizer']}; set it with --set model.input_size={expected}"
+            f"Recipe.model.input_size is {found}: expected at least {least}, the vocabulary of {data.name}; set it "
+            f"with --set model.input_size={least}"
         )
 
 

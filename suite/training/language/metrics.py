@@ -20,9 +20,9 @@ from jaxtyping import Bool, Float, Int
 
 METRICS = ("nll_nats_per_token", "token_perplexity", "bits_per_byte", "word_perplexity")
 DEFINITIONS = {
-    "nll_nats_per_token": "mean over all tokens of the split of minus the natural logarithm of the probability of each",
+    "nll_nats_per_token": "mean over the split's tokens of minus the natural logarithm of the probability of each",
     "token_perplexity": "exp of nll_nats_per_token; depends on the tokenizer",
-    "bits_per_byte": "sum of minus the base-2 logarithms over all tokens, divided by the UTF-8 bytes of the split's text",
+    "bits_per_byte": "sum of minus the base-2 logarithms over all tokens, divided by the bytes of the split's text",
     "word_perplexity": "exp of the sum of minus the natural logarithms over all tokens, divided by the words of the "
     "split's text as word_definition counts them",
     "unigram_bits_per_byte": "bits_per_byte of a model that knows only how often each token occurs in the train split "

@@ -65,7 +65,7 @@ class Backend(classification.Backend):
         return loss
 
     def _update(self, *moved: Any) -> Tensor:
-        """Loss, gradients, optimizer step and states; those before the segment are kept until the gradients are there."""
+        """Loss, gradients and optimizer step; then the states after the segment replace those before it."""
         loss = super()._update(*moved)
         replace(self.carried, self._after)
         self._after = {}
