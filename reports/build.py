@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from reports import architecture_page, architectures, atomic, figures, overview, pages, published, records
+from reports import architecture_page, architectures, atomic, figures, language, overview, pages, published, records
 from reports.blocks import Figure, Figures, Page, Table
 from reports.render import Renderer
 from reports.render import text_table as render_text
@@ -28,6 +28,7 @@ def site_files(runs_dirs: Sequence[Path]) -> dict[str, bytes]:
     groups = {record.cell.id: group for group in report.groups for record in group.records}
     made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
     made += [pages.task_page(report, task) for task in report.tasks]
+    made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
     made += [pages.published_page(report.published), pages.methods_page()]
     names = [Path(path).resolve().name for path in runs_dirs]

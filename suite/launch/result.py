@@ -151,7 +151,7 @@ def timing(recipe: Recipe, run: Run, length: int) -> dict[str, Any]:
     """What a run took, whose examples have `length` positions."""
     seconds = np.array(run.block_seconds) / np.array(run.block_steps)
     tokens = recipe.batch_size * length
-    quantiles = np.quantile(seconds, [0.2, 0.5, 0.8]).tolist() if len(seconds) else [None] * 3
+    quantiles: list[Any] = np.quantile(seconds, [0.2, 0.5, 0.8]).tolist() if len(seconds) else [None] * 3
     return {
         "compile_seconds": run.compile_seconds,
         **{f"step_seconds_p{p}": q for p, q in zip((20, 50, 80), quantiles, strict=True)},

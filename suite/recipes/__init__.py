@@ -1,8 +1,8 @@
 """Training recipes: one file per architecture, a typed function per task.
 
 An architecture joins by a file `suite/recipes/<architecture>.py` with a dictionary `RECIPES` from task to a function of
-the profile, and a function `operations_per_token(model)` for estimates of cost; those of language models, if it has any,
-stand in `LANGUAGE_RECIPES` and give None in a profile in which there is none. A benchmark with recipes of several
+the profile, and a function `operations_per_token(model)` for estimates of cost. Those of language models, where there
+are any, stand in `LANGUAGE_RECIPES` and give None in a profile without a recipe. A benchmark with recipes of several
 architectures has a file of its own, whose `RECIPES` are by architecture: `BENCHMARKS`.
 """
 

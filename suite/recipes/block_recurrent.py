@@ -8,12 +8,13 @@ recurrent/*.gin. The paper has language modelling only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig
 from implementations.models.config import ClassifierConfig, ModelConfig
 from implementations.transformer.config import TransformerConfig
-from suite.recipes import language
+from suite.recipes import language, meliad
 from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -152,9 +153,17 @@ def language_layers(size: language.Size) -> language.Layers:
         "small": ({"d_model": 256, "heads": 4, "head_width": 64, "d_ff": 1_024, "window": 128, "states": 128}, 5, 2),
     }[size]
     dropout = language.SCALES[size].dropout
-    layer = recurrent(**changes, dropout=dropout, attention_dropout=dropout)
+    layer = recurrent().replace(**changes, dropout=dropout, attention_dropout=dropout)
     placed = tuple((i, layer.sliding) for i in range(depth) if i != place)
     return language.Layers(layer, depth, placed)
 
 
-LANGUAGE_RECIPES = language.recipes(language_layers)
+def published_language(task: language.Task) -> Recipe:
+    """Rec:fixed:skip of table 1 on books, papers or source code; others are `--set model.layer.gate=lstm`."""
+    layer = TABLE["Rec:fixed:skip"]
+    recurs = {i % DEPTH for i in RECURRENT}
+    placed = tuple((i, layer.sliding) for i in range(DEPTH) if i not in recurs)
+    return meliad.recipe(task, language.Layers(layer, DEPTH, placed))
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers, {task: partial(published_language, task) for task in meliad.TASKS})

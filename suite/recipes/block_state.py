@@ -8,12 +8,13 @@ google-research/meliad@cc1aef5 wherever the paper is silent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from implementations.block_state.config import BlockStateConfig
 from implementations.models.config import ClassifierConfig, ModelConfig
 from implementations.transformer.config import TransformerConfig
-from suite.recipes import language
+from suite.recipes import language, meliad
 from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.recipes.s5 import LISTOPS_RELEASE
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
@@ -154,4 +155,15 @@ def language_layers(size: language.Size) -> language.Layers:
     return language.Layers(with_contexts, depth, placed, SSM_LEAVES)
 
 
-LANGUAGE_RECIPES = language.recipes(language_layers)
+def published_language(task: language.Task) -> Recipe:
+    """BST:SH:S4 of table 1 on books, papers or source code; others are `--set model.layer.variant=MF`."""
+    placed = tuple((i, layer_) for i, layer_ in enumerate(stack()) if i + 1 not in PLACES["small"])
+    source = {
+        "model.layer": "arXiv 2306.09539, table 1 and section 2: window 512, SSM state 16, contexts in layers 1, 7 and 9 "
+        "(places and dropout not confirmed)",
+        "optimizer": "arXiv 2306.09539: the setup of the Block-Recurrent Transformer; see there",
+    }
+    return meliad.recipe(task, language.Layers(layer(), DEPTH, placed), source)
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers, {task: partial(published_language, task) for task in meliad.TASKS})

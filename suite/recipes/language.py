@@ -84,8 +84,7 @@ SOURCE = {
 
 def model(task: Task, layers: Layers, **changes: Any) -> LanguageModelConfig:
     """The model of a task around a stack of layers; words have an adaptive embedding and softmax."""
-    size = DATA[task][1]
-    options: dict[str, Any] = {"output": "separate", "final_norm": "layer"}
+    options: dict[str, Any] = {"input_size": DATA[task][1], "output": "separate", "final_norm": "layer"}
     if task == "wikitext103":
         options |= {"embedding": "adaptive", "output": "adaptive_tied", "cutoffs": WORD_CUTOFFS, "loss_block": 128}
     return LanguageModelConfig(
@@ -93,7 +92,6 @@ def model(task: Task, layers: Layers, **changes: Any) -> LanguageModelConfig:
         depth=layers.depth,
         placed=layers.placed,
         input_kind="tokens",
-        input_size=size,
         **{**options, **changes},
     )
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from implementations.models.config import ModelConfig
 from implementations.transformer.config import TransformerConfig
-from suite.recipes import language, lra
+from suite.recipes import language, lra, meliad
 from suite.recipes.base import Profile, Recipe, Selection
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -264,4 +264,10 @@ def language_layers(size: language.Size) -> language.Layers:
     return language.Layers(slide().replace(**changes, dropout=language.SCALES[size].dropout), depth)
 
 
-LANGUAGE_RECIPES = language.recipes(language_layers)
+def published_language(task: language.Task) -> Recipe:
+    """Slide:12L on books, papers or source code."""
+    layer, depth, _ = BASELINES["Slide:12L"]
+    return meliad.recipe(task, language.Layers(layer(), depth))
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers, {task: partial(published_language, task) for task in meliad.TASKS})

@@ -230,7 +230,7 @@ class Loop:
         if checkpoint is None:
             return self.run
         arrays = checkpoint.arrays
-        selected = {name: arrays.get(name) for name in _SELECTED}
+        selected: dict[str, Any] = {name: arrays.get(name) for name in _SELECTED}
         self.run = Run(**checkpoint.values, losses=arrays["losses"].tolist(), **selected)
         state = {name.removeprefix("backend."): a for name, a in arrays.items() if name.startswith("backend.")}
         self.backend.load_state(state)

@@ -115,15 +115,18 @@ class LanguageLoop(Loop):
         """Metrics of the validation split and, where this evaluation is selected, of the test split."""
         found = self._evaluate("validation")
         row |= {f"validation_{name}": value for name, value in metrics(found.nats, self.data.validation).items()}
-        selected = self.run.selected
-        key = "validation_nll_nats_per_token"
-        better = self.recipe.selection == "last epoch" or selected is None
-        if not better and row[key] >= self.run.epochs[selected][key]:
+        if not self._is_better(row):
             row |= dict.fromkeys((f"test_{name}" for name in metrics(found.nats, self.data.validation)), None)
             return None
         tested = self._evaluate("test")
         row |= {f"test_{name}": value for name, value in metrics(tested.nats, self.data.test).items()}
         return {"positions": tested.sums}
+
+    def _is_better(self, row: dict[str, Any]) -> bool:
+        if self.recipe.selection == "last epoch" or self.run.selected is None:
+            return True
+        key = "validation_nll_nats_per_token"
+        return row[key] < self.run.epochs[self.run.selected][key]
 
     def _evaluate(self, name: str) -> ByPosition:
         split = getattr(self.data, name)

@@ -61,7 +61,8 @@ class Backend(classification.Backend):
     def _loss_of(self, *moved: Any) -> Tensor:
         """The loss of an update; the states after its segment take the place of those before."""
         *batch, dropout_seed = moved
-        loss, self._after = self._loss(self.carried, tuple(batch), dropout_seed)
+        function: Any = self._loss
+        loss, self._after = function(self.carried, tuple(batch), dropout_seed)
         return loss
 
     def _update(self, *moved: Any) -> Tensor:
