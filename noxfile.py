@@ -55,11 +55,8 @@ def lm(session: nox.Session) -> None:
     """
     chosen = session.posargs
     tasks = [] if "--tasks" in chosen or "--benchmarks" in chosen else ["--tasks", "lm.book"]
-    names = (
-        []
-        if "--architectures" in chosen
-        else ["--architectures", "s5", "transformer", "block_recurrent", "block_state"]
-    )
+    few = ["--architectures", "s5", "transformer", "block_recurrent", "block_state"]
+    names = [] if "--architectures" in chosen else few
     run(session, "python", "-m", "suite.run", *tasks, *names, *chosen)
 
 

@@ -157,10 +157,10 @@ def language_layers(size: language.Size) -> language.Layers:
 
 def published_language(task: language.Task) -> Recipe:
     """BST:SH:S4 of table 1 on books, papers or source code; others are `--set model.layer.variant=MF`."""
-    placed = tuple((i, layer_) for i, layer_ in enumerate(stack()) if i + 1 not in PLACES["small"])
+    placed = tuple((i, other) for i, other in enumerate(stack()) if i + 1 not in PLACES["small"])
     source = {
-        "model.layer": "arXiv 2306.09539, table 1 and section 2: window 512, SSM state 16, contexts in layers 1, 7 and 9 "
-        "(places and dropout not confirmed)",
+        "model.layer": "arXiv 2306.09539, table 1: window 512, SSM state 16, contexts in layers 1, 7 and 9 (their "
+        "places and the dropout are not confirmed)",
         "optimizer": "arXiv 2306.09539: the setup of the Block-Recurrent Transformer; see there",
     }
     return meliad.recipe(task, language.Layers(layer(), DEPTH, placed), source)

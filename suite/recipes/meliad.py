@@ -20,17 +20,18 @@ PEAK_RATE = 0.001
 DROPOUT = 0.05
 
 SOURCE = {
-    "model.layer, depth, placed": f"{REPOSITORY} transformer/configs/size/medium_150M.gin, base_memory.gin, recurrent/",
-    "model.embedding_stddev, scale_logits, output_dropout": f"{REPOSITORY} transformer/decoder_stack.py, nn_components.py",
-    "model.input_size": "the T5 vocabulary of 32,128 entries; arXiv and GitHub there: a second one of 32k, not published",
+    "model.layer, depth, placed": f"{REPOSITORY} transformer/configs: size/medium_150M.gin, base_memory.gin, recurrent",
+    "model.embedding_stddev, scale_logits": f"{REPOSITORY}: deviation 1, tied to the output, logits over sqrt(D)",
+    "model.output_dropout": f"{REPOSITORY}: 0.05, also before the output",
+    "model.input_size": "the T5 vocabulary, 32,128 entries; arXiv and GitHub there: another of 32k, not published",
     "model.compute_dtype": f"{REPOSITORY}: activations in bfloat16, parameters in float32",
-    "language.segment, batch_size": f"{REPOSITORY} options/seq_4096.gin: 4,096 tokens, one sequence on each of 32 devices",
-    "language.updates, epochs": "500,000 updates (transformer/configs/tasks/pg19_tokens.gin at fc4b036); how often it is "
-    "evaluated is this project's",
+    "language.segment, batch_size": f"{REPOSITORY} options/seq_4096.gin: one sequence on each of 32 devices",
+    "language.updates": "500,000 in all (tasks/pg19_tokens.gin at fc4b036)",
+    "language.evaluation, epochs": "this project's: every document whole, 50 times",
     "optimizer.schedule": f"{REPOSITORY} lr_rsqrt_decay_std: linear over 1,000 updates, then 1/sqrt(step)",
-    "not expressed": "Adafactor, its updates scaled by the size of the parameters, momentum 0.9 and rate 1/sqrt(step) of "
-    "at most 0.0316: here Adam, whose highest rate of 0.001 and gradient clipping at 1 are this project's; the norm "
-    "before the output and the rule of selection are stated nowhere that we know",
+    "not expressed": "Adafactor with updates scaled by the size of the parameters, momentum 0.9 and a rate of at most "
+    "0.0316: here Adam, whose highest rate of 0.001 and gradient clipping at 1 are this project's; the norm before the "
+    "output and the rule of selection are stated nowhere that we know",
 }
 
 

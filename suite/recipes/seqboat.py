@@ -434,7 +434,7 @@ def language_enwik8() -> Recipe:
         data=language.DATA["enwik8"][0],
         selection="best validation loss",
         source={
-            "model, optimizer, batch_size": "renll/SeqBoat@5a34aed examples/seqboat/README.lm.md, slag_lm_enwik8_base_v2",
+            "model, optimizer": "renll/SeqBoat@5a34aed examples/seqboat/README.lm.md, slag_lm_enwik8_base_v2",
             "model.input_size": "bytes and two more; the authors have the 205 that occur",
             "language.segment, batch_size": "8,192 bytes on each of 8 GPUs",
             "language.evaluation": "README.lm.md: samples of 8,192 bytes, of which 7,000 are context",
