@@ -48,6 +48,19 @@ def lra(session: nox.Session) -> None:
 
 
 @nox.session
+def lm(session: nox.Session) -> None:
+    """Language models on the book that is shipped, to a report; arguments go to `python -m suite.run`.
+
+    Four architectures unless `--architectures` is among them, one task unless `--tasks` is.
+    """
+    chosen = session.posargs
+    tasks = [] if "--tasks" in chosen or "--benchmarks" in chosen else ["--tasks", "lm.book"]
+    few = ["--architectures", "s5", "transformer", "block_recurrent", "block_state"]
+    names = [] if "--architectures" in chosen else few
+    run(session, "python", "-m", "suite.run", *tasks, *names, *chosen)
+
+
+@nox.session
 def speed(session: nox.Session) -> None:
     """One layer of every architecture against sequence length, to a report; arguments go to `python -m suite.run`."""
     run(session, "python", "-m", "suite.run", "--benchmarks", "speed", *session.posargs)
