@@ -15,12 +15,17 @@ from implementations.common.config import nearest
 from suite.data import (
     aan,
     cifar,
+    glue,
     imdb,
     listops,
     listops_generator,
     listops_released,
     manifest,
     mnist,
+    pathfinder,
+    pathfinder_generator,
+    pathfinder_released,
+    pendulum,
     raw,
     speech_commands,
     store,
@@ -39,11 +44,15 @@ DATA_SETS = {
         DataSet(imdb.TextSettings, read=imdb.read),
         DataSet(aan.RetrievalSettings, read=aan.read),
         DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(pathfinder.PathfinderSettings, pathfinder_generator.generate, pathfinder_released.read),
+        DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
         DataSet(cifar.ColourSettings, read=cifar.read),
         DataSet(mnist.MnistSettings, read=mnist.read),
+        DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
         DataSet(
             speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
         ),
+        *glue.GLUE_SETS,
         *TEXT_SETS.values(),
     )
 }
