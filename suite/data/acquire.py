@@ -71,7 +71,7 @@ def by_hand(description: Manifest, root: Path) -> str:
     for archive in packed:
         known = f" (sha256 {archive.sha256})" if archive.sha256 else f" (md5 {archive.md5})" if archive.md5 else ""
         sentences.append(f"Get {archive.urls[0]}{known} on any machine.")
-    if packed or not release.manual:
+    if packed or "suite.data" not in (release.manual or ""):
         command = ["python", "-m", "suite.data", "import", description.name, "PATH", "--root", str(root)]
         sentences.append(f"Then: {shlex.join(command)}")
     return f"By hand: {' '.join(sentences)}"

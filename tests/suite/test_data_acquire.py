@@ -265,8 +265,8 @@ def test_hostile_zips_are_refused(tmp_path, name):
     (tmp_path / "in").mkdir()
     with pytest.raises(DataError, match=r"hostile.zip: .*it is not unpacked"):
         unpack.unpack(tmp_path / "hostile.zip", tmp_path / "in", ["*.txt"])
-    assert not list(tmp_path.rglob("*1.txt"))
-    assert not (tmp_path / "in" / "link.txt").is_symlink()
+    assert not list((tmp_path / "in").iterdir())
+    assert not (tmp_path / "1.txt").exists()
 
 
 def test_only_wanted_files_are_unpacked(tmp_path, packed):
