@@ -239,8 +239,10 @@ def test_entries_of_folders_are_documents(tmp_path):
     assert documents(prepared, "validation") == [b"v"]
     assert any("stand-in" in difference for difference in prepared.protocol["differences"])
     assert len(prepared.hashes["**/*"]) == 64
-    everything = prepare_dataset("github", tmp_path / "data", released=folder, suffixes=".md")
-    assert everything.protocol["splits"]["train"]["documents"] == 1
+    more = prepare_dataset("github", tmp_path / "data", released=folder, suffixes=".md,.py")
+    assert documents(more, "train") == [b"nothing", b"c = 2\n\n\nb = 1\n"]
+    with pytest.raises(DataError, match="validation has 0 documents"):
+        prepare_dataset("github", tmp_path / "data", released=folder, suffixes=".md")
 
 
 def test_folders_without_splits_are_split_by_name(tmp_path):
