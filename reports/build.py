@@ -17,6 +17,7 @@ from reports import (
     atomic,
     contradictions,
     figures,
+    language,
     overview,
     pages,
     published,
@@ -53,6 +54,7 @@ def site_pages(found: Sequence[records.Record], names: Sequence[str]) -> list[Pa
     made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
     made += [pages.task_page(report, task) for task in report.tasks]
     made += [ablation_page.study_page(study) for study in report.studies]
+    made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
     made.append(speed.speed_page(found))
     made.append(overview.overview(report) if found else overview.empty(report, names))

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import architectures, figures, frames, tables
+from reports import architectures, figures, frames, language, tables
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -97,6 +97,8 @@ def task_page(report: Report, task: str) -> Page:
     """One task: results, curves, every seed, every published number."""
     groups = [group for group in report.groups if group.task == task]
     blocks: list[Block] = tables.result_table(groups, f"Results on {task}, in the unit of the published number")
+    for section in language.sections(groups):
+        blocks += [Heading(f"Perplexities, profile {section[0].profile}"), *language.blocks_of(section)]
     for group in groups:
         heading = f"{group.architecture}, profile {group.profile}"
         same = [g for g in groups if (g.architecture, g.profile) == (group.architecture, group.profile)]

@@ -15,12 +15,17 @@ from implementations.common.config import nearest
 from suite.data import (
     aan,
     cifar,
+    glue,
     imdb,
     listops,
     listops_generator,
     listops_released,
     manifest,
     mnist,
+    pathfinder,
+    pathfinder_generator,
+    pathfinder_released,
+    pendulum,
     raw,
     speech_commands,
     store,
@@ -39,11 +44,15 @@ DATA_SETS = {
         DataSet(imdb.TextSettings, read=imdb.read),
         DataSet(aan.RetrievalSettings, read=aan.read),
         DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(pathfinder.PathfinderSettings, pathfinder_generator.generate, pathfinder_released.read),
+        DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
         DataSet(cifar.ColourSettings, read=cifar.read),
         DataSet(mnist.MnistSettings, read=mnist.read),
+        DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
         DataSet(
             speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
         ),
+        *glue.GLUE_SETS,
         *TEXT_SETS.values(),
     )
 }
@@ -85,6 +94,12 @@ class Place:
         return self.root / "raw" / manifest.read(self.data_set.name).raw
 
     @property
+    def has_raw(self) -> bool:
+        """Whether every original file that these settings read lies there."""
+        release = manifest.read(self.data_set.name).release.of(self.settings.reads)
+        return self.raw.is_dir() and all(raw.is_there(file, self.raw) for file in release.files)
+
+    @property
     def command(self) -> str:
         """The command that prepares or mends it."""
         words = ["python", "-m", "suite.data", "prepare", self.data_set.name, "--root", str(self.root)]
@@ -99,7 +114,7 @@ class Place:
     @property
     def remedy(self) -> str:
         """What to do where it is not prepared."""
-        if self.settings.source == "generated" or (self.settings.source == "released" and self.raw.is_dir()):
+        if self.settings.source == "generated" or (self.settings.source == "released" and self.has_raw):
             return f"Prepare it with: {self.command}"
         own = self.command if "--from" in self.command else f"{self.command} --from DIR"
         if self.settings.source == "local":
@@ -136,7 +151,7 @@ def open_dataset(
     if wanted.directory.exists():
         return wanted.open(verify)
     source = wanted.settings.source
-    if prepare and (source == "generated" or (source == "released" and wanted.raw.is_dir())):
+    if prepare and (source == "generated" or (source == "released" and wanted.has_raw)):
         return prepare_dataset(name, root, jobs=jobs, **settings)
     raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
 
@@ -154,7 +169,7 @@ def prepare_dataset(
     of_files = next((source for source in own_files if source in find(name).settings.SOURCES), "released")
     wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
     source, data_set = wanted.settings.source, wanted.data_set
-    if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
+    if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:
