@@ -22,7 +22,7 @@ from reports.blocks import (
     plain,
 )
 from reports.render import slug
-from reports.statistics import Effect
+from reports.statistics import ALPHA, Effect
 from reports.verdicts import signed
 
 RULES = (
@@ -157,7 +157,7 @@ def base_values(family: Family) -> str:
     found: dict[str, str] = {}
     for level in family.levels:
         if len(level.changes) <= 4:
-            found |= {name: change.partition(" → ")[0] for name, change in level.changes.items()}
+            found |= {name: change.partition(" → ")[0] for name, change in level.changes.items() if " → " in change}
     told = (f"{name.removeprefix('model.').removeprefix('layer.')}: {value}" for name, value in found.items())
     return "; ".join(told) or "the unchanged recipe"
 
@@ -239,6 +239,22 @@ def summary_table(studies: list[Study]) -> Table:
         for level in (family.base, *family.levels)
     ]
     return Table("Ablations", columns, tuple(rows))
+
+
+def conclusions(studies: list[Study]) -> list[tuple[Span, ...]]:
+    """A line for each family with tests: which levels differ from the base."""
+    found = []
+    for family in (family for study in studies for families in study.factors.values() for family in families):
+        tested = [level for level in family.levels if level.p is not None]
+        apart = [level for level in tested if level.p is not None and level.p <= ALPHA]
+        if tested:
+            where = f"{tables.title(family.framework)}, profile {family.profile}, {family.hardware}"
+            names = ", ".join(f"{x.name} {signed(x.effect.difference)}" for x in apart if x.effect)
+            told = (
+                f"Ablation {family.factor} ({where}): {len(apart)} of {len(tested)} tested levels differ from the base"
+            )
+            found.append((Span(f"{told} (Holm p ≤ {ALPHA:g}){': ' * bool(names)}{names}."),))
+    return found
 
 
 def links(studies: list[Study]) -> list[tuple[Span, ...]]:

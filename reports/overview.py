@@ -111,6 +111,7 @@ def conclusions(report: Report) -> list[Spans]:
         lines.append([Span(told)])
     for group in report.groups:
         lines += [line for line in (learned(group), apart(group)) if line]
+    lines += ablation_page.conclusions(report.studies)
     failed = [record for record in report.records if record.status == "failed"]
     if failed:
         links = [Span(record_name(record), tables.cell_path(record)) for record in failed[:5]]
