@@ -115,6 +115,8 @@ def level_table(family: Family) -> Table:
     )
     rows = [_row(family, family.base)] + [_row(family, level) for level in family.levels]
     where = f"{tables.title(family.framework)}, profile {family.profile}, {family.hardware}"
+    followed = frames.text((family.base.records or family.levels[0].records)[0].protocol.get("name"))
+    where += f", protocol {followed}" if followed else ""
     return Table(f"{family.factor}: levels against the base; {where}", columns, tuple(rows))
 
 
