@@ -21,7 +21,7 @@ def run(session: nox.Session, program: str, *arguments: str) -> None:
     """Run a program of the shared environment, which is made and brought up to date first."""
     if not (PROGRAMS / "python").exists():
         session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
-    install = ("-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[jax,torch,data,dev]")
+    install = ("-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[jax,torch,data,language,dev]")
     session.run(str(PROGRAMS / "python"), *install, external=True)
     path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", "")])
     session.run(str(PROGRAMS / program), *arguments, external=True, env={"PATH": path})
@@ -45,6 +45,19 @@ def lra(session: nox.Session) -> None:
         "s5",
         *session.posargs,
     )
+
+
+@nox.session
+def lm(session: nox.Session) -> None:
+    """Language models on the book that is shipped, to a report; arguments go to `python -m suite.run`.
+
+    Four architectures unless `--architectures` is among them, one task unless `--tasks` is.
+    """
+    chosen = session.posargs
+    tasks = [] if "--tasks" in chosen or "--benchmarks" in chosen else ["--tasks", "lm.book"]
+    few = ["--architectures", "s5", "transformer", "block_recurrent", "block_state"]
+    names = [] if "--architectures" in chosen else few
+    run(session, "python", "-m", "suite.run", *tasks, *names, *chosen)
 
 
 @nox.session

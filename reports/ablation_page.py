@@ -23,7 +23,7 @@ from reports.blocks import (
 )
 from reports.render import slug
 from reports.statistics import ALPHA, Effect
-from reports.verdicts import signed
+from reports.verdicts import p_text, signed
 
 RULES = (
     "One factor is changed at a time; the unchanged recipe, the base, is shared by all factors.",
@@ -198,12 +198,9 @@ def interval_text(effect: Effect) -> str:
 
 def p_cell(level: Level) -> Cell:
     """The corrected p-value."""
-    return Cell((Span("–", "", "quiet"),)) if level.p is None else Cell((Span(p_text(level.p)),), level.p)
-
-
-def p_text(p: float) -> str:
-    """A p-value with three decimals."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if level.p is None:
+        return Cell((Span("–", "", "quiet"),))
+    return Cell((Span(p_text(level.p).removeprefix("= ")),), level.p)
 
 
 def examples_cell(level: Level) -> Cell:

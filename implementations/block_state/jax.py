@@ -16,13 +16,20 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.block_state.config import BlockStateConfig, initial_contexts
 from implementations.block_state.filters.jax import UnstructuredBank
-from implementations.block_state.windows.jax import last_window_attention, own_window_attention, windows
-from implementations.common.config import ConfigError
+from implementations.block_state.windows.jax import (
+    last_window_attention,
+    own_window_attention,
+    window_blocks,
+    window_ends,
+    windows,
+)
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, einsum, parameter
+from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter, product
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
+from implementations.s4.config import choose
 from implementations.s4.jax import S4Bank
 from implementations.transformer.jax import RelativeBias
 
@@ -108,9 +115,9 @@ class ContextAttention(nnx.Module):
         config = self.config
         kernel = rearrange(linear.kernel[...], "d (h k) -> d h k", h=config.heads)
         if config.variant == "MH":
-            y = einsum("bthd,dhk->bthk", contexts, kernel)
+            y = product("bthd,dhk->bthk", contexts, kernel)
         else:
-            y = einsum("btd,dhk->bthk", contexts[:, :, 0], kernel)
+            y = product("btd,dhk->bthk", contexts[:, :, 0], kernel)
             if config.lift:
                 y = y * self.lift.kernel[...][0][:, None]
         return y + rearrange(linear.bias[...], "(h k) -> h k", h=config.heads) if config.biases else y
@@ -133,13 +140,13 @@ class ContextAttention(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "B L D"],
-        contexts: Float[Array, "B L C D"],
+        contexts: Float[Array, "B _ C D"],
         state: dict[str, Array],
         valid: Bool[Array, "B T"],
         position: Integer[Array, " B"] | None,
         method: Method,
     ) -> tuple[Float[Array, "B L H K"], dict[str, Array]]:
-        """Heads, and what the tokens after the segment see of its contexts."""
+        """Heads, and what the tokens after the segment see of its contexts: those of every token, or at window ends."""
         config, W = self.config, self.config.window
         q = self.query(x).reshape(*x.shape[:2], config.heads, config.head_width)
         if config.qk_norm:
@@ -157,7 +164,7 @@ class ContextAttention(nnx.Module):
     def from_last_window(
         self,
         q: Float[Array, "B L H K"],
-        contexts: Float[Array, "B L S D"],
+        ends: Float[Array, "B n S D"],
         last: Float[Array, "B S D"],
         position: Integer[Array, " B"] | None,
         method: Method,
@@ -165,12 +172,6 @@ class ContextAttention(nnx.Module):
         """Attention of each window on the contexts at the end of the one before it; of the first, on `last`."""
         W, (batch, length) = self.config.window, q.shape[:2]
         count = windows(length, W, position)
-        if position is None:
-            ends = contexts[:, W - 1 :: W]
-        else:
-            row = jnp.arange(batch)[:, None]
-            end = W * jnp.arange(1, count + 1) - 1 - position[:, None]
-            ends = contexts[row, jnp.clip(end, 0, length - 1)]
         known = jnp.concatenate([last[:, None], ends], 1)
         k, v = (rearrange(y, "b (n s) h k -> b n s h k", n=count) for y in self.keys_and_values(known[:, :count]))
         y = last_window_attention(q, k, v, W, position, method=method)
@@ -235,9 +236,7 @@ class BlockStateLayer(nnx.Module):
     def check(self, x: Array, state: dict[str, Array] | None) -> None:
         """Raise `ConfigError` where the input or the state is not of this layer."""
         config = self.config
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
-            expected = f"(B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected {expected}")
+        require_segment(x.shape, config.d_model)
         if state is None:
             return
         if not config.streams:
@@ -249,6 +248,17 @@ class BlockStateLayer(nnx.Module):
             if name not in state or tuple(state[name].shape) != shape:
                 found = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
                 raise ConfigError(f"state[{name!r}] {found}: expected {shape}, as `initial_state` makes it")
+
+    def _contexts(self, x, state, mask, position, scan):
+        """The contexts of every token ("SH", "MH") or at the end of every window ("MF"), and the filters' state."""
+        config = self.config
+        if config.variant != "MF":
+            return self.ssm(x, state, mask, scan=scan)
+        if isinstance(self.ssm, S4Bank) and choose(self.ssm.config, scan, x.shape[1]) == "auto":
+            u = x if mask is None else jnp.where(mask[..., None], x, 0.0)
+            return self.ssm.block_ends(u, window_blocks(u, config.window, position), state, position)
+        contexts, state = self.ssm(x, state, mask, scan=scan)
+        return window_ends(contexts, config.window, position), state
 
     def __call__(
         self,
@@ -278,14 +288,15 @@ class BlockStateLayer(nnx.Module):
         valid = jnp.concatenate([before["valid"], genuine], 1)
         skip = x
         x = self.norm1(x)
-        contexts, ssm = self.ssm(x, None if state is None else state["ssm"], mask, scan=scan)
+        contexts, ssm = self._contexts(x, None if state is None else state["ssm"], mask, position, scan)
         kernel = method or config.method
         own, cache = self.attention(x, before, valid, position, kernel)
         seen, contexts = self.context(x, contexts, before, valid, position, kernel)
         if ssm is not None:
             zero = jnp.zeros(x.shape[0], jnp.int32)
             position = ((zero if position is None else position) + x.shape[1]) % config.window
-            state = {**cache, **contexts, "valid": valid[:, -config.window :], "position": position, "ssm": ssm}
+            last = valid[:, -config.window :]
+            state = {**cache, **contexts, "valid": last, "position": position, "ssm": ssm}
         x = self.out(rearrange(jnp.concatenate([own, seen], 2), "b l h k -> b l (h k)"))
         x = skip + self.dropout1(x, dropout_seed, training)
         skip = x

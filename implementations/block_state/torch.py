@@ -16,13 +16,20 @@ from torch import Tensor, nn
 
 from implementations.block_state.config import BlockStateConfig, initial_contexts
 from implementations.block_state.filters.torch import UnstructuredBank
-from implementations.block_state.windows.torch import last_window_attention, own_window_attention, windows
-from implementations.common.config import ConfigError
+from implementations.block_state.windows.torch import (
+    last_window_attention,
+    own_window_attention,
+    window_blocks,
+    window_ends,
+    windows,
+)
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, einsum, parameter
+from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, owned, parameter, product
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
+from implementations.s4.config import choose
 from implementations.s4.torch import S4Bank
 from implementations.transformer.torch import RelativeBias
 
@@ -64,7 +71,7 @@ class SelfAttention(nn.Module):
         else:
             q = q * config.head_width**-0.5
         k, v = torch.cat([state["keys"], k], 1), torch.cat([state["values"], v], 1)
-        state = {"keys": k[:, -W:], "values": v[:, -W:]}
+        state = {"keys": owned(k[:, -W:]), "values": owned(v[:, -W:])}
         bias = self.scaled_bias if config.positions == "t5" else None
         if config.attend_previous_window:
             y = window_attention(q, k, v, W, bias=bias, valid=valid, include_self=config.include_self, method=method)
@@ -101,7 +108,7 @@ class ContextAttention(nn.Module):
         """Empty keys and values of the contexts of a window, or the learned context of window 0."""
         config, like = self.config, self.query.kernel
         if config.variant == "MF":
-            return {"context": self.initial.expand(batch, *self.initial.shape)}
+            return {"context": self.initial.repeat(batch, 1, 1)}
         shape = (batch, config.window, config.heads, config.head_width)
         return {
             "context_keys": torch.zeros(shape, dtype=like.dtype, device=like.device),
@@ -113,9 +120,9 @@ class ContextAttention(nn.Module):
         config = self.config
         kernel = rearrange(linear.kernel, "d (h k) -> d h k", h=config.heads)
         if config.variant == "MH":
-            y = einsum("bthd,dhk->bthk", contexts, kernel)
+            y = product("bthd,dhk->bthk", contexts, kernel)
         else:
-            y = einsum("btd,dhk->bthk", contexts[:, :, 0], kernel)
+            y = product("btd,dhk->bthk", contexts[:, :, 0], kernel)
             if config.lift:
                 y = y * self.lift.kernel[0][:, None]
         return y + rearrange(linear.bias, "(h k) -> h k", h=config.heads) if config.biases else y
@@ -138,13 +145,13 @@ class ContextAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B L D"],
-        contexts: Float[Tensor, "B L C D"],
+        contexts: Float[Tensor, "B _ C D"],
         state: dict[str, Tensor],
         valid: Bool[Tensor, "B T"],
         position: Integer[Tensor, " B"] | None,
         method: Method,
     ) -> tuple[Float[Tensor, "B L H K"], dict[str, Tensor]]:
-        """Heads, and what the tokens after the segment see of its contexts."""
+        """Heads, and what the tokens after the segment see of its contexts: those of every token, or at window ends."""
         config, W = self.config, self.config.window
         q = self.query(x).reshape(*x.shape[:2], config.heads, config.head_width)
         if config.qk_norm:
@@ -156,13 +163,13 @@ class ContextAttention(nn.Module):
         k, v = self.keys_and_values(contexts)
         k = torch.cat([state["context_keys"], k], 1)
         v = torch.cat([state["context_values"], v], 1)
-        state = {"context_keys": k[:, -W:], "context_values": v[:, -W:]}
+        state = {"context_keys": owned(k[:, -W:]), "context_values": owned(v[:, -W:])}
         return own_window_attention(q, k, v, W, position, valid=valid, method=method), state
 
     def from_last_window(
         self,
         q: Float[Tensor, "B L H K"],
-        contexts: Float[Tensor, "B L S D"],
+        ends: Float[Tensor, "B n S D"],
         last: Float[Tensor, "B S D"],
         position: Integer[Tensor, " B"] | None,
         method: Method,
@@ -170,17 +177,11 @@ class ContextAttention(nn.Module):
         """Attention of each window on the contexts at the end of the one before it; of the first, on `last`."""
         W, (batch, length) = self.config.window, q.shape[:2]
         count = windows(length, W, position)
-        if position is None:
-            ends = contexts[:, W - 1 :: W]
-        else:
-            row = torch.arange(batch, device=q.device)[:, None]
-            end = W * torch.arange(1, count + 1, device=q.device) - 1 - position[:, None]
-            ends = contexts[row, torch.clamp(end, 0, length - 1)]
         known = torch.cat([last[:, None], ends], 1)
         k, v = (rearrange(y, "b (n s) h k -> b n s h k", n=count) for y in self.keys_and_values(known[:, :count]))
         y = last_window_attention(q, k, v, W, position, method=method)
         if position is None:
-            return y, {"context": known[:, length // W]}
+            return y, {"context": owned(known[:, length // W])}
         return y, {"context": known[torch.arange(batch, device=q.device), (position + length) // W]}
 
 
@@ -241,9 +242,7 @@ class BlockStateLayer(nn.Module):
     def check(self, x: Tensor, state: dict[str, Tensor] | None) -> None:
         """Raise `ConfigError` where the input or the state is not of this layer."""
         config = self.config
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
-            expected = f"(B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected {expected}")
+        require_segment(x.shape, config.d_model)
         if state is None:
             return
         if not config.streams:
@@ -255,6 +254,17 @@ class BlockStateLayer(nn.Module):
             if name not in state or tuple(state[name].shape) != shape:
                 found = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
                 raise ConfigError(f"state[{name!r}] {found}: expected {shape}, as `initial_state` makes it")
+
+    def _contexts(self, x, state, mask, position, scan):
+        """The contexts of every token ("SH", "MH") or at the end of every window ("MF"), and the filters' state."""
+        config = self.config
+        if config.variant != "MF":
+            return self.ssm(x, state, mask, scan=scan)
+        if isinstance(self.ssm, S4Bank) and choose(self.ssm.config, scan, x.shape[1]) == "auto":
+            u = x if mask is None else torch.where(mask[..., None], x, 0.0)
+            return self.ssm.block_ends(u, window_blocks(u, config.window, position), state, position)
+        contexts, state = self.ssm(x, state, mask, scan=scan)
+        return window_ends(contexts, config.window, position), state
 
     def forward(
         self,
@@ -284,14 +294,15 @@ class BlockStateLayer(nn.Module):
         valid = torch.cat([before["valid"], genuine], 1)
         skip = x
         x = self.norm1(x)
-        contexts, ssm = self.ssm(x, None if state is None else state["ssm"], mask, scan=scan)
+        contexts, ssm = self._contexts(x, None if state is None else state["ssm"], mask, position, scan)
         kernel = method or config.method
         own, cache = self.attention(x, before, valid, position, kernel)
         seen, contexts = self.context(x, contexts, before, valid, position, kernel)
         if ssm is not None:
             zero = torch.zeros(x.shape[0], dtype=torch.int32, device=x.device)
             position = ((zero if position is None else position) + x.shape[1]) % config.window
-            state = {**cache, **contexts, "valid": valid[:, -config.window :], "position": position, "ssm": ssm}
+            last = owned(valid[:, -config.window :])
+            state = {**cache, **contexts, "valid": last, "position": position, "ssm": ssm}
         x = self.out(rearrange(torch.cat([own, seen], 2), "b l h k -> b l (h k)"))
         x = skip + self.dropout1(x, dropout_seed, training)
         skip = x

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
 from implementations.common.jax import BatchNorm, Dropout, LayerNorm, Linear, parameter
 from implementations.ops.convolution.jax import causal_convolution, two_sided_convolution
@@ -112,6 +112,22 @@ class S4Bank(nnx.Module):
             state = system.last_state(u, state)
         return y + self.D[...] * u[:, :, None], state
 
+    def block_ends(
+        self,
+        u: Float[Array, "B L D"],
+        blocks: Float[Array, "B n W D"],
+        state: Float[Array, "B D M 2"] | None = None,
+        lead: Int[Array, " B"] | None = None,
+    ) -> tuple[Float[Array, "B n K D"], Float[Array, "B D M 2"]]:
+        """The outputs at the last position of each block of a segment, without those between, and the state after it.
+
+        `blocks` are the segment `u` cut into blocks, with zeros in the places outside of it; `lead` of these precede
+        it, where there is a state. The work is that of the states at the ends, whatever the number K of outputs.
+        """
+        system = self.system()
+        y = system.read(system.block_states(blocks, state, lead))
+        return y + self.D[...] * blocks[:, :, -1:], system.last_state(u, state)
+
     def _nothing(self, batch):
         """A state of zeros."""
         return jnp.zeros((batch, self.config.d_model, self.config.kept_states, 2), self.D[...].dtype)
@@ -158,8 +174,7 @@ class S4Layer(nnx.Module):
         `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         mask = mask if config.mask_padding else None
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0.0)

@@ -14,9 +14,6 @@ from implementations.ema.config import EMAConfig
 from implementations.ops.convolution import Method
 from implementations.s4.config import S4DConfig
 
-EPSILON = 1e-5
-"""Of every norm of the authors' code."""
-
 MASKED = -5e4
 """The score of a masked key under softmax, as in the authors' code."""
 
@@ -109,6 +106,11 @@ class SeqBoatConfig(Config):
         return not (self.bidirectional or self.density_threshold is not None or self.masked_keys == "leak")
 
     @property
+    def routed(self) -> bool:
+        """Whether the layer chooses its tokens: then the twins give the rates with `return_activity`."""
+        return not self.always_act
+
+    @property
     def ema(self) -> EMAConfig:
         """The config of the moving average."""
         return EMAConfig(
@@ -152,6 +154,11 @@ class SeqBoatConfig(Config):
     def inactive_bias(self) -> float:
         """What is added to the logit of staying inactive, which the authors hold in float32."""
         return float(np.float32(self.act_bias))
+
+    @property
+    def chooses_tokens(self) -> bool:
+        """Whether the work depends on the values: only the active tokens reach attention."""
+        return not self.always_act
 
     def dense_count(self, length: int) -> int:
         """The fewest active tokens of `length` at which `density_threshold` holds, by the authors' float32 division."""

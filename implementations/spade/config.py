@@ -23,10 +23,11 @@ class SpadeConfig(Config):
     global_branch: the bottom layer, where S4 and local attention read the same input; else local attention only.
     attention: "window" (each token sees itself and window - 1 tokens before it and, where not causal, as many after
     it), "chunk" (the tokens of its own chunk of `window` positions; of the chunks beside it too with `neighbours`), or
-    "mega" (Mega's gated attention in such chunks, arXiv 2209.10655; mega_*: its widths, attention function and relative
-    bias, see `MegaConfig`). The released code has windows only; chunks follow the paper's text.
+    "mega" (Mega's gated attention in such chunks, arXiv 2209.10655; mega_query_size, mega_value_size, mega_state_size,
+    mega_attention, mega_bias: see `MegaConfig`). The released code has windows only; chunks follow the paper's text.
     combine: "concat" projects [LN(S4); LN(local)] to D (published), "add" weighs them, combine_weight for S4, and
-    "stack" lets local attention read what S4 gives, without norms. s4_*: see `S4Config`; s4_copies is its `n_ssm`.
+    "stack" lets local attention read what S4 gives, without norms. s4_state_size, s4_dt_min, s4_dt_max,
+    s4_truncated_length: see `S4Config`; s4_copies is its `n_ssm`.
     s4_output: what S4's output passes: "none", convolution and D x only (released code, the default), or GELU and a
     "linear" map or "glu", as in the S4 block that the paper's text refers to. s4_frozen: S4 keeps its initial values,
     no gradient reaches them (an optimizer that decays weights needs a group of rate 0 for them).

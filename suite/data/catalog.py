@@ -12,20 +12,49 @@ from typing import Any
 from tqdm import tqdm
 
 from implementations.common.config import nearest
-from suite.data import listops, listops_generator, listops_released, store
-from suite.data.dataset import DataSet, Settings
+from suite.data import (
+    aan,
+    cifar,
+    glue,
+    imdb,
+    listops,
+    listops_generator,
+    listops_released,
+    manifest,
+    mnist,
+    pathfinder,
+    pathfinder_generator,
+    pathfinder_released,
+    pendulum,
+    raw,
+    speech_commands,
+    store,
+)
+from suite.data.dataset import DataSet, Made
 from suite.data.errors import CorruptData, NoData, UnknownData
 from suite.data.prepared import Prepared
 from suite.data.sequences import Advance
+from suite.data.settings import Settings
+from suite.data.text.catalog import TEXT_SETS
 
 DATA_SETS = {
-    listops.NAME: DataSet(
-        listops.NAME,
-        listops.TITLE,
-        listops.ListOpsSettings.from_dict,
-        listops_generator.generate,
-        listops_released.read,
-    ),
+    data_set.name: data_set
+    for data_set in (
+        DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+        DataSet(imdb.TextSettings, read=imdb.read),
+        DataSet(aan.RetrievalSettings, read=aan.read),
+        DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(pathfinder.PathfinderSettings, pathfinder_generator.generate, pathfinder_released.read),
+        DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
+        DataSet(cifar.ColourSettings, read=cifar.read),
+        DataSet(mnist.MnistSettings, read=mnist.read),
+        DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
+        DataSet(
+            speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
+        ),
+        *glue.GLUE_SETS,
+        *TEXT_SETS.values(),
+    )
 }
 ENVIRONMENT = "LONGSEQ_DATA"
 
@@ -60,21 +89,47 @@ class Place:
         return store.folder(self.root, self.data_set.name, self.settings.hash())
 
     @property
+    def raw(self) -> Path:
+        """Where the original files lie once they are fetched or imported."""
+        return self.root / "raw" / manifest.read(self.data_set.name).raw
+
+    @property
+    def has_raw(self) -> bool:
+        """Whether every original file that these settings read lies there."""
+        release = manifest.read(self.data_set.name).release.of(self.settings.reads)
+        return self.raw.is_dir() and all(raw.is_there(file, self.raw) for file in release.files)
+
+    @property
     def command(self) -> str:
         """The command that prepares or mends it."""
         words = ["python", "-m", "suite.data", "prepare", self.data_set.name, "--root", str(self.root)]
         for setting, value in self.settings.changes().items():
-            words += ["--from", "DIR"] if setting == "source" else [f"--{setting.replace('_', '-')}", str(value)]
+            flag = f"--{setting.replace('_', '-')}"
+            if setting == "source":
+                words += ["--from", "DIR"] if value == "released" else [flag, str(value), "--from", "DIR"]
+            else:
+                words += [flag, str(value).lower() if isinstance(value, bool) else str(value)]
         return shlex.join(words)
 
+    @property
+    def remedy(self) -> str:
+        """What to do where it is not prepared."""
+        if self.settings.source == "generated" or (self.settings.source == "released" and self.has_raw):
+            return f"Prepare it with: {self.command}"
+        own = self.command if "--from" in self.command else f"{self.command} --from DIR"
+        if self.settings.source == "local":
+            return f"Prepare it from a folder of your own with: {own}"
+        name, root = self.data_set.name, shlex.quote(str(self.root))
+        return f"Get it with: python -m suite.data fetch {name} --root {root} (or read a copy of your own: {own})"
+
     def open(self, verify: bool = True) -> Prepared:
-        return Prepared(self.directory, self.settings.protocol(), self.command, verify)
+        return self.data_set.opened(self.directory, self.settings.protocol(), self.command, verify)
 
 
 def place(name: str, root: str | Path | None, settings: dict[str, Any]) -> Place:
     """The place of a data set; raises UnknownData and SettingsError."""
     data_set = find(name)
-    return Place(data_set, data_set.settings(settings), data_root(root))
+    return Place(data_set, data_set.settings.from_dict(settings), data_root(root))
 
 
 def open_dataset(
@@ -86,43 +141,56 @@ def open_dataset(
     jobs: int | None = None,
     **settings: Any,
 ) -> Prepared:
-    """A prepared data set; generated data that are absent are prepared first unless `prepare` is false.
+    """A prepared data set; what can be generated or read from fetched files is prepared first unless not `prepare`.
 
     `settings` are those of the data set (ListOps: `ListOpsSettings`); `verify` hashes every file before use. Raises
-    UnknownData, SettingsError, NoData (which names the command that prepares the data), CorruptData (which names the
+    UnknownData, SettingsError, NoData (which names the command that gets the data), CorruptData (which names the
     command that mends them).
     """
     wanted = place(name, root, settings)
     if wanted.directory.exists():
         return wanted.open(verify)
-    if not prepare or wanted.settings.source != "generated":
-        raise NoData(f"{name} is not prepared in {wanted.root}. Prepare it with: {wanted.command}")
-    return prepare_dataset(name, root, jobs=jobs, **settings)
+    source = wanted.settings.source
+    if prepare and (source == "generated" or (source == "released" and wanted.has_raw)):
+        return prepare_dataset(name, root, jobs=jobs, **settings)
+    raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
 
 
 def prepare_dataset(
     name: str, root: str | Path | None = None, *, released: Path | None = None, jobs: int | None = None, **settings: Any
 ) -> Prepared:
-    """Prepare or mend a data set: generated data that are there and whole are kept, all others are made anew.
+    """Prepare or mend a data set: data that are there and whole are kept unless `released` is given.
 
-    `released` is the folder of the original release's files and sets `source` to "released". Raises UnknownData,
-    SettingsError, and DataError where nothing can be written or a released file is malformed.
+    `released` is a folder of original files to read, by default that of the fetched ones; it sets `source` to
+    "released" unless that says "local". Raises UnknownData, SettingsError, NoData, and DataError where nothing can be
+    written or an original file is missing, malformed or not the released one.
     """
-    wanted = place(name, root, settings | ({"source": "released"} if released else {}))
-    if wanted.settings.source != "generated" and released is None:
-        raise NoData(f"{name}: released data are read from their files. Prepare them with: {wanted.command}")
+    own_files = ("released", "local") if released else ()
+    of_files = next((source for source in own_files if source in find(name).settings.SOURCES), "released")
+    wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
+    source, data_set = wanted.settings.source, wanted.data_set
+    if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
+        raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:
             with contextlib.suppress(CorruptData):
                 return wanted.open()
-        with progress(f"{name} ({wanted.settings.source})", sum(wanted.settings.counts.values())) as advance:
-            if released is None:
-                splits, raw_files = wanted.data_set.generate(wanted.settings, jobs, advance), {}
+        folder, raw_files = released or wanted.raw, {}
+        if source != "generated":
+            release = manifest.read(name).release.of(wanted.settings.reads)
+            folder = raw.find(release, folder)
+            raw_files = raw.hashes(release, folder, trusted=source == "local")
+        with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
+            if source == "generated":
+                assert data_set.generate is not None, f"{name} has no generator"
+                splits = data_set.generate(wanted.settings, jobs, advance)
             else:
-                splits, raw_files = wanted.data_set.read(wanted.settings, released, advance)
-        protocol = wanted.settings.protocol()
+                assert data_set.read is not None, f"{name} has no reader"
+                splits = data_set.read(wanted.settings, folder, advance)
+        made = splits if isinstance(splits, Made) else Made(splits)
+        protocol = wanted.settings.protocol() | made.facts
         meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, raw_files)
-        store.write(wanted.directory, splits, meta)
+        store.write(wanted.directory, made.splits, meta, made.files)
         return wanted.open()
 
 
@@ -141,9 +209,12 @@ def open_folder(directory: Path, name: str, root: Path) -> Prepared:
 
 @contextlib.contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere."""
+    """A function to call with each number of sequences done: a bar on a terminal, a line per quarter elsewhere.
+
+    A total of 0 is an unknown one.
+    """
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=title, unit=" sequences") as bar:
+        with tqdm(total=total or None, desc=title, unit=" examples") as bar:
             yield bar.update
         return
     done = 0
@@ -151,8 +222,8 @@ def progress(title: str, total: int) -> Iterator[Advance]:
     def advance(count: int) -> None:
         nonlocal done
         before, done = done, done + count
-        if before * 4 // total < done * 4 // total:
+        if total and before * 4 // total < done * 4 // total:
             print(f"{title}: {done:,} of {total:,} sequences", file=sys.stderr, flush=True)
 
-    print(f"{title}: preparing {total:,} sequences", file=sys.stderr, flush=True)
+    print(f"{title}: preparing{f' {total:,} sequences' if total else ''}", file=sys.stderr, flush=True)
     yield advance

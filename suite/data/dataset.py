@@ -1,50 +1,42 @@
 """What a data set owes the catalog: settings that describe the data, and functions that make or read them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from suite.data.sequences import Advance, Sequences
+from suite.data.prepared import Prepared
+from suite.data.sequences import Advance
+from suite.data.settings import Settings
 
 
-@runtime_checkable
-class Settings(Protocol):
-    """What a prepared data set holds: a frozen dataclass of numbers and names, checked when made."""
+@dataclass(frozen=True)
+class Made:
+    """Splits with what is known only once they were read: facts for the protocol, and files to keep beside them."""
 
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Sequences per split."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-    def changes(self) -> dict[str, Any]:
-        """The settings that differ from the defaults."""
-        ...
-
-    def hash(self) -> str:
-        """A short name of these data, different where the data are."""
-        ...
-
-    def protocol(self) -> dict[str, Any]:
-        """The facts that decide whether two numbers may be compared."""
-        ...
+    splits: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: functions that check its settings, make its splits, and read them from the original release.
+    """A data set: its settings, how its splits are made, or read from the original files, and how they are opened.
 
-    `settings(given)` raises SettingsError naming the field or the nearest known one; `generate(settings, jobs,
-    advance)` gives the splits, `read(settings, folder, advance)` the splits and the sha256 of the release's files.
+    `generate(settings, jobs, advance)` and `read(settings, folder, advance)` give the splits, a dictionary of
+    `Sequences` or of another dataclass of arrays, or `Made` of them; `advance` is called with numbers of
+    examples done. `opened` is the class of what is prepared.
     """
 
-    name: str
-    title: str
-    settings: Callable[[dict[str, Any]], Settings]
-    generate: Callable[[Any, int | None, Advance], dict[str, Sequences]]
-    read: Callable[[Any, Path, Advance], tuple[dict[str, Sequences], dict[str, str]]]
+    settings: type[Settings]
+    generate: Callable[[Any, int | None, Advance], dict[str, Any] | Made] | None = None
+    read: Callable[[Any, Path, Advance], dict[str, Any] | Made] | None = None
+    opened: type[Prepared] = Prepared
+
+    @property
+    def name(self) -> str:
+        return self.settings.NAME
+
+    @property
+    def title(self) -> str:
+        return self.settings.TITLE

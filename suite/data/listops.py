@@ -6,18 +6,15 @@ parentheses of the released text are dropped, one `<eos>` is appended, and seque
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from implementations.common.config import nearest
-from suite.data.errors import SettingsError
+from suite.data.settings import ACCURACY, Settings, integer
 
 NAME = "lra_listops"
 TITLE = "ListOps (Long Range Arena)"
 GENERATOR_VERSION = 1
-SPLITS = ("train", "validation", "test")
 CLASSES = 10
 ONE_HOT_SIZE = 20
 
@@ -27,7 +24,6 @@ PAD, UNKNOWN, EOS, FIRST_DIGIT, MIN, MAX, MED, SM, CLOSE = (
 )
 VOCABULARY_SHA256 = hashlib.sha256("\n".join(VOCABULARY).encode()).hexdigest()
 
-_RELEASE_ONLY = ("seed", "min_length", "max_length", "max_depth", "max_args")
 _DIFFERENCES = (
     "token ids are in a fixed order; the S4 and S5 loaders order them by frequency, which permutes the one-hot inputs",
     "the closing bracket keeps its name; the LRA, S4 and S5 loaders rename it to X",
@@ -38,66 +34,41 @@ _GENERATED_DIFFERENCES = (
 
 
 @dataclass(frozen=True)
-class ListOpsSettings:
+class ListOpsSettings(Settings):
     """What a prepared ListOps holds; the defaults are those of the LRA release.
 
-    `train`, `validation` and `test` are numbers of sequences. A generated sequence has `min_length < tokens <
-    max_length` without parentheses and `<eos>`; nodes at depth `max_depth` are digits, so at most `max_depth - 1`
-    operators nest; an operator has 2 to `max_args` arguments. Raises SettingsError, which names the field.
+    A generated sequence has `min_length < tokens < max_length` without parentheses and `<eos>`; nodes at depth
+    `max_depth` are digits, so at most `max_depth - 1` operators nest; an operator has 2 to `max_args` arguments.
     """
+
+    NAME: ClassVar[str] = NAME
+    TITLE: ClassVar[str] = TITLE
+    VERSION: ClassVar[int] = GENERATOR_VERSION
+    SOURCES: ClassVar[tuple[str, ...]] = ("generated", "released")
+    GENERATOR_FIELDS: ClassVar[tuple[str, ...]] = ("seed", "min_length", "max_length", "max_depth", "max_args")
 
     source: str = "generated"
     train: int = 96_000
     validation: int = 2_000
     test: int = 2_000
-    seed: int = 0
-    min_length: int = 500
+    seed: int = integer(0, least=0)
+    min_length: int = integer(500, least=0)
     max_length: int = 2_000
     max_depth: int = 10
-    max_args: int = 10
+    max_args: int = integer(10, least=2)
 
-    def __post_init__(self) -> None:
-        if self.source not in ("generated", "released"):
-            raise SettingsError(f"{NAME}: source must be 'generated' or 'released', not {self.source!r}")
-        lower = {"seed": 0, "min_length": 0, "max_length": self.min_length + 2, "max_args": 2}
-        for field in fields(self)[1:]:
-            value = getattr(self, field.name)
-            least = lower.get(field.name, 1)
-            if type(value) is not int or not least <= value < 2**63:
-                raise SettingsError(f"{NAME}: {field.name} must be an integer of at least {least}, not {value!r}")
-            if self.source == "released" and field.name in _RELEASE_ONLY and value != field.default:
-                raise SettingsError(f"{NAME}: {field.name} belongs to source 'generated'; leave it out with 'released'")
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> "ListOpsSettings":
-        """Settings from a dictionary; an unknown key is a SettingsError that names the nearest known one."""
-        known = [field.name for field in fields(cls)]
-        for key in settings:
-            if key not in known:
-                raise SettingsError(f"{NAME} has no setting {key!r}; {nearest(key, known)}")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All settings that decide the data; the generator's are left out for released data."""
-        return {k: v for k, v in asdict(self).items() if self.source == "generated" or k not in _RELEASE_ONLY}
-
-    def changes(self) -> dict[str, Any]:
-        """The settings that differ from the release's."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return {split: getattr(self, split) for split in SPLITS}
+    def least(self, name: str) -> int:
+        """The least value of an integer field: a sequence must fit between the bounds."""
+        return self.min_length + 2 if name == "max_length" else super().least(name)
 
     @property
     def maximum_length(self) -> int:
         """The least power of two that holds every sequence with its <eos>: 2048 for the release."""
         return 1 << (self.max_length - 1).bit_length()
 
-    def hash(self) -> str:
-        """16 hexadecimal digits that name these data: settings, vocabulary and generator version."""
-        facts = {"settings": self.to_dict(), "vocabulary": VOCABULARY_SHA256, "generator_version": GENERATOR_VERSION}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the prepared arrays."""
+        return {"settings": self.to_dict(), "vocabulary": VOCABULARY_SHA256, "generator_version": GENERATOR_VERSION}
 
     def protocol(self) -> dict[str, Any]:
         """The facts that decide whether two numbers measured on ListOps may be compared."""
@@ -117,7 +88,7 @@ class ListOpsSettings:
             "one_hot_size": ONE_HOT_SIZE,
             "classes": CLASSES,
             "padding": f"right, with token {PAD} (<pad>), to maximum_length; lengths count <eos>",
-            "metric": "accuracy: share of all examples of the split whose largest logit is the label's",
+            "metric": ACCURACY,
             "settings": self.to_dict(),
             "generator_version": GENERATOR_VERSION if generated else None,
             "differences": [*_DIFFERENCES, *(_GENERATED_DIFFERENCES if generated else ())],

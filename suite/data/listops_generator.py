@@ -12,6 +12,7 @@ from suite.data import listops
 from suite.data.errors import SettingsError
 from suite.data.listops_trees import candidates
 from suite.data.sequences import Advance, Sequences, join, silent
+from suite.data.settings import SPLITS
 
 FIRST_CHUNK = 256
 CHUNK = 8192
@@ -39,7 +40,7 @@ def generate(
     chunk = max(1, min(chunk, TOKENS_AT_ONCE // settings.max_length))
     with ThreadPoolExecutor(jobs) as workers:
         splits = {}
-        for stream, split in enumerate(listops.SPLITS):
+        for stream, split in enumerate(SPLITS):
             chunks = _in_order(workers, 2 * jobs, settings, stream, chunk)
             splits[split] = _collect(chunks, settings.counts[split], seen, advance, PATIENCE // chunk)
             chunks.close()

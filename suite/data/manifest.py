@@ -1,7 +1,8 @@
 """Typed reading of `data_manifests/<name>.toml`; the format is described in `data_manifests/README.md`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -11,6 +12,8 @@ SCHEMA = "longseq-bench/data/1"
 FOLDER = Path(__file__).parents[2] / "data_manifests"
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Md5 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Setting = int | str | bool
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -32,25 +35,44 @@ class Citation(Entry, frozen=True):
 
 
 class Generator(Entry, frozen=True):
+    """What makes generated data, and the settings of the release."""
+
     module: Text
     version: Count
-    settings: dict[str, int]
+    settings: dict[str, Setting]
+
+
+class Preparation(Entry, frozen=True):
+    """What reads the original files, with the default settings beside the counts, and what it does to them."""
+
+    module: Text
+    version: Count
+    text: Text
+    settings: dict[str, Setting] = {}
 
 
 class Selection(Entry, frozen=True):
-    """Settings that differ from the generator's, and the sha256 of the arrays that they give."""
+    """Settings that differ from the defaults, and the sha256 of the arrays that they give; `checked` says how."""
 
     name: Text
-    settings: dict[str, int]
+    settings: dict[str, Setting]
     sha256: dict[str, Sha256]
+    source: Text | None = None
+    checked: Text | None = None
 
 
 class ReleasedFile(Entry, frozen=True):
-    """A file of the original release; without sha256 the manifest says why."""
+    """A file of the original release, by its path in it; without sha256 the manifest says why.
+
+    A name with `*` stands for all files that match it: `files` says how many, and sha256 is that of the lines
+    `<sha256 of a file>  <its path>` in the order of the paths.
+    """
 
     name: Text
-    split: Text
-    sequences: Count
+    split: Text | None = None
+    sequences: Count | None = None
+    files: Count | None = None
+    size: Count | None = None
     sha256: Sha256 | None = None
     unverified: str | None = None
 
@@ -59,9 +81,41 @@ class ReleasedFile(Entry, frozen=True):
             raise ValueError("give either sha256 or, where it is not known, the reason as unverified")
 
 
+class Archive(Entry, frozen=True):
+    """A file that is downloaded, and from where: `urls` lists mirrors after the original.
+
+    `unverified` says why there is neither sha256 nor md5. `kind` is "file" where there is nothing to unpack.
+    """
+
+    name: Text
+    urls: list[Text]
+    size: Count | None = None
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
+    unverified: str | None = None
+    kind: Literal["tar", "zip", "gzip", "file"] = "tar"
+
+    def __post_init__(self) -> None:
+        if (self.sha256 is None and self.md5 is None) == (self.unverified is None):
+            raise ValueError("give sha256 or md5 or, where neither is known, the reason as unverified")
+
+
 class Release(Entry, frozen=True):
+    """The original: its page, what is downloaded, and the files in it that are read.
+
+    The files lie in `ROOT/raw/<folder>`; data sets made of the same files name the same folder. `manual` says how to
+    get what cannot be downloaded by a program.
+    """
+
     url: Text
     files: list[ReleasedFile]
+    archives: list[Archive] = []
+    folder: Text | None = None
+    manual: Text | None = None
+
+    def of(self, wanted: Callable[[str], bool]) -> "Release":
+        """The release with those files only whose names are wanted."""
+        return msgspec.structs.replace(self, files=[file for file in self.files if wanted(file.name)])
 
 
 class Defect(Entry, frozen=True):
@@ -77,21 +131,39 @@ class Manifest(Entry, frozen=True):
     description: Text
     licence: Licence
     citations: list[Citation]
-    splits: dict[str, Count]
-    generator: Generator
-    selections: list[Selection]
+    splits: dict[str, Annotated[int, msgspec.Meta(ge=0)]]
     release: Release
     defects: list[Defect]
+    selections: list[Selection] = []
+    generator: Generator | None = None
+    preparation: Preparation | None = None
+
+    def __post_init__(self) -> None:
+        if self.generator is None and self.preparation is None:
+            raise ValueError("give [generator], [preparation] or both")
+        if self.splits and not all(self.splits.get(split) for split in ("train", "test")):
+            raise ValueError("expected at least 1 sequence of train and test - at `$.splits`")
 
     def pinned(self, settings: dict[str, Any]) -> dict[str, str]:
         """The sha256 of the files that these settings must give; empty where the manifest pins none."""
-        if settings.get("source") != "generated":
+        source = settings.get("source")
+        made = self.generator if source == "generated" else self.preparation
+        if made is None:
             return {}
         given = {name: value for name, value in settings.items() if name != "source"}
         for selection in self.selections:
-            if self.generator.settings | self.splits | selection.settings == given:
+            if self.source(selection) == source and made.settings | self.splits | selection.settings == given:
                 return selection.sha256
         return {}
+
+    def source(self, selection: Selection) -> str:
+        """The source of a selection's data: unless it says so, generated where there is a generator."""
+        return selection.source or ("released" if self.generator is None else "generated")
+
+    @property
+    def raw(self) -> str:
+        """The folder of the original files under `ROOT/raw`."""
+        return self.release.folder or self.name
 
 
 def path(name: str) -> Path:

@@ -1,12 +1,13 @@
 """Prepared data on disk: written whole or not at all, and hashed.
 
-A data set lies in `ROOT/prepared/<name>/<settings hash>/`: per split `tokens.npy` (uint8), `offsets.npy` (int64) and
-`labels.npy` (int32), and `meta.json` with the protocol and the sha256 of each file. It is written to a temporary
-folder beside it, which is then renamed; a killed preparation leaves at most that temporary folder, which the next one
-removes.
+A data set lies in `ROOT/prepared/<name>/<settings hash>/`: per split `tokens.npy`, `offsets.npy` (int64) and
+`labels.npy` (int32), or the arrays of another dataclass, and `meta.json` with the protocol and the sha256 of each
+file. It is written to a temporary folder beside it, which is then renamed; a killed preparation leaves at most that
+temporary folder, which the next one removes.
 """
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import hashlib
@@ -24,7 +25,7 @@ from suite.data.errors import CorruptData, DataError
 from suite.data.sequences import Sequences
 
 SCHEMA = "longseq-bench/prepared/1"
-ARRAYS = ("tokens", "offsets", "labels")
+ARRAYS = tuple(field.name for field in dataclasses.fields(Sequences))
 META = "meta.json"
 
 
@@ -95,18 +96,24 @@ def writing(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def write(directory: Path, splits: dict[str, Sequences], meta: Meta) -> None:
-    """Write prepared data in place of what is there; `meta.files` is filled in here. DataError if it cannot."""
+def write(directory: Path, splits: dict[str, Any], meta: Meta, further: dict[str, bytes] | None = None) -> None:
+    """Write splits, dataclasses of arrays, in place of what is there; `meta.files` is filled in here.
+
+    `further` are files to keep beside the splits, by name. Raises DataError if it cannot.
+    """
     with writing(directory):
         temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".tmp", dir=directory.parent))
         try:
             files = {}
             for split, sequences in splits.items():
                 (temporary / split).mkdir()
-                for array in ARRAYS:
+                for array in (field.name for field in dataclasses.fields(sequences)):
                     path = temporary / split / f"{array}.npy"
                     _write_array(path, getattr(sequences, array))
                     files[f"{split}/{array}.npy"] = sha256(path)
+            for name, data in (further or {}).items():
+                _write_bytes(temporary / name, data)
+                files[name] = sha256(temporary / name)
             text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(meta, files=files)), indent=1)
             _write_bytes(temporary / META, text + b"\n")
             temporary.chmod(0o755)

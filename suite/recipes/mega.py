@@ -14,7 +14,7 @@ from typing import Literal
 
 from implementations.mega.config import MegaConfig
 from implementations.models.config import ModelConfig
-from suite.recipes import lra
+from suite.recipes import language, lra
 from suite.recipes.base import Profile, Recipe, Selection
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -28,10 +28,13 @@ SOURCE = {
     "optimizer.clip_norm, b2, eps": f"{REPOSITORY} examples/mega/README.lra.md",
     "data": "splits and vocabularies of the S4 line; the authors publish tokenised data of their own",
     "not expressed": (
-        "the authors drop elements of the embedding (deviation D^-1/2), end a stack with pre-norm in a norm, and "
-        "classify with a hidden layer of v units and GELU (retrieval: of two documents side by side); here a linear "
-        "map of one-hot vectors with bias comes first and a linear decoder last (retrieval: of four features); "
-        "pixels are not standardised"
+        "the authors drop elements of the embedding (tokens: deviation D^-1/2; pixels: weights of deviation 1, biases "
+        "of 0.1), end a stack with pre-norm in a norm, and classify with a hidden layer of v units, dropout and GELU "
+        "and a linear map without bias (retrieval: of two documents side by side); here a linear map of one-hot "
+        "vectors or pixels with bias comes first and a linear decoder last (retrieval: a hidden layer of D units on "
+        "four features of the documents); pixels are standardised as the prepared data are, theirs by 0.48 and 0.24 "
+        "(image) or 0.5 and 0.5; the batch statistics of Path-X are those of 16 sequences there (2 on each of 8 GPUs, "
+        "8 times per update), of the batch of 128 here"
     ),
 }
 
@@ -197,3 +200,26 @@ def operations_per_token(model: ModelConfig) -> float:
     seen = layer.chunk_size or min(layer.max_positions, lra.TYPICAL_LENGTH)
     products = 2 * D * v + 2 * D * (2 * D + z + v) + 2 * v * D + 4 * D * layer.feedforward_size
     return model.depth * (products + 2 * seen * (z + v) + (lra.FFT_OPERATIONS + 30) * D) + 2 * model.input_size * D
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """Mega-chunk, looking back only, with rotary positions, for language modelling; a recipe of this project."""
+    d_model, query_size, value_size, chunk_size, depth = {
+        "smoke": (64, 32, 128, 32, 2),
+        "small": (256, 64, 512, 128, 6),
+    }[size]
+    layer = MegaConfig(
+        d_model=d_model,
+        query_size=query_size,
+        value_size=value_size,
+        feedforward_size=value_size,
+        bidirectional=False,
+        chunk_size=chunk_size,
+        bias="rotary",
+        prenorm=True,
+        dropout=language.SCALES[size].dropout,
+    )
+    return language.Layers(layer, depth)
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers)

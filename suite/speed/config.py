@@ -187,6 +187,24 @@ def s5_and_s4(architecture: str, profile: Profile) -> SpeedSettings | None:
     return SpeedSettings(layers=layers, **SIZES[profile])
 
 
+ACT_BIASES: dict[int, tuple[float, ...]] = {64: (-0.104, -0.033, 0.029, 0.087), 512: (-0.397, -0.142, 0.122, 0.351)}
+"""By d_model: biases with which an initial SeqBoat layer has about 75, 50, 25 and 10 % of normal inputs active."""
+
+
+def seqboat_activity(architecture: str, profile: Profile) -> SpeedSettings | None:
+    """SeqBoat with fewer and fewer active tokens, beside the same layer with every token active (arXiv 2306.11197:
+    the attention's work falls with the activation rate). The share that is active stands in every row.
+    """
+    if architecture != "seqboat":
+        return None
+    d, heads, window = _width(profile)
+    layer: Any = listed()["seqboat"](d, heads, window)
+    layers = {"every token": layer.replace(always_act=True)}
+    for share, bias in zip((75, 50, 25, 10), ACT_BIASES[d], strict=True):
+        layers[f"about {share} %"] = layer.replace(act_bias=bias)
+    return SpeedSettings(layers=layers, **SIZES[profile])
+
+
 def reference(config: Config) -> Callable[..., tuple[Any, Any]]:
     """The float64 oracle of a layer."""
     return importlib.import_module(f"{catalog.get(str(config.architecture)).room}.reference").layer

@@ -46,6 +46,13 @@ class Bench:
         """Outputs of the layer, for the gate."""
         return np.asarray(jax.jit(self._call)(self._trained, self._rest, x, self.initial_state(len(x)))[0])
 
+    def activity(self, x: Any) -> float | None:
+        """The share of tokens that the layer attends to; None where it has no choice."""
+        if not getattr(self.layer.config, "chooses_tokens", False):
+            return None
+        function = jax.jit(lambda x, state: self.layer(x, state, return_activity=True)[2].mean())
+        return float(function(x, self.initial_state(len(x))))
+
     def program(self, mode: Mode, x: Any) -> Program:
         """A mode on an input, compiled ahead of time."""
         state = self.initial_state(len(x))

@@ -85,7 +85,7 @@ def roofline(program: Program, seconds: float, hardware: Hardware, precision: st
 
 def row(
     name: str, mode: str, length: int, settings: SpeedSettings, program: Program,
-    own: list[float], base: list[float] | None, hardware: Hardware,
+    own: list[float], base: list[float] | None, hardware: Hardware, active: float | None = None,
 ) -> Row:  # fmt: skip
     """One line of the table; the ratio is the median over rounds of the ratio within a round."""
     low, middle, high = np.quantile(own, [0.2, 0.5, 0.8]).tolist()
@@ -100,6 +100,7 @@ def row(
         "ms_p80": high * 1e3,
         "ratio_to_first": None if base is None else float(np.median(np.array(own) / np.array(base))),
         "tokens_per_second": tokens / middle,
+        "active_share": active,
         "compile_seconds": program.compile_seconds,
         "memory_bytes": program.memory,
         **roofline(program, middle, hardware, settings.matmul_precision),
@@ -162,7 +163,8 @@ def _at_length(settings, mode, length, x, benches, left, out_of_memory, hardware
     rows = []
     for name in left:
         if name in programs:
-            rows.append(row(name, mode, length, settings, programs[name], seconds[name], base, hardware))
+            active = benches[name].activity(benches[name].place(x))
+            rows.append(row(name, mode, length, settings, programs[name], seconds[name], base, hardware, active))
             if np.median(seconds[name]) > settings.time_limit:
                 left[name] = "not tried: slower than the time limit at half the length"
         else:
@@ -172,8 +174,8 @@ def _at_length(settings, mode, length, x, benches, left, out_of_memory, hardware
 
 
 def _absent(name: str, mode: str, length: int, status: str) -> Row:
-    numbers = ("ms_p20", "ms_p50", "ms_p80", "ratio_to_first", "tokens_per_second", "compile_seconds", "memory_bytes",
-               "operations", "traffic_bytes", "roofline_share")  # fmt: skip
+    numbers = ("ms_p20", "ms_p50", "ms_p80", "ratio_to_first", "tokens_per_second", "active_share",
+               "compile_seconds", "memory_bytes", "operations", "traffic_bytes", "roofline_share")  # fmt: skip
     return {"mode": mode, "length": length, "layer": name, "status": status, **dict.fromkeys(numbers)}
 
 

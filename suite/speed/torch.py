@@ -29,6 +29,7 @@ class Bench:
         self.layer = catalog.layer_class(str(config.architecture), "torch")(config, Keys(0)).to(self.device)
         self.values = parameters.get_parameters(self.layer)
         self._trained = list(self.layer.parameters())
+        self._chooses: bool = getattr(config, "chooses_tokens", False)
 
     def place(self, x: np.ndarray) -> Any:
         """An input on the device."""
@@ -47,8 +48,18 @@ class Bench:
         with torch.no_grad():
             return self._call(x, self.initial_state(len(x)))[0].cpu().numpy()
 
+    def activity(self, x: Any) -> float | None:
+        """The share of tokens that the layer attends to; None where it has no choice."""
+        if not self._chooses:
+            return None
+        with torch.no_grad():
+            return float(self.layer(x, self.initial_state(len(x)), return_activity=True)[2].mean())
+
     def program(self, mode: Mode, x: Any) -> Program:
-        """A mode on an input: eager operations, on a CUDA device recorded once and replayed as one graph."""
+        """A mode on an input: eager operations, on a CUDA device recorded once and replayed as one graph.
+
+        A layer that chooses its tokens is not recorded: the host reads how many there are.
+        """
         state = self.initial_state(len(x))
         if mode == "forward and backward":
             wanted = [*self._trained, x]
@@ -94,7 +105,8 @@ class Bench:
         return torch.cuda.max_memory_allocated(self.device) - before
 
     def _recorded(self, function: Callable[[], Any]) -> Callable[[], Any]:
-        return Captured(function, (), ()).replay if self.device.type == "cuda" else function
+        recorded = self.device.type == "cuda" and not self._chooses
+        return Captured(function, (), ()).replay if recorded else function
 
     def wait(self, results: Any) -> None:
         """Return when what `Program.run` started last, and so everything before it, is done."""

@@ -1,6 +1,6 @@
 """Layer speed: forward, forward and backward, and a streaming step of one layer against sequence length."""
 
-from suite.speed.config import block_transformers, layer_speed, s5_and_s4
+from suite.speed.config import block_transformers, layer_speed, s5_and_s4, seqboat_activity
 from suite.tasks import Task
 
 
@@ -30,5 +30,13 @@ def tasks() -> list[Task]:
             run="speed",
             metric="layer_speed",
             settings=s5_and_s4,
+        ),
+        Task(
+            name="speed.seqboat",
+            benchmark="speed",
+            title="SeqBoat against the share of active tokens",
+            run="speed",
+            metric="layer_speed",
+            settings=seqboat_activity,
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from implementations.common.torch import matmul_precision
 from implementations.parameters import check
 from suite.recipes.base import Recipe
 from suite.training.cuda_graph import Captured
+from suite.training.measures import LEAST_VARIANCE, LOG_2_PI
 from suite.training.optimizer import OptimizerSpec
 
 Tensors = dict[str, Tensor]
@@ -25,6 +27,22 @@ def cross_entropy(logits: Float[Tensor, "B C"], labels: Tensor) -> Float[Tensor,
     """Mean cross entropy in nats, in float32 or better."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.nn.functional.cross_entropy(logits, labels.long())
+
+
+def squared_error(outputs: Float[Tensor, "B 1"], targets: Tensor) -> Float[Tensor, ""]:
+    """Mean squared error of one number for each example."""
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+
+def gaussian(outputs: Float[Tensor, "B L outputs"], targets: Float[Tensor, "B L K"]) -> Float[Tensor, ""]:
+    """Mean over positions of minus the log likelihood of K targets in nats; outputs are K means and K variances."""
+    mean, variance = torch.chunk(outputs, 2, -1)
+    variance = torch.clamp(variance, min=LEAST_VARIANCE)
+    terms = torch.log(variance) + (targets - mean) ** 2 / variance + LOG_2_PI
+    return 0.5 * terms.sum(-1).mean()
+
+
+OBJECTIVES = {"cross_entropy": cross_entropy, "squared_error": squared_error, "gaussian": gaussian}
 
 
 def clip_by_global_norm(gradients: Sequence[Tensor], limit: float) -> None:
@@ -76,16 +94,20 @@ class Backend:
         self.model = catalog.model_class(recipe.model, "torch")(recipe.model, Keys(seed, dtype)).to(self.device)
         self.parameters, self.statistics = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         self.optimizer = adam(self.spec, self.parameters)
+        self.carried: Tensors = {}
         self.compiled = recipe.compile and self.device.type == "cuda"
         self._loss = torch.compile(self._loss_function, dynamic=False) if self.compiled else self._loss_function
         self._captured: dict[Any, Captured] = {}
 
     def _loss_function(self, inputs: Tensor, lengths: Tensor | None, labels: Tensor, dropout_seed: Tensor) -> Tensor:
         logits = self._logits_function(inputs, lengths, training=True, dropout_seed=dropout_seed)
-        return cross_entropy(logits, labels)
+        return OBJECTIVES[self.recipe.model.objective](logits, labels)
 
     def _logits_function(self, inputs: Tensor, lengths: Tensor | None, **options: Any) -> Tensor:
         return self.model(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths, **options)
+
+    def _activity_function(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
+        return self.model.activity(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths)
 
     def _move(self, *arrays: np.ndarray | None) -> Any:
         tensors = (None if array is None else torch.from_numpy(np.asarray(array)) for array in arrays)
@@ -96,25 +118,33 @@ class Backend:
     def _update(self, *moved: Any) -> Tensor:
         """Loss, gradients and optimizer step on tensors of the device."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(*moved)
+        loss = self._loss_of(*moved)
         loss.backward()
         if self.spec.clip_norm is not None:
             clip_by_global_norm([p.grad for p in self.parameters.values() if p.grad is not None], self.spec.clip_norm)
         self.optimizer.step()
         return loss.detach()
 
-    def _run(self, function: Callable[..., Tensor], moved: Sequence[Tensor | None]) -> Tensor:
-        """The function as it is, or on a GPU its recording for arguments of these shapes."""
+    def _loss_of(self, *moved: Any) -> Tensor:
+        """The loss of an update; what the next one starts from beside the parameters is changed here: nothing."""
+        return self._loss(*moved)
+
+    def _arrays(self, batch: Any) -> tuple[np.ndarray | None, ...]:
+        """The arrays of a batch that an update takes."""
+        return batch.inputs, batch.lengths, batch.labels
+
+    def _run(self, function: Callable[..., Tensor], moved: Sequence[Tensor | None], **options: Any) -> Tensor:
+        """The function as it is, or on a GPU its recording for arguments of these shapes and these options."""
         if not self.compiled:
-            return function(*moved)
-        key = (function.__name__, *(None if t is None else (t.shape, t.dtype) for t in moved))
+            return function(*moved, **options)
+        key = (function.__name__, *options.items(), *(None if t is None else (t.shape, t.dtype) for t in moved))
         if key not in self._captured:
-            self._captured[key] = Captured(function, moved, self._changing())
+            self._captured[key] = Captured(functools.partial(function, **options), moved, self._changing())
         return self._captured[key](*moved)
 
     def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Tensor:
         """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
-        moved = self._move(batch.inputs, batch.lengths, batch.labels, np.asarray(dropout_seed, np.int64))
+        moved = self._move(*self._arrays(batch), np.asarray(dropout_seed, np.int64))
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rates[group["name"]])
@@ -129,10 +159,16 @@ class Backend:
         """The losses behind handles; waits for the device."""
         return torch.stack(list(handles)).double().cpu().numpy()
 
-    def evaluate(self, batch: Any) -> Float[np.ndarray, "B C"]:
-        """Logits of a batch with running statistics and without dropout."""
+    def evaluate(self, batch: Any, step_rescale: float = 1.0) -> Float[np.ndarray, "B C"]:
+        """Logits of a batch with running statistics and without dropout; layers get a `step_rescale` other than 1."""
+        options = {} if step_rescale == 1.0 else {"step_rescale": step_rescale}
         with torch.no_grad(), matmul_precision(self.recipe.matmul_precision):
-            return self._run(self._logits_function, self._move(batch.inputs, batch.lengths)).cpu().numpy()
+            return self._run(self._logits_function, self._move(batch.inputs, batch.lengths), **options).cpu().numpy()
+
+    def activity(self, batch: Any) -> Float[np.ndarray, "R B"]:
+        """The share of positions that each layer of `recipe.model.routed` activates in each sequence."""
+        with torch.no_grad(), matmul_precision(self.recipe.matmul_precision):
+            return self._activity_function(*self._move(batch.inputs, batch.lengths)).cpu().numpy()
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""
@@ -150,11 +186,12 @@ class Backend:
                 step.fill_(self.step)
 
     def _tensors(self) -> Tensors:
-        """Parameters, statistics and moments by name: the tensors themselves."""
+        """Parameters, statistics, moments and what is carried by name: the tensors themselves."""
         found = self.optimizer.state
         parts = {
             "parameters": self.parameters,
             "statistics": self.statistics,
+            "carried": self.carried,
             "first_moment": {path: found[p]["exp_avg"] for path, p in self.parameters.items()},
             "second_moment": {path: found[p]["exp_avg_sq"] for path, p in self.parameters.items()},
         }

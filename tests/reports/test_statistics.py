@@ -1,4 +1,4 @@
-"""Intervals against known values, and the error rates of the tests against simulated seeds."""
+"""Intervals and tests against known values; their error rates are in test_error_rates.py."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,6 @@ from reports.statistics import (
 )
 
 MARGIN = 1.5
-TRIALS = 3000
 
 
 def test_summaries_are_the_sample_mean_and_std() -> None:
@@ -65,45 +64,6 @@ def test_equivalence_needs_two_runs_and_a_margin() -> None:
     for measured, margin in ((Sample(62, None, 1), MARGIN), (Sample(62, 0.2, 3), 0.0)):
         with pytest.raises(ValueError, match="two measured runs"):
             equivalence(measured, Sample(62, 0.2, 3), margin)
-
-
-def _rates(difference: float, runs: int, std: float, their_runs: int, their_std: float, seed: int) -> dict[str, float]:
-    """How often each outcome comes out when `difference` is the truth."""
-    generator = np.random.default_rng(seed)
-    ours = generator.normal(62 + difference, std, (TRIALS, runs))
-    theirs = generator.normal(62, their_std, (TRIALS, max(their_runs, 1)))
-    found = []
-    for mine, other in zip(ours, theirs, strict=True):
-        published = summarize(other.tolist()) if their_runs > 1 else Sample(float(other[0]), None, 1)
-        found.append(equivalence(summarize(mine.tolist()), published, MARGIN).outcome)
-    return {name: found.count(name) / TRIALS for name in ("equivalent", "above", "below", "undecided")}
-
-
-# Three standard errors of a rate of 5 % in TRIALS simulations.
-CEILING = 0.05 + 3 * np.sqrt(0.05 * 0.95 / TRIALS)
-
-
-@pytest.mark.parametrize(
-    ("runs", "std", "their_runs", "their_std"), [(3, 0.3, 3, 0.3), (5, 0.8, 3, 0.2), (6, 0.5, 1, 0.5)]
-)
-def test_at_the_margin_every_claim_is_wrong_in_at_most_one_of_twenty(
-    runs: int, std: float, their_runs: int, their_std: float
-) -> None:
-    upper = _rates(MARGIN, runs, std, their_runs, their_std, seed=1)
-    lower = _rates(-MARGIN, runs, std, their_runs, their_std, seed=2)
-    assert max(upper["equivalent"], upper["above"], lower["equivalent"], lower["below"]) <= CEILING
-    assert upper["below"] == lower["above"] == 0
-    assert upper["equivalent"] > 0.005  # the test is not idle
-
-
-@pytest.mark.parametrize(("difference", "outcome"), [(0.0, "equivalent"), (0.5, "equivalent"), (2.5, "above")])
-def test_planned_runs_decide_with_the_planned_power(difference: float, outcome: str) -> None:
-    std, their_runs = 0.9, 8
-    needed = required_runs(std, Sample(62, 0.4, their_runs), MARGIN, difference)
-    assert needed is not None
-    assert needed > 3
-    assert _rates(difference, needed, std, their_runs, 0.4, seed=3)[outcome] == pytest.approx(0.84, abs=0.09)
-    assert _rates(difference, needed - 2, std, their_runs, 0.4, seed=4)[outcome] < 0.8
 
 
 def test_required_runs_grow_with_noise_and_end_where_they_cannot_help() -> None:

@@ -10,6 +10,7 @@ import pytest
 from suite.data import catalog, listops, manifest
 from suite.data.__main__ import main
 from suite.data.errors import DataError
+from suite.data.settings import SPLITS
 
 COUNTS = ["--train", "12", "--validation", "3", "--test", "2"]
 
@@ -19,7 +20,7 @@ def test_prepare_list_and_verify(tmp_path, capsys, monkeypatch):
     assert main(["list"]) == 0
     assert f"not prepared in {tmp_path}" in capsys.readouterr().out
     assert main(["verify"]) == 1
-    assert "error: nothing of lra_listops is prepared in" in capsys.readouterr().err
+    assert "error: nothing of lra_listops" in capsys.readouterr().err
     assert main(["prepare", "lra_listops", *COUNTS, "--jobs", "1"]) == 0
     output = capsys.readouterr()
     assert output.out.endswith(": whole\n")
@@ -105,13 +106,13 @@ def test_manifest_agrees_with_the_code():
     assert read.title == listops.TITLE
     assert read.generator.version == listops.GENERATOR_VERSION
     assert {"source": "generated", **read.generator.settings, **read.splits} == release.to_dict()
-    files = {f"{split}/{array}.npy" for split in listops.SPLITS for array in catalog.store.ARRAYS}
+    files = {f"{split}/{array}.npy" for split in SPLITS for array in catalog.store.ARRAYS}
     for selection in read.selections:
         assert set(selection.sha256) == files
         assert read.pinned(listops.ListOpsSettings(**selection.settings).to_dict()) == selection.sha256
     assert read.pinned(listops.ListOpsSettings(seed=4).to_dict()) == {}
     assert read.pinned(listops.ListOpsSettings(source="released").to_dict()) == {}
-    assert {file.split for file in read.release.files} == set(listops.SPLITS)
+    assert {file.split for file in read.release.files} == set(SPLITS)
 
 
 def test_smoke_selection_is_what_the_manifest_pins(tmp_path):

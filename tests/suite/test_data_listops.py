@@ -20,6 +20,7 @@ from suite.data.listops import ListOpsSettings
 from suite.data.listops_generator import generate
 from suite.data.listops_trees import candidates
 from suite.data.sequences import Sequences
+from suite.data.settings import SPLITS
 from suite.data.words import below, philox_words, split
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "listops"
@@ -239,7 +240,7 @@ def test_acceptance_rate_is_that_of_the_release(released_statistics):
 
 def digest(splits: dict[str, Sequences]) -> str:
     content = hashlib.sha256()
-    for name in listops.SPLITS:
+    for name in SPLITS:
         for array in (splits[name].tokens, splits[name].offsets, splits[name].labels):
             content.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     return content.hexdigest()
@@ -273,7 +274,7 @@ def test_an_overlong_tree_does_not_change_its_neighbours():
 
 def test_smaller_selections_are_prefixes_of_larger_ones(small):
     large = generate(ListOpsSettings(train=100, validation=30, test=20))
-    for name in listops.SPLITS:
+    for name in SPLITS:
         count = len(small[name].labels)
         np.testing.assert_array_equal(small[name].labels, large[name].labels[:count])
         np.testing.assert_array_equal(small[name].tokens, large[name].tokens[: small[name].offsets[-1]])
@@ -288,7 +289,7 @@ def test_no_sequence_comes_twice_in_the_whole_set():
     splits = generate(
         ListOpsSettings(train=700, validation=100, test=100, min_length=2, max_length=6, max_depth=2, max_args=3)
     )
-    everything = [tokens.tobytes() for name in listops.SPLITS for tokens in sequences(splits[name])]
+    everything = [tokens.tobytes() for name in SPLITS for tokens in sequences(splits[name])]
     assert len(everything) == 900 == len(set(everything))
 
 

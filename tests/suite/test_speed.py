@@ -1,6 +1,7 @@
 """Layer speed: what is selected, who has its turn when, and what is not timed."""
 
 import dataclasses
+import importlib
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ from suite.hardware.profiles import PROFILES
 from suite.launch import result
 from suite.matrix import Cell, Selection, cells
 from suite.speed import measure
-from suite.speed.config import MODES, SpeedSettings, block_transformers, layer_speed, listed
+from suite.speed.config import MODES, SpeedSettings, block_transformers, layer_speed, listed, seqboat_activity
 from suite.speed.program import Program
 
 LAYER = EMAConfig(d_model=4, state_size=2)
@@ -48,6 +49,9 @@ class Bench:
         import torch
 
         return self.layer(torch.from_numpy(x))[0].detach().numpy() + self.wrong
+
+    def activity(self, x):
+        return 0.25
 
     def program(self, mode, x):
         if x.shape[1] > self.most:
@@ -94,6 +98,20 @@ def test_the_figure_of_the_block_state_paper_is_a_preset():
     assert layer_speed("transformer", "paper") is None
 
 
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_seqboat_is_timed_with_fewer_and_fewer_active_tokens(framework):
+    settings = seqboat_activity("seqboat", "smoke")
+    assert settings is not None
+    twin = importlib.import_module(f"suite.speed.{framework}")
+    x, shares = measure.draw(1, 512, settings.d_model), []
+    for config in settings.layers.values():
+        bench = twin.Bench(config, "cpu", "float32")
+        shares.append(bench.activity(bench.place(x)))
+    assert shares[0] is None
+    np.testing.assert_allclose(shares[1:], [0.75, 0.50, 0.25, 0.10], atol=0.04)
+    assert seqboat_activity("mega", "smoke") is None
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -116,6 +134,7 @@ def test_layers_take_turns_and_every_turn_waits():
     assert not stopped
     assert all(gate["passed"] for gate in gates)
     assert [(row["layer"], row["status"]) for row in rows] == [("first", "measured"), ("second", "measured")]
+    assert rows[0]["active_share"] == 0.25
     assert rows[0]["ratio_to_first"] == 1.0
     assert rows[0]["ms_p20"] <= rows[0]["ms_p50"] <= rows[0]["ms_p80"]
     assert rows[0]["roofline_share"] == pytest.approx(4e6 / 4.8e12 / (rows[0]["ms_p50"] / 1e3))

@@ -38,6 +38,29 @@ def realign(
     return y[jnp.arange(batch)[:, None], index]
 
 
+def window_blocks(
+    x: Float[Array, "B L D"], window: int, position: Integer[Array, " B"] | None
+) -> Float[Array, "B n W D"]:
+    """The windows that a segment reaches into; zeros in their places outside of it."""
+    count = windows(x.shape[1], window, position)
+    y = align(x, 0, window, count, position).reshape(x.shape[0], count, window, -1)
+    if position is None:
+        return y
+    inside = jnp.arange(window) >= position[:, None]
+    return jnp.concatenate([jnp.where(inside[:, None, :, None], y[:, :1], 0.0), y[:, 1:]], 1)
+
+
+def window_ends(
+    x: Float[Array, "B L *rest"], window: int, position: Integer[Array, " B"] | None
+) -> Float[Array, "B n *rest"]:
+    """What stands at the last position of each window of a segment; anything where the segment ends before it."""
+    if position is None:
+        return x[:, window - 1 :: window]
+    batch, length = x.shape[:2]
+    end = window * jnp.arange(1, windows(length, window, position) + 1) - 1 - position[:, None]
+    return x[jnp.arange(batch)[:, None], jnp.clip(end, 0, length - 1)]
+
+
 def own_window_attention(
     q: Float[Array, "B L H K"],
     k: Float[Array, "B T H K"],

@@ -39,6 +39,29 @@ def realign(
     return y[torch.arange(batch, device=y.device)[:, None], index]
 
 
+def window_blocks(
+    x: Float[Tensor, "B L D"], window: int, position: Integer[Tensor, " B"] | None
+) -> Float[Tensor, "B n W D"]:
+    """The windows that a segment reaches into; zeros in their places outside of it."""
+    count = windows(x.shape[1], window, position)
+    y = align(x, 0, window, count, position).reshape(x.shape[0], count, window, -1)
+    if position is None:
+        return y
+    inside = torch.arange(window, device=x.device) >= position[:, None]
+    return torch.cat([torch.where(inside[:, None, :, None], y[:, :1], 0.0), y[:, 1:]], 1)
+
+
+def window_ends(
+    x: Float[Tensor, "B L *rest"], window: int, position: Integer[Tensor, " B"] | None
+) -> Float[Tensor, "B n *rest"]:
+    """What stands at the last position of each window of a segment; anything where the segment ends before it."""
+    if position is None:
+        return x[:, window - 1 :: window]
+    batch, length = x.shape[:2]
+    end = window * torch.arange(1, windows(length, window, position) + 1, device=x.device) - 1 - position[:, None]
+    return x[torch.arange(batch, device=x.device)[:, None], torch.clamp(end, 0, length - 1)]
+
+
 def own_window_attention(
     q: Float[Tensor, "B L H K"],
     k: Float[Tensor, "B T H K"],

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from implementations.common.jax import einsum
 from implementations.ops.scan.jax import exponential, multiply
@@ -94,6 +94,22 @@ class Diagonal:
         x = multiply(self.B_bar, multiply(ends, jnp.flip(high, 0)).sum(1))
         return x if state is None else x + multiply(exponential(length * self.log_A_bar), state)
 
+    def block_states(
+        self, u: Float[Array, "B n W D"], state: Float[Array, "B D M 2"] | None, lead: Int[Array, " B"] | None
+    ) -> Float[Array, "B n D M 2"]:
+        """The states after each block of positions; `state` is that at position `lead` of the first block."""
+        width = u.shape[2]
+        low = powers(self.log_A_bar, width)
+        x = multiply(self.B_bar, einsum("bijd,jdmc->bidmc", u, jnp.flip(low, 0)))
+        if state is not None:
+            ahead = exponential((width - lead)[:, None, None, None] * self.log_A_bar)
+            x = jnp.concatenate([x[:, :1] + multiply(ahead, state)[:, None], x[:, 1:]], 1)
+        step = 1
+        while step < x.shape[1]:
+            moved = multiply(exponential(step * width * self.log_A_bar), x[:, :-step])
+            x, step = jnp.concatenate([x[:, :step], x[:, step:] + moved], 1), 2 * step
+        return x
+
     def advance(self, u: Float[Array, "B D"], state: Float[Array, "B D M 2"]) -> Float[Array, "B D M 2"]:
         """The state one position later."""
         return multiply(exponential(self.log_A_bar), state) + self.B_bar * u[..., None, None]
@@ -137,6 +153,25 @@ def apply_power(matrix: Float[Array, "D N N"], x: Float[Array, "*b D N"], expone
         if exponent:
             matrix = product(matrix, matrix)
     return x
+
+
+def apply_powers(
+    matrix: Float[Array, "D N N"], x: Float[Array, "B D N"], exponents: Int[Array, " B"], largest: int
+) -> Float[Array, "B D N"]:
+    """matrix^exponent times vectors, with an exponent of 0 to `largest` for each sequence."""
+    bit = 1
+    while bit <= largest:
+        x = jnp.where((exponents // bit % 2 == 1)[:, None, None], apply(matrix, x), x)
+        matrix, bit = product(matrix, matrix), 2 * bit
+    return x
+
+
+def matrix_power(matrix: Float[Array, "D N N"], exponent: int) -> Float[Array, "D N N"]:
+    """matrix^exponent for an exponent of at least 1."""
+    if exponent == 1:
+        return matrix
+    half = matrix_power(product(matrix, matrix), exponent // 2)
+    return product(half, matrix) if exponent % 2 else half
 
 
 def krylov(matrix: Float[Array, "D N N"], x: Float[Array, "*b D N"], count: int) -> Float[Array, "k *b D N"]:
@@ -221,6 +256,23 @@ class DiagonalPlusLowRank:
             power = product(power, power)
         x = paired(ends[:, 0])
         return x if state is None else x + paired(apply_power(matrix, flat(state), length))
+
+    def block_states(
+        self, u: Float[Array, "B n W D"], state: Float[Array, "B D M 2"] | None, lead: Int[Array, " B"] | None
+    ) -> Float[Array, "B n D M 2"]:
+        """The states after each block of positions; `state` is that at position `lead` of the first block."""
+        width = u.shape[2]
+        matrix = self.matrix(self.step)
+        columns = krylov(matrix, flat(self._backward(2 * self.B, self.step)), width)
+        x = einsum("bijd,jdn->bidn", u, jnp.flip(columns, 0))
+        if state is not None:
+            ahead = apply_powers(matrix, flat(state), width - lead, width)
+            x = jnp.concatenate([x[:, :1] + ahead[:, None], x[:, 1:]], 1)
+        power, step = matrix_power(matrix, width), 1
+        while step < x.shape[1]:
+            x = jnp.concatenate([x[:, :step], x[:, step:] + apply(power, x[:, :-step])], 1)
+            power, step = product(power, power), 2 * step
+        return paired(x)
 
     def advance(self, u: Float[Array, "B D"], state: Float[Array, "B D M 2"]) -> Float[Array, "B D M 2"]:
         """The state one position later, with work linear in the size of the state."""

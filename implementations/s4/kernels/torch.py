@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from implementations.common.torch import einsum
@@ -93,6 +93,22 @@ class Diagonal:
         x = multiply(self.B_bar, multiply(ends, torch.flip(high, (0,))).sum(1))
         return x if state is None else x + multiply(exponential(length * self.log_A_bar), state)
 
+    def block_states(
+        self, u: Float[Tensor, "B n W D"], state: Float[Tensor, "B D M 2"] | None, lead: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B n D M 2"]:
+        """The states after each block of positions; `state` is that at position `lead` of the first block."""
+        width = u.shape[2]
+        low = powers(self.log_A_bar, width)
+        x = multiply(self.B_bar, einsum("bijd,jdmc->bidmc", u, torch.flip(low, (0,))))
+        if state is not None:
+            ahead = exponential((width - lead)[:, None, None, None] * self.log_A_bar)
+            x = torch.cat([x[:, :1] + multiply(ahead, state)[:, None], x[:, 1:]], 1)
+        step = 1
+        while step < x.shape[1]:
+            moved = multiply(exponential(step * width * self.log_A_bar), x[:, :-step])
+            x, step = torch.cat([x[:, :step], x[:, step:] + moved], 1), 2 * step
+        return x
+
     def advance(self, u: Float[Tensor, "B D"], state: Float[Tensor, "B D M 2"]) -> Float[Tensor, "B D M 2"]:
         """The state one position later."""
         return multiply(exponential(self.log_A_bar), state) + self.B_bar * u[..., None, None]
@@ -136,6 +152,25 @@ def apply_power(matrix: Float[Tensor, "D N N"], x: Float[Tensor, "*b D N"], expo
         if exponent:
             matrix = product(matrix, matrix)
     return x
+
+
+def apply_powers(
+    matrix: Float[Tensor, "D N N"], x: Float[Tensor, "B D N"], exponents: Int[Tensor, " B"], largest: int
+) -> Float[Tensor, "B D N"]:
+    """matrix^exponent times vectors, with an exponent of 0 to `largest` for each sequence."""
+    bit = 1
+    while bit <= largest:
+        x = torch.where((exponents // bit % 2 == 1)[:, None, None], apply(matrix, x), x)
+        matrix, bit = product(matrix, matrix), 2 * bit
+    return x
+
+
+def matrix_power(matrix: Float[Tensor, "D N N"], exponent: int) -> Float[Tensor, "D N N"]:
+    """matrix^exponent for an exponent of at least 1."""
+    if exponent == 1:
+        return matrix
+    half = matrix_power(product(matrix, matrix), exponent // 2)
+    return product(half, matrix) if exponent % 2 else half
 
 
 def krylov(matrix: Float[Tensor, "D N N"], x: Float[Tensor, "*b D N"], count: int) -> Float[Tensor, "k *b D N"]:
@@ -223,6 +258,23 @@ class DiagonalPlusLowRank:
             power = product(power, power)
         x = paired(ends[:, 0])
         return x if state is None else x + paired(apply_power(matrix, flat(state), length))
+
+    def block_states(
+        self, u: Float[Tensor, "B n W D"], state: Float[Tensor, "B D M 2"] | None, lead: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B n D M 2"]:
+        """The states after each block of positions; `state` is that at position `lead` of the first block."""
+        width = u.shape[2]
+        matrix = self.matrix(self.step)
+        columns = krylov(matrix, flat(self._backward(2 * self.B, self.step)), width)
+        x = einsum("bijd,jdn->bidn", u, torch.flip(columns, (0,)))
+        if state is not None:
+            ahead = apply_powers(matrix, flat(state), width - lead, width)
+            x = torch.cat([x[:, :1] + ahead[:, None], x[:, 1:]], 1)
+        power, step = matrix_power(matrix, width), 1
+        while step < x.shape[1]:
+            x = torch.cat([x[:, :step], x[:, step:] + apply(power, x[:, :-step])], 1)
+            power, step = product(power, power), 2 * step
+        return paired(x)
 
     def advance(self, u: Float[Tensor, "B D"], state: Float[Tensor, "B D M 2"]) -> Float[Tensor, "B D M 2"]:
         """The state one position later, with work linear in the size of the state."""
