@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from reports import architectures, diagrams, frames, tables
+from reports import ablation_page, architectures, diagrams, frames, tables
 from reports.architectures import Architecture
 from reports.blocks import (
     Block,
@@ -39,11 +39,14 @@ def architecture_page(report: Report, name: str) -> Page:
         blocks += [Paragraph((Span(f"{stack.meaning}."),), "lead"), Paragraph((layer,))]
     elif about:
         blocks += description(about)
-    found = [record for record in report.records if record.cell.architecture == name]
+    of_name = [record for record in report.records if record.cell.architecture == name]
+    found = [record for record in of_name if frames.kind(record) != "ablation"]
     groups = [group for group in report.groups if group.architecture == name]
     blocks += configuration(found, name)
     blocks += tables.parity_blocks(found, name)
     blocks += results(report, groups, name)
+    studies = ablation_page.links([study for study in report.studies if study.architecture == name])
+    blocks += [Heading("Ablations", anchor="ablations"), Items(tuple(studies))] if studies else []
     for record in found:
         if frames.kind(record) == "other":
             blocks += [Heading(f"{record.cell.task}, {record.cell.hardware}", anchor=f"record-{record.cell.id}")]

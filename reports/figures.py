@@ -13,14 +13,18 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from reports import frames
+from reports.ablations import Family
 from reports.blocks import Figure
 from reports.frames import FRAMEWORK_TITLE, FRAMEWORKS, Group
 from reports.records import Record
 from reports.render import slug
+from reports.statistics import Effect
 
 INK = "#0a0b0c"  # stands for currentColor until the SVG is written
 # At least 3:1 against white and against the dark background of templates/style.css.
 COLOURS = {"jax": "#2f7fd1", "torch": "#d2622a"}
+LAYERS = ("#7f8891", "#d2622a", "#2f7fd1", "#3d9150", "#9065cf", "#b5832a", "#c2527f", "#2a9199")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 OTHER, PUBLISHED, MAJORITY = "#3d9150", "#9065cf", "#7f8891"
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "longseq-bench",
@@ -56,6 +60,7 @@ def of_group(group: Group) -> list[Figure]:
         validation(group, group.records, f"{name}-accuracy"),
         twin_difference(group, f"{name}-difference"),
         seed_dots(group, f"{name}-seeds"),
+        activation(group.records, f"{name}-activation"),
     ]
     return [figure for figure in made if figure]
 
@@ -64,6 +69,7 @@ def of_record(record: Record, group: Group) -> list[Figure]:
     """The learning curves of one record."""
     name = slug(f"cell-{record.cell.id}")
     made = [train_loss([record], f"{name}-loss"), validation(group, [record], f"{name}-accuracy")]
+    made.append(activation([record], f"{name}-activation"))
     return [figure for figure in made if figure]
 
 
@@ -162,6 +168,91 @@ def seed_dots(group: Group, name: str) -> Figure | None:
     return Figure(name, _svg(draw, name, height=1.1 + 0.42 * len(entries)), "One dot per seed.", alt)
 
 
+def layer_speed(points: pd.DataFrame, name: str, title: str) -> Figure:
+    """Time against length, both logarithmic, one line per layer: the median and the band between the quantiles.
+
+    `points` has the columns layer, length, ms_p20, ms_p50, ms_p80 of one mode, its layers in the order of the legend.
+    """
+    layers = list(dict.fromkeys(points["layer"]))
+
+    def draw(axes: Axes) -> None:
+        for index, layer in enumerate(layers):
+            shown = points.loc[points["layer"] == layer].sort_values(by="length")
+            colour, marker = LAYERS[index % len(LAYERS)], MARKERS[index % len(MARKERS)]
+            axes.plot(
+                shown["length"], shown["ms_p50"], color=colour, marker=marker, markersize=3.6, linewidth=1.4,
+                label=_plain(layer) if index < 10 else "",
+            )  # fmt: skip
+            axes.fill_between(shown["length"], shown["ms_p20"], shown["ms_p80"], color=colour, alpha=0.2, linewidth=0)
+        lengths = sorted(set(points["length"]))
+        axes.set(xlabel="length, positions", ylabel="time, ms", xscale="log", yscale="log")
+        axes.set_xticks(lengths, [f"{length:,}" for length in lengths], rotation=30 if len(lengths) > 7 else 0)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        _legend(axes)
+
+    longest = points.loc[points["length"] == points["length"].max()]
+    told = "; ".join(f"{_plain(row['layer'])} {row['ms_p50']:.3g} ms" for row in longest.to_dict("records"))
+    caption = f"{title}: median time of one layer, shaded from the 20 % to the 80 % quantile of the turns."
+    alt = f"Line chart on two log scales, time of one layer against length. At {longest['length'].max():,}: {told}."
+    return Figure(name, _svg(draw, name, height=3.3), caption, alt)
+
+
+def activation(records: Sequence[Record], name: str) -> Figure | None:
+    """What share of its tokens each layer activates: the mean over test sequences, and a band of nine in ten."""
+    found = [(record, frames.activation(record)) for record in records]
+    curves = [(record, points) for record, points in found if len(points)]
+    if not curves:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for record, points in curves:
+            colour = COLOURS.get(record.cell.framework, OTHER)
+            axes.fill_between(points["x"], points["low"], points["high"], color=colour, alpha=0.15, linewidth=0)
+        _overlay(axes, curves, marker="o")
+        axes.set(xlabel="layer", ylabel="active tokens, %", ylim=(0, 100))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(axes)
+
+    means = [f"{_label(r.cell.framework)} seed {r.cell.seed} {points['y'].mean():.1f} %" for r, points in curves]
+    caption = "Active tokens by layer after the last update: mean and central 90 % of the test sequences."
+    alt = f"Line chart with bands, share of active tokens by layer. Means over the layers: {', '.join(means[:8])}."
+    return Figure(name, _svg(draw, name), caption, alt)
+
+
+def effects(family: Family, name: str) -> Figure | None:
+    """The paired effect of every level with its interval; zero is the base."""
+    shown = [(level.name, level.effect) for level in family.levels if level.effect]
+    if not shown:
+        return None
+    unit = " points" if family.unit else ""
+
+    def draw(axes: Axes) -> None:
+        colour = COLOURS.get(family.framework, OTHER)
+        axes.axvline(0.0, color=MAJORITY, linestyle=":", linewidth=1.4, label="base")
+        for row, (_, effect) in enumerate(shown):
+            if effect.low is not None and effect.high is not None:
+                axes.plot([effect.low, effect.high], [row, row], color=colour, linewidth=2.4, solid_capstyle="butt")
+            filled = colour if effect.n > 1 else "none"
+            axes.plot([effect.difference], [row], "o", color=colour, markerfacecolor=filled, markersize=6.5, zorder=3)
+        axes.set_yticks(range(len(shown)), [_plain(level) for level, _ in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        axes.set_xlabel(f"level − base, {_plain(family.metric.replace('_', ' '))}{unit}")
+        widest = max(len(_plain(level)) for level, _ in shown)
+        axes.figure.subplots_adjust(left=min(0.45, 0.05 + 0.0135 * widest))
+        _legend(axes)
+
+    said = "; ".join(f"{_plain(level)} {effect.difference:+.2f}{_bounds(effect)}" for level, effect in shown)
+    alt = f"Dot plot of effects against the base, {_label(family.framework)}. {said}."
+    caption = f"{_label(family.framework)}: effect with its 95 % interval over seeds; hollow where there is one seed."
+    return Figure(name, _svg(draw, name, height=1.1 + 0.34 * len(shown)), caption, alt)
+
+
+def _bounds(effect: Effect) -> str:
+    return "" if effect.low is None else f" ({effect.low:+.2f} to {effect.high:+.2f}, n = {effect.n})"
+
+
 def standalone(svg: str) -> bytes:
     """The same SVG as a file of its own, which follows the reader's colour scheme."""
     style = "<style>svg{color:#1d2329}@media (prefers-color-scheme:dark){svg{color:#e3e7ea}}</style>"
@@ -213,7 +304,7 @@ def _label(framework: str) -> str:
 
 def _plain(value: str) -> str:
     """Text that every font has and no parser reads."""
-    return re.sub(r"[^A-Za-z0-9 .+-]", "?", value)[:40]
+    return re.sub(r"[^A-Za-z0-9 .:+-]", "?", value)[:40]
 
 
 def _svg(draw: Callable[[Axes], None], name: str, height: float = 2.9) -> str:

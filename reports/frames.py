@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -17,7 +17,7 @@ import pandas as pd
 from reports.published import Number, PaperNumbers, Published
 from reports.records import Record
 from reports.statistics import Sample, summarize, wilson_interval
-from reports.verdicts import Verdict, judge
+from reports.verdicts import Verdict, judge, within_table
 
 FRAMEWORKS = ("jax", "torch")
 FRAMEWORK_TITLE = {"jax": "JAX", "torch": "PyTorch"}
@@ -123,8 +123,10 @@ def headline(record: Record) -> str:
     return name if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) else "test_accuracy"
 
 
-def kind(record: Record) -> Literal["result", "equivalence", "other"]:
-    """Where a record is shown: in the result table, on the parity ladder, or with its own tables only."""
+def kind(record: Record) -> Literal["result", "equivalence", "ablation", "other"]:
+    """Where a record is shown: in the result table, on the parity ladder, in a study, or with its own tables only."""
+    if record.cell.factor:
+        return "ablation"
     if "parity" in record.tables or record.cell.benchmark == EQUIVALENCE:
         return "equivalence"
     return "other" if record.tables and headline(record) not in record.metrics else "result"
@@ -157,13 +159,13 @@ def machine(record: Record) -> str:
     return f"{record.cell.hardware} ({', '.join(sorted(set(names)))})"
 
 
-def groups(records: Iterable[Record], published: Published) -> list[Group]:
+def groups(records: Iterable[Record], published: Published, shown_as: str = "result") -> list[Group]:
     """The rows of the result table: those with measured values first, then by task, architecture and profile."""
     members: dict[tuple[str, ...], list[Record]] = {}
     # Measured records first: one that failed before it knew its protocol joins the seeds that it was meant for.
     known: dict[tuple[str, ...], str] = {}
     for record in sorted(records, key=lambda record: (record.status != "measured", record.cell.id)):
-        if kind(record) != "result":
+        if kind(record) != shown_as:
             continue
         cell = record.cell
         key = (cell.benchmark, cell.task, cell.architecture, cell.profile, headline(record), fingerprint(record.recipe))
@@ -174,8 +176,20 @@ def groups(records: Iterable[Record], published: Published) -> list[Group]:
         members.setdefault((*key, protocol), []).append(record)
     order = {profile: str(index) for index, profile in enumerate(PROFILES)}
     keys = sorted(members, key=lambda key: (*key[:3], order.get(key[3], key[3]), *key[3:]))
-    found = [_group(key, members[key], published) for key in keys]
+    found = _corrected([_group(key, members[key], published) for key in keys])
     return sorted(found, key=lambda group: not any(entry.values for entry in group.entries.values()))
+
+
+def _corrected(found: list[Group]) -> list[Group]:
+    """The groups with verdicts that hold beside each other: Holm's rule over every verdict of a benchmark."""
+    for benchmark in {group.benchmark for group in found}:
+        places = [(i, name) for i, group in enumerate(found) if group.benchmark == benchmark for name in group.entries]
+        for (i, name), verdict in zip(
+            places, within_table([found[i].entries[name].verdict for i, name in places]), strict=True
+        ):
+            entries = {**found[i].entries, name: replace(found[i].entries[name], verdict=verdict)}
+            found[i] = replace(found[i], entries=entries)
+    return found
 
 
 def _group(key: tuple[str, ...], records: list[Record], published: Published) -> Group:
@@ -233,6 +247,17 @@ def curve(record: Record, axis: str, name: str, metric: str = "") -> pd.DataFram
     frame = pd.DataFrame([point for point in points if point[1] is not None], columns=["x", "y"], dtype="float64")
     kept = frame.loc[frame.abs().max(axis=1) < 1e30]
     return kept.sort_values(by="x", kind="stable", ignore_index=True)
+
+
+def activation(record: Record) -> pd.DataFrame:
+    """Points (x, y, low, high): layer, mean share of active tokens and its quantiles in %, where all are numbers."""
+    columns = {"x": "layer", "y": "mean", "low": "p05", "high": "p95"}
+    rows = [
+        [shown(row.get(name), "") for name in columns.values()] for row in record.tables.get("activation_rates", [])
+    ]
+    frame = pd.DataFrame([row for row in rows if None not in row], columns=list(columns), dtype="float64")
+    frame[["y", "low", "high"]] *= 100
+    return frame.loc[frame.abs().max(axis=1) < 1e30].sort_values(by="x", kind="stable", ignore_index=True)
 
 
 def thin(frame: pd.DataFrame, points: int = 300) -> pd.DataFrame:

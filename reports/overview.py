@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports import architectures, frames, language, tables
+from reports import ablation_page, architectures, claims, frames, language, tables
 from reports.blocks import (
     Block,
     Code,
@@ -42,6 +42,7 @@ def empty(report: Report, runs: Sequence[str]) -> Page:
                 tasks="lra.listops", architectures="s5", frameworks=FRAMEWORKS, seeds="0", profile="smoke"
             )
         ),
+        *claim_blocks(report),
         Heading("Architectures", anchor="architectures"),
         architecture_table(report),
     )
@@ -62,10 +63,21 @@ def overview(report: Report) -> Page:
         drawn = report.drawn(shown)[:2]
         if drawn:
             blocks += [Heading(f"Learning curves: {group_name(shown)}"), Figures(drawn)]
+    blocks += claim_blocks(report)
     blocks += [Heading("Equivalence of the twins", anchor="equivalence"), parity_summary(report)]
     blocks += [Heading("Architectures", anchor="architectures"), architecture_table(report)]
     blocks += [Heading("Pages"), Items(tuple(pages(report)))]
     return Page("index", "Long-sequence benchmark report", "results", tuple(blocks))
+
+
+def claim_blocks(report: Report) -> list[Block]:
+    """What the papers claim first, beside what was measured."""
+    told = (
+        Span("A dagger (†) marks a number that was transcribed without its table at hand. Where sources disagree:"),
+        Span("Known contradictions in the literature", "contradictions.*"),
+    )
+    table = claims.claims_table(report.published, report.records, report.groups)
+    return [Heading("What the papers claim", anchor="claims"), table, Paragraph(told, "note")]
 
 
 def caption() -> str:
@@ -216,8 +228,10 @@ def architecture_table(report: Report) -> Table:
 
 def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
-    found = [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
+    found = [(Span("Layer speed"), Span("times, ratios and rooflines of single layers", "speed.*"))]
+    found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
     if language.sections(report.groups):
         found.append((Span("Benchmark"), Span("Language models", f"{language.PATH}.*")))
+    found += ablation_page.links(report.studies)
     found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]
     return found

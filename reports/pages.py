@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports import architectures, figures, frames, language, tables
+from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
     Cell,
@@ -23,14 +24,18 @@ from reports.blocks import (
     plain,
 )
 from reports.frames import Group
-from reports.published import LEGEND, Published
+from reports.paired import paired_blocks
+from reports.published import Published
+from reports.published_pages import published_table
 from reports.records import Record
 from reports.statistics import ALPHA, POWER
 from reports.verdicts import MARGINS, STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEANING
 
 SECTIONS = (
     Span("Results", "index.*", kind="results"),
+    Span("Layer speed", "speed.*", kind="speed"),
     Span("Published numbers", "published.*", kind="published"),
+    Span("Contradictions", "contradictions.*", kind="contradictions"),
     Span("Methods", "methods.*", kind="methods"),
 )
 
@@ -72,6 +77,16 @@ class Report:
         """Records that are shown with their own tables only."""
         return [record for record in self.records if frames.kind(record) == "other"]
 
+    @functools.cached_property
+    def studies(self) -> list[Study]:
+        """The ablation studies."""
+        return studies(self.records)
+
+    @functools.cached_property
+    def changed(self) -> list[Group]:
+        """Groups of the records of ablations, for their own pages."""
+        return frames.groups(self.records, self.published, "ablation")
+
     @property
     def tasks(self) -> list[str]:
         """Tasks in the result table."""
@@ -99,9 +114,10 @@ def task_page(report: Report, task: str) -> Page:
                 "profile": group.profile,
             }
             blocks.append(Code(tables.run_command(**selection), "To run what is missing"))
+    blocks += paired_blocks(groups)
     pairs = report.published.on_task(task)
     if pairs:
-        blocks += [Heading("Published numbers"), tables.published_table(f"Published on {task}", pairs)]
+        blocks += [Heading("Published numbers"), published_table(f"Published on {task}", pairs)]
     return Page(
         tables.task_path(task)[:-2], task, "results", tuple(blocks), (Span("Results", "index.*"), Span("/ task"))
     )
@@ -111,6 +127,7 @@ def record_page(record: Record, group: Group | None) -> Page:
     """One record: what was run, what came out, and everything that is needed to run it again."""
     cell = record.cell
     name = f"{cell.architecture} on {cell.task}, {tables.title(cell.framework)}, seed {cell.seed}"
+    name += f", {cell.factor} = {cell.level}" if cell.factor else ""
     status = [chip(record.status), Span(f"profile {cell.profile}, {frames.machine(record)}")]
     if record.reason:
         status.append(Span(record.reason, "", "strong", line=True))
@@ -151,25 +168,6 @@ def record_page(record: Record, group: Group | None) -> Page:
     return Page(tables.cell_path(record)[:-2], name, "results", tuple(blocks), trail)
 
 
-def published_page(published: Published) -> Page:
-    """Every published number with paper, table, version and transcription status."""
-    legend = tuple((chip(name, name), Span(meaning)) for name, meaning in LEGEND.items())
-    blocks: list[Block] = [
-        Paragraph(
-            (Span("Transcribed from papers, never measured here. A dash is a cross or a dash in print."),), "lead"
-        ),
-        Items(legend),
-    ]
-    for paper in published.papers:
-        about = paper.paper
-        told = f"{about.authors}, arXiv {about.arxiv}, {len(paper.numbers)} numbers."
-        blocks += [Heading(about.title, anchor=about.id), Paragraph((Span(told), Span(about.url, about.url)))]
-        blocks += [Items(tuple((Span(name, "", "code"), Span(text)) for name, text in sorted(paper.protocols.items())))]
-        pairs = [(paper, number) for number in paper.numbers]
-        blocks.append(tables.published_table(f"Numbers of {about.title}", pairs, anchors=True))
-    return Page("published", "Published numbers", "published", tuple(blocks))
-
-
 def methods_page() -> Page:
     """Statuses, verdict rules, margins and statistics."""
     margins = tuple(
@@ -187,8 +185,14 @@ def methods_page() -> Page:
         "fewest that have one. Where it prints none, its number counts as one run with our standard deviation.",
         f"The seeds that an underpowered cell needs are those that decide with {100 * POWER:g} % probability "
         "if the observed difference is the true one; with one seed they are planned with the published std.",
+        "Several verdicts of one benchmark must hold together: their p-values are adjusted by Holm's rule, and one "
+        f"that holds alone only is underpowered. So any of them is wrong in at most {100 * ALPHA:g} % of reports.",
+        "Two models are compared on the same test examples by McNemar's exact test, with Holm's rule within a table, "
+        "and only within one task, profile, protocol and seed.",
         "Mean ± sample standard deviation over all seeds that ended; never the best seed. A group with a failed seed "
         "has no verdict. The interval of one accuracy is Wilson's, for the finite test split.",
+        "Effects of ablations are paired by seed, with Student's t intervals; their p-values are corrected by Holm's "
+        "rule within the levels of one factor. Two models on the same examples are compared by McNemar's exact test.",
         "Values of different tasks, profiles, recipes or protocols are never averaged or ranked together.",
         "The majority class is the accuracy of always answering the most frequent class of the evaluated split.",
         "A compiler's estimate is never a time.",

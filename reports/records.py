@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
-from jaxtyping import Integer, UInt
+from jaxtyping import Bool, Integer, UInt
 
 from reports import atomic
 
@@ -33,6 +33,7 @@ STATUSES = ("measured", "compiled", "failed", "no data")
 
 CellId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Label = Annotated[str, msgspec.Meta(max_length=200)]
 Encoding = Literal["zlib+base64:uint8", "zlib+base64:uint16"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -41,8 +42,11 @@ class RecordError(ValueError):
     """A record cannot be read or written; the message names the file and the place in it."""
 
 
-class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was run: one architecture on one task in one framework with one seed."""
+class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What was run: one architecture on one task in one framework with one seed.
+
+    Of an ablation also the level of the factor that was changed, and the id of the cell without that change.
+    """
 
     id: CellId
     benchmark: Name
@@ -52,10 +56,16 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     seed: Count
     profile: Name
     hardware: Name
+    factor: Label = ""
+    level: Label = ""
+    base: Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,199})?\Z")] = ""
 
 
-class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Predicted classes of every example of a split, in the order of the split."""
+class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Predicted classes of every example of a split, in the order of the split.
+
+    `correct` says of each whether it is right, as packed bits (zlib, base64); older records have none.
+    """
 
     split: Name
     count: Count
@@ -63,6 +73,7 @@ class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     encoding: Encoding
     data: str
     labels_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    correct: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,9 +126,11 @@ def read(path: Path) -> Record:
     try:
         record = msgspec.json.decode(path.read_bytes(), type=Record)
         _check_curves(record)
+        if record.predictions:
+            decode_correct(record.predictions)
     except OSError as error:
         raise RecordError(f"cannot read record {path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RecordError) as error:
         raise RecordError(f"record {path} is not valid: {error}; delete it and run its cell again") from error
     if path.name != f"{record.cell.id}.json":
         raise RecordError(f"record {path} is of cell {record.cell.id!r} - at `$.cell.id`; rename or delete the file")
@@ -154,6 +167,7 @@ def encode_predictions(
     encoding: Encoding = "zlib+base64:uint8" if classes <= 256 else "zlib+base64:uint16"
     dtype = encoding.rpartition(":")[2]
     data = zlib.compress(_class_bytes(predicted, "predictions", classes, dtype), 9)
+    correct = zlib.compress(np.packbits(np.asarray(predicted) == np.asarray(labels)).tobytes(), 9)
     return Predictions(
         split=split,
         count=len(predicted),
@@ -161,6 +175,7 @@ def encode_predictions(
         encoding=encoding,
         data=base64.b64encode(data).decode(),
         labels_sha256=hashlib.sha256(_class_bytes(labels, "labels", classes, dtype)).hexdigest(),
+        correct=base64.b64encode(correct).decode(),
     )
 
 
@@ -168,14 +183,30 @@ def decode_predictions(predictions: Predictions) -> UInt[np.ndarray, "n"]:
     """Predicted classes (n,) of a record; raises RecordError if the data are damaged."""
     dtype = np.dtype(predictions.encoding.rpartition(":")[2]).newbyteorder("<")
     size = predictions.count * dtype.itemsize
-    try:
-        data = zlib.decompressobj().decompress(base64.b64decode(predictions.data, validate=True), size + 1)
-    except (zlib.error, binascii.Error) as error:
-        raise RecordError(f"predictions of split {predictions.split!r} are damaged: {error}") from error
+    data = _unpacked(predictions.data, size, predictions.split)
     values = np.frombuffer(data, dtype) if len(data) == size else np.empty(0, dtype)
     if len(values) != predictions.count or (values >= predictions.classes).any():
         raise RecordError(f"predictions of split {predictions.split!r} do not match their count and classes")
     return values.astype(dtype.newbyteorder("="))
+
+
+def decode_correct(predictions: Predictions) -> Bool[np.ndarray, "n"] | None:
+    """Whether each prediction (n,) of a record is right, None in records that do not say; raises RecordError."""
+    if not predictions.correct:
+        return None
+    size = -(-predictions.count // 8)
+    data = _unpacked(predictions.correct, size, predictions.split)
+    if len(data) != size:
+        raise RecordError(f"predictions of split {predictions.split!r} do not match their count")
+    return np.unpackbits(np.frombuffer(data, np.uint8), count=predictions.count).astype(bool)
+
+
+def _unpacked(text: str, size: int, split: str) -> bytes:
+    """Decompressed bytes, at most one more than expected; raises RecordError."""
+    try:
+        return zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)
+    except (zlib.error, binascii.Error) as error:
+        raise RecordError(f"predictions of split {split!r} are damaged: {error}") from error
 
 
 def _check_curves(record: Record) -> None:

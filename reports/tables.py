@@ -70,11 +70,17 @@ def entry_cell(entry: Entry, group: Group) -> Cell:
     return Cell(tuple(spans), entry.summary.mean if entry.summary else "")
 
 
+LONGEST_PRINTED = 12
+"""Characters up to which what a paper prints in words stands in the column of values."""
+
+
 def number_text(item: Number) -> str:
-    """A published number with its std and dagger."""
+    """A published number with its std and dagger; a longer text of a paper is told beside it."""
     if item.value is None:
-        return "–"
-    value = f"{item.value:.2f}" if item.unit == "%" else f"{item.value:g}"
+        short = item.printed if len(item.printed) <= LONGEST_PRINTED else "in words"
+        return short + item.dagger if item.printed else "–"
+    # Zeros at the end of what was printed are not transcribed: none is added but the one that shows a decimal.
+    value = f"{item.value:.1f}" if item.unit == "%" and round(10 * item.value, 6) % 1 == 0 else f"{item.value:g}"
     return value + ("" if item.std is None else f" ± {item.std:g}") + item.dagger
 
 
@@ -85,7 +91,13 @@ def published_cell(reference: tuple[PaperNumbers, Number] | None) -> Cell:
     paper, item = reference
     told = f"n = {item.n}" if item.n else "n not stated"
     where = Span(f"{told}, {item.transcription}", "", "quiet", line=True)
-    return Cell((Span(number_text(item), f"published.*#{paper.anchor(item)}", "value"), where), item.value)
+    return Cell((Span(number_text(item), published_path(paper, item), "value"), where), item.value)
+
+
+def published_path(paper: PaperNumbers, item: Number | None = None) -> str:
+    """The page of a paper's numbers, or the row of one of them."""
+    path = f"published/{slug(paper.paper.id)}.*"
+    return f"{path}#{paper.anchor(item)}" if item else path
 
 
 def verdict_cell(group: Group) -> Cell:
@@ -191,39 +203,6 @@ def seed_table(group: Group) -> Table:
 
 def _optional(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value == value else None
-
-
-def published_table(caption: str, pairs: Sequence[tuple[PaperNumbers, Number]], anchors: bool = False) -> Table:
-    """Published numbers with paper, table and transcription status; with `anchors` the place that others link to."""
-    columns = (
-        Column("Architecture"),
-        Column("Task"),
-        Column("Metric"),
-        Column("Value", numeric=True),
-        Column("n", numeric=True),
-        Column("Version"),
-        Column("Table", grow=True),
-        Column("Transcription"),
-    )
-    rows = []
-    for paper, item in pairs:
-        anchor = paper.anchor(item)
-        notes = (item.version_note, item.note, item.parameters and f"parameters: {item.parameters}")
-        note = "; ".join(part for part in notes if part)
-        source = Span(f"arXiv {paper.paper.arxiv}, {item.table}")
-        href = paper.paper.url if anchors else f"published.*#{anchor}"
-        cells = (
-            plain(item.name),
-            plain(item.task),
-            plain(f"{item.metric}, {item.unit}"),
-            Cell((Span(number_text(item), href),), "" if item.value is None else item.value),
-            plain(str(item.n or "–")),
-            plain(item.version),
-            Cell((source, *([Span(note, "", "quiet", line=True)] if note else []))),
-            Cell((chip(item.transcription + item.dagger, item.transcription),)),
-        )
-        rows.append(Row(cells, anchor if anchors else ""))
-    return Table(caption, columns, tuple(rows))
 
 
 def parity_blocks(records: Sequence[Record], architecture: str) -> Iterator[Block]:

@@ -6,12 +6,13 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from implementations import catalog
-from implementations.common.config import nearest
+from implementations.common.config import ConfigError, nearest
 from suite import recipes
+from suite.ablations import factors
 from suite.recipes.base import PROFILES, Profile, Recipe, apply_overrides, override_settings
 from suite.tasks import BENCHMARKS, FRAMEWORKS, Task, all_tasks
 
@@ -22,7 +23,8 @@ class SelectionError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What a command line asks for; empty benchmarks and tasks mean everything, empty architectures all of them."""
+    """What a command line asks for; empty benchmarks and tasks mean everything, empty architectures and factors all of
+    them."""
 
     benchmarks: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -32,13 +34,16 @@ class Selection:
     profile: Profile = "smoke"
     hardware: str = "cpu"
     overrides: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One run: an architecture on a task in a framework with a seed.
 
-    `recipe` is None where nothing is trained; `settings` says then what is measured, where there is a choice.
+    `recipe` is None where nothing is trained; `settings` says then what is measured, where there is a choice. `factor`
+    and `level` name what an ablation changed, `base_level` what it changed from, and `base` is the id of the cell
+    without that change.
     """
 
     benchmark: str
@@ -50,6 +55,10 @@ class Cell:
     hardware: str
     recipe: Recipe | None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    factor: str = ""
+    level: str = ""
+    base_level: str = ""
+    base: str = ""
 
     @functools.cached_property
     def id(self) -> str:
@@ -65,7 +74,8 @@ class Cell:
     @property
     def label(self) -> str:
         """The cell in words, for progress lines."""
-        return f"{self.task} {self.architecture} {self.framework} seed {self.seed}"
+        changed = f" {self.factor} = {self.level}" if self.factor else ""
+        return f"{self.task} {self.architecture} {self.framework} seed {self.seed}{changed}"
 
     def to_dict(self, identity: bool = False) -> dict[str, Any]:
         """Plain nested dictionaries; with `identity` without the sources of the recipe, which decide no number, and
@@ -76,8 +86,9 @@ class Cell:
             if identity:
                 del values["recipe"]["source"]
                 values["recipe"]["model"] = self.recipe.model.identity()
-        if not self.settings:
-            del values["settings"]
+        for name in ("settings", "factor", "level", "base_level", "base"):
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
@@ -94,14 +105,16 @@ def cells(selection: Selection) -> list[Cell]:
     frameworks = _known("framework", selection.frameworks, FRAMEWORKS) or list(FRAMEWORKS)
     _known("profile", [selection.profile], PROFILES)
     seeds = sorted(set(selection.seeds)) or [0]
-    found = [
-        Cell(task.benchmark, task.name, architecture, framework, seed, selection.profile, selection.hardware, *what)
+    every = [
+        cell
         for task in tasks
         for architecture in architectures
         for what in _what(task, architecture, selection)
         for seed in seeds
         for framework in _frameworks(task, frameworks)
+        for cell in _one(what, task, architecture, framework, seed, selection)
     ]
+    found = list({cell.id: cell for cell in every}.values())
     if not found:
         names = f"tasks {', '.join(t.name for t in tasks)} with architectures {', '.join(architectures)}"
         raise SelectionError(f"nothing to run: no recipe joins {names} in {', '.join(frameworks)}")
@@ -109,8 +122,9 @@ def cells(selection: Selection) -> list[Cell]:
 
 
 def published(cell: Cell) -> Recipe | None:
-    """The paper's own recipe of a cell's task and architecture."""
-    recipe = recipes.recipes(cell.architecture).get(cell.task)
+    """The paper's own recipe of a cell's task and architecture; of an ablation, of the task that it changes."""
+    task = factors()[cell.factor].task if cell.factor else cell.task
+    recipe = recipes.recipes(cell.architecture).get(task)
     return recipe("paper") if recipe else None
 
 
@@ -118,23 +132,78 @@ def _tasks(selection: Selection) -> list[Task]:
     everything = all_tasks()
     benchmarks = _known("benchmark", selection.benchmarks, BENCHMARKS)
     named = _known("task", selection.tasks, everything)
+    _known("factor", selection.factors, factors())
     if not benchmarks and not named:
         return list(everything.values())
-    return [task for task in everything.values() if task.benchmark in benchmarks or task.name in named]
+    chosen = [task for task in everything.values() if task.benchmark in benchmarks or task.name in named]
+    if selection.factors and not any(task.run == "ablation" for task in chosen):
+        raise SelectionError("factors are chosen of ablations: say --benchmarks ablation, or leave out --factors")
+    return chosen
 
 
-def _what(task: Task, architecture: str, selection: Selection) -> list[tuple[Recipe | None, dict[str, Any]]]:
-    """What a task does with an architecture: one recipe or one dictionary of settings, or nothing."""
+@dataclasses.dataclass(frozen=True)
+class _What:
+    """What a cell runs; `base` is the recipe that a factor changes."""
+
+    recipe: Recipe | None = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    factor: str = ""
+    level: str = ""
+    base_level: str = ""
+    base: Recipe | None = None
+
+
+def _one(what: _What, task: Task, architecture: str, framework: str, seed: int, selection: Selection) -> Iterator[Cell]:
+    """The cell of one thing to run; before a changed recipe, that of the unchanged one."""
+    where = (architecture, framework, seed, selection.profile, selection.hardware)
+    if what.base is None:
+        yield Cell(task.benchmark, task.name, *where, what.recipe, what.settings)
+        return
+    like = all_tasks()[factors()[what.factor].task]
+    base = Cell(like.benchmark, like.name, *where, what.base)
+    yield base
+    changed = Cell(task.benchmark, task.name, *where, what.recipe, factor=what.factor, level=what.level)
+    yield dataclasses.replace(changed, base_level=what.base_level, base=base.id)
+
+
+def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
+    """What a task does with an architecture: one recipe, one dictionary of settings, changed recipes, or nothing."""
     if task.architecture is not None and task.architecture != architecture:
         return []
     if task.settings is not None:
         settings = task.settings(architecture, selection.profile)
-        return [] if settings is None else [(None, override_settings(settings, selection.overrides).to_dict())]
-    if task.run != "train":
-        return [(None, {})]
-    function = recipes.recipes(architecture).get(task.name)
-    recipe = function(selection.profile) if function else None
-    return [] if recipe is None else [(apply_overrides(recipe, selection.overrides), {})]
+        changed = None if settings is None else override_settings(settings, selection.overrides)
+        return [] if changed is None else [_What(settings=changed.to_dict())]
+    if task.run == "equivalence":
+        return [_What()]
+    if task.run == "ablation":
+        return _changed(architecture, selection)
+    recipe = _recipe(architecture, task.name, selection)
+    return [] if recipe is None else [_What(recipe)]
+
+
+def _recipe(architecture: str, task: str, selection: Selection) -> Recipe | None:
+    function = recipes.recipes(architecture).get(task)
+    recipe = None if function is None else function(selection.profile)
+    return None if recipe is None else apply_overrides(recipe, selection.overrides)
+
+
+def _changed(architecture: str, selection: Selection) -> list[_What]:
+    """Every level of the selected factors of an architecture, one factor at a time."""
+    found = []
+    for factor in factors().values():
+        if factor.architecture != architecture or (selection.factors and factor.name not in selection.factors):
+            continue
+        base = _recipe(architecture, factor.task, selection)
+        if base is None:
+            raise SelectionError(f"factor {factor.name} changes {factor.task}, which has no recipe of {architecture}")
+        try:
+            own, variants = factor.base_level(base), factor.variants(base)
+        except ConfigError as error:
+            raise SelectionError(f"factor {factor.name} does not fit this recipe: {error}") from error
+        where = {"factor": factor.name, "base_level": own, "base": base}
+        found += [_What(recipe, level=level, **where) for level, recipe in variants.items()]
+    return found
 
 
 def _frameworks(task: Task, frameworks: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from implementations import catalog
 from implementations.common.config import ConfigError
 from reports import records
 from suite import provenance
+from suite.ablations import factors
 from suite.data import DataError, NoData, SettingsError, UnknownData, data_root, open_dataset
 from suite.data import names as data_names
 from suite.data.catalog import place
@@ -72,6 +73,8 @@ def arguments_parser() -> argparse.ArgumentParser:
     what.add_argument("--all", action="store_true", help="everything")
     what.add_argument("--benchmarks", nargs="+", default=[], metavar="NAME", help=", ".join(BENCHMARKS))
     what.add_argument("--tasks", nargs="+", default=[], metavar="NAME", help="tasks; --list names them")
+    what.add_argument("--factors", nargs="+", default=[], metavar="NAME",
+                      help="of the ablations, e.g. s5.blocks; default: all; --list names them")  # fmt: skip
     what.add_argument("--architectures", nargs="+", default=[], metavar="NAME", help="default: all")
     what.add_argument("--frameworks", nargs="+", default=[], metavar="NAME", help="jax, torch; default: the installed")
     what.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="N", help="default: 0")
@@ -114,6 +117,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
         profile=options.profile,
         hardware=detect.resolve(options.hardware),
         overrides=tuple(options.overrides),
+        factors=tuple(options.factors),
     )
     found = cells(selection)
     for recipe in (cell.recipe for cell in found):
@@ -139,6 +143,8 @@ def print_list() -> None:
         print(f"task          {task.name:<20} {task.title}")
     for name in catalog.names():
         print(f"architecture  {name:<20} {catalog.get(name).title}")
+    for factor in factors().values():
+        print(f"factor        {factor.name:<32} {', '.join(factor.levels)}; {factor.paper}")
     print(f"frameworks    {', '.join(FRAMEWORKS)}\nprofiles      {', '.join(PROFILES)}")
     for hardware in HARDWARE.values():
         print(f"hardware      {hardware.name:<20} {hardware.title}")
@@ -156,7 +162,8 @@ def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
         else:
             expected = cost.estimate(cell, known, _cores())
         total += expected.seconds or 0.0
-        words = (cell.id, cell.task, cell.architecture, cell.framework, str(cell.seed), cell.profile, cell.hardware)
+        task = f"{cell.task} {cell.factor} = {cell.level}" if cell.factor else cell.task
+        words = (cell.id, task, cell.architecture, cell.framework, str(cell.seed), cell.profile, cell.hardware)
         rows.append((*words, cost.duration(expected.seconds), expected.basis))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

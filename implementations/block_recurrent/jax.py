@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.block_recurrent.cell.jax import State, StateSide, TokenSide, extended, in_blocks, shifted
 from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig, check_state
-from implementations.common.config import ConfigError
+from implementations.common.config import require_segment
 from implementations.common.initializers import Keys
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import attend
@@ -77,10 +77,7 @@ class BlockRecurrentLayer(nnx.Module):
         takes up its place, unseen. Outputs at padded positions are zero. `method` overrides the config's.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
-            raise ConfigError(
-                f"x has shape {tuple(x.shape)}: expected (B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            )
+        require_segment(x.shape, config.d_model)
         state = self.initial_state(x.shape[0]) if state is None else state
         check_state(state, config.state_shapes(x.shape[0]))
         mask = mask if config.mask_padding else None
@@ -213,11 +210,9 @@ class FeedbackStack(nnx.Module):
 
         The state holds those of the layers by number. Dropout masks are the same for every block.
         """
-        config, window, total = self.config, self.config.recurrent.window, x.shape[1]
-        if x.ndim != 3 or total < 1 or x.shape[-1] != config.d_model:
-            raise ConfigError(
-                f"x has shape {tuple(x.shape)}: expected (B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            )
+        config = self.config
+        require_segment(x.shape, config.d_model)
+        window, total = config.recurrent.window, x.shape[1]
         state = self.initial_state(x.shape[0]) if state is None else state
         check_state(state, config.state_shapes(x.shape[0]))
         mask = mask if config.mask_padding else None

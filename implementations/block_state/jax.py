@@ -23,9 +23,9 @@ from implementations.block_state.windows.jax import (
     window_ends,
     windows,
 )
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, einsum, parameter
+from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter, product
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
@@ -115,9 +115,9 @@ class ContextAttention(nnx.Module):
         config = self.config
         kernel = rearrange(linear.kernel[...], "d (h k) -> d h k", h=config.heads)
         if config.variant == "MH":
-            y = einsum("bthd,dhk->bthk", contexts, kernel)
+            y = product("bthd,dhk->bthk", contexts, kernel)
         else:
-            y = einsum("btd,dhk->bthk", contexts[:, :, 0], kernel)
+            y = product("btd,dhk->bthk", contexts[:, :, 0], kernel)
             if config.lift:
                 y = y * self.lift.kernel[...][0][:, None]
         return y + rearrange(linear.bias[...], "(h k) -> h k", h=config.heads) if config.biases else y
@@ -236,9 +236,7 @@ class BlockStateLayer(nnx.Module):
     def check(self, x: Array, state: dict[str, Array] | None) -> None:
         """Raise `ConfigError` where the input or the state is not of this layer."""
         config = self.config
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
-            expected = f"(B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected {expected}")
+        require_segment(x.shape, config.d_model)
         if state is None:
             return
         if not config.streams:
@@ -297,7 +295,8 @@ class BlockStateLayer(nnx.Module):
         if ssm is not None:
             zero = jnp.zeros(x.shape[0], jnp.int32)
             position = ((zero if position is None else position) + x.shape[1]) % config.window
-            state = {**cache, **contexts, "valid": valid[:, -config.window :], "position": position, "ssm": ssm}
+            last = valid[:, -config.window :]
+            state = {**cache, **contexts, "valid": last, "position": position, "ssm": ssm}
         x = self.out(rearrange(jnp.concatenate([own, seen], 2), "b l h k -> b l (h k)"))
         x = skip + self.dropout1(x, dropout_seed, training)
         skip = x

@@ -23,9 +23,9 @@ from implementations.block_state.windows.torch import (
     window_ends,
     windows,
 )
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, einsum, parameter
+from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, owned, parameter, product
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
         else:
             q = q * config.head_width**-0.5
         k, v = torch.cat([state["keys"], k], 1), torch.cat([state["values"], v], 1)
-        state = {"keys": k[:, -W:], "values": v[:, -W:]}
+        state = {"keys": owned(k[:, -W:]), "values": owned(v[:, -W:])}
         bias = self.scaled_bias if config.positions == "t5" else None
         if config.attend_previous_window:
             y = window_attention(q, k, v, W, bias=bias, valid=valid, include_self=config.include_self, method=method)
@@ -108,7 +108,7 @@ class ContextAttention(nn.Module):
         """Empty keys and values of the contexts of a window, or the learned context of window 0."""
         config, like = self.config, self.query.kernel
         if config.variant == "MF":
-            return {"context": self.initial.expand(batch, *self.initial.shape)}
+            return {"context": self.initial.repeat(batch, 1, 1)}
         shape = (batch, config.window, config.heads, config.head_width)
         return {
             "context_keys": torch.zeros(shape, dtype=like.dtype, device=like.device),
@@ -120,9 +120,9 @@ class ContextAttention(nn.Module):
         config = self.config
         kernel = rearrange(linear.kernel, "d (h k) -> d h k", h=config.heads)
         if config.variant == "MH":
-            y = einsum("bthd,dhk->bthk", contexts, kernel)
+            y = product("bthd,dhk->bthk", contexts, kernel)
         else:
-            y = einsum("btd,dhk->bthk", contexts[:, :, 0], kernel)
+            y = product("btd,dhk->bthk", contexts[:, :, 0], kernel)
             if config.lift:
                 y = y * self.lift.kernel[0][:, None]
         return y + rearrange(linear.bias, "(h k) -> h k", h=config.heads) if config.biases else y
@@ -163,7 +163,7 @@ class ContextAttention(nn.Module):
         k, v = self.keys_and_values(contexts)
         k = torch.cat([state["context_keys"], k], 1)
         v = torch.cat([state["context_values"], v], 1)
-        state = {"context_keys": k[:, -W:], "context_values": v[:, -W:]}
+        state = {"context_keys": owned(k[:, -W:]), "context_values": owned(v[:, -W:])}
         return own_window_attention(q, k, v, W, position, valid=valid, method=method), state
 
     def from_last_window(
@@ -181,7 +181,7 @@ class ContextAttention(nn.Module):
         k, v = (rearrange(y, "b (n s) h k -> b n s h k", n=count) for y in self.keys_and_values(known[:, :count]))
         y = last_window_attention(q, k, v, W, position, method=method)
         if position is None:
-            return y, {"context": known[:, length // W]}
+            return y, {"context": owned(known[:, length // W])}
         return y, {"context": known[torch.arange(batch, device=q.device), (position + length) // W]}
 
 
@@ -242,9 +242,7 @@ class BlockStateLayer(nn.Module):
     def check(self, x: Tensor, state: dict[str, Tensor] | None) -> None:
         """Raise `ConfigError` where the input or the state is not of this layer."""
         config = self.config
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
-            expected = f"(B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected {expected}")
+        require_segment(x.shape, config.d_model)
         if state is None:
             return
         if not config.streams:
@@ -303,7 +301,8 @@ class BlockStateLayer(nn.Module):
         if ssm is not None:
             zero = torch.zeros(x.shape[0], dtype=torch.int32, device=x.device)
             position = ((zero if position is None else position) + x.shape[1]) % config.window
-            state = {**cache, **contexts, "valid": valid[:, -config.window :], "position": position, "ssm": ssm}
+            last = owned(valid[:, -config.window :])
+            state = {**cache, **contexts, "valid": last, "position": position, "ssm": ssm}
         x = self.out(rearrange(torch.cat([own, seen], 2), "b l h k -> b l (h k)"))
         x = skip + self.dropout1(x, dropout_seed, training)
         skip = x

@@ -21,6 +21,14 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"{meant}known: {', '.join(known)}"
 
 
+def require_segment(shape: tuple[int, ...], d_model: int) -> None:
+    """Raise `ConfigError` unless a layer's input of that shape is (B, L, D) with a position and D = d_model."""
+    if len(shape) != 3 or shape[1] < 1 or shape[2] != d_model:
+        raise ConfigError(
+            f"x has shape {tuple(shape)}: expected (B, L, D) with L at least 1 and D = d_model = {d_model}"
+        )
+
+
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)

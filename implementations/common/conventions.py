@@ -15,6 +15,9 @@ BATCH_NORM_EPSILON = 1e-5
 LAYER_NORM_EPSILON = 1e-6
 """Flax's default; PyTorch's is 1e-5."""
 
+TORCH_LAYER_NORM_EPSILON = 1e-5
+"""PyTorch's default, which the code of Mega and SeqBoat keeps for all its norms."""
+
 BATCH_NORM_MOMENTUM = 0.95
 """Share of the OLD running statistic that an update keeps (Flax's sense; PyTorch's `momentum` is one minus this)."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Complex, Float
 from scipy.linalg import block_diag
+
+from implementations.common.initializers import Keys, normal
 
 Array = np.ndarray
 
@@ -41,3 +45,26 @@ def normal_blocks(
         eigenvalues, vectors = eigenvalues[:kept], vectors[:, :kept]
     v, v_inverse = (np.asarray(block_diag(*[block] * blocks)) for block in (vectors, vectors.conj().T))
     return np.tile(eigenvalues, blocks), v, v_inverse
+
+
+def diagonal_blocks(
+    kind: Literal["lin", "inv", "antisymmetric"], size: int, blocks: int, conj_sym: bool, keys: Keys
+) -> Complex[Array, " P"]:
+    """Eigenvalues to stand in place of those of `normal_blocks`, in their order: all real parts are -1/2, imaginary
+    parts come in pairs of both signs and ascend within a block of R = `size / blocks`; of an odd R one is zero.
+
+    "lin": pi n, and "inv": R/pi (R/(2n+1) - 1), for n below R/2 (S4D-Lin and S4D-Inv, arXiv 2206.11893); both the
+    same in every block. "antisymmetric": those of (G - G^T) / sqrt(2), G normal of variance 1, for each block another.
+    """
+    rows = size // blocks
+    n = np.arange(rows // 2)
+    found = []
+    for block in range(blocks):
+        if kind == "antisymmetric":
+            drawn = normal(keys.child(block), (rows, rows))
+            imaginary = np.linalg.eigvalsh(-1j * (drawn - drawn.T) / np.sqrt(2.0))
+        else:
+            half = np.pi * n if kind == "lin" else rows / np.pi * (rows / (2 * n + 1) - 1)
+            imaginary = np.sort(np.concatenate([-half, half, np.zeros(rows % 2)]))
+        found.append(-0.5 + 1j * (imaginary[: rows // 2] if conj_sym else imaginary))
+    return np.concatenate(found)

@@ -213,6 +213,15 @@ class BatchNorm(nnx.Module):
         return (x - mean) * scale + self.bias[...]
 
 
+def norm_of(kind: str, features: int, momentum: float, keys: Keys) -> LayerNorm | RMSNorm | BatchNorm:
+    """The norm "layer", "scale", "rms" or "batch" as PyTorch has it: its epsilon, the unbiased running variance."""
+    if kind == "batch":
+        return BatchNorm(features, momentum, keys, unbiased=True)
+    if kind == "scale":
+        return ScaleNorm(keys, conventions.TORCH_LAYER_NORM_EPSILON)
+    return (LayerNorm if kind == "layer" else RMSNorm)(features, keys, conventions.TORCH_LAYER_NORM_EPSILON)
+
+
 def scramble(word: Integer[Array, "*shape"]) -> Integer[Array, "*shape"]:
     """The finaliser of MurmurHash3, a bijection of 32-bit words."""
     word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
@@ -264,6 +273,11 @@ class ElementDropout(Dropout):
         kept = (words >> 8).astype(jnp.int32) >= round(self.rate * 2**24)
         kept = kept.reshape(x.shape[1], x.shape[0], x.shape[2]).swapaxes(0, 1)
         return x * (kept.astype(x.dtype) / (1.0 - self.rate))
+
+
+def dropout_of(rate: float, keys: Keys, of_features: bool) -> Dropout:
+    """Dropout of features, one mask for all positions, or of single elements."""
+    return (Dropout if of_features else ElementDropout)(rate, keys)
 
 
 class WeightDropout(Dropout):

@@ -66,6 +66,11 @@ def parameter(keys: Keys, values) -> nn.Parameter:
     return nn.Parameter(torch.from_numpy(keys.cast(values)))
 
 
+def owned(x: Float[Tensor, "*shape"] | Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"] | Bool[Tensor, "*shape"]:
+    """A copy for a state: a view would keep a whole segment in memory, with strides that a fresh state has not."""
+    return x.clone(memory_format=torch.contiguous_format)
+
+
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """GELU in its tanh form (`conventions.GELU_APPROXIMATION`)."""
     return nn.functional.gelu(x, approximate="tanh")
@@ -210,6 +215,15 @@ class BatchNorm(nn.Module):
         return (x - mean) * scale + self.bias
 
 
+def norm_of(kind: str, features: int, momentum: float, keys: Keys) -> LayerNorm | RMSNorm | BatchNorm:
+    """The norm "layer", "scale", "rms" or "batch" as PyTorch has it: its epsilon, the unbiased running variance."""
+    if kind == "batch":
+        return BatchNorm(features, momentum, keys, unbiased=True)
+    if kind == "scale":
+        return ScaleNorm(keys, conventions.TORCH_LAYER_NORM_EPSILON)
+    return (LayerNorm if kind == "layer" else RMSNorm)(features, keys, conventions.TORCH_LAYER_NORM_EPSILON)
+
+
 def scramble(word: Integer[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
     """The finaliser of MurmurHash3, a bijection of 32-bit words."""
     low = 0xFFFFFFFF
@@ -268,6 +282,11 @@ class ElementDropout(Dropout):
         kept = (words >> 8) >= round(self.rate * 2**24)
         kept = kept.reshape(x.shape[1], x.shape[0], x.shape[2]).swapaxes(0, 1)
         return x * (kept.to(x.dtype) / (1.0 - self.rate))
+
+
+def dropout_of(rate: float, keys: Keys, of_features: bool) -> Dropout:
+    """Dropout of features, one mask for all positions, or of single elements."""
+    return (Dropout if of_features else ElementDropout)(rate, keys)
 
 
 class WeightDropout(Dropout):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
 from implementations.common.jax import einsum, parameter
 from implementations.ema.config import EMAConfig, initial_ema
@@ -72,8 +72,7 @@ class MultiHeadEMA(nnx.Module):
         `mask` is True at genuine positions; others do not enter the averages. The layer does the same in training.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         if config.bidirectional and state is not None:
             raise ConfigError("EMAConfig.bidirectional is True: a bidirectional layer takes no state")
         expected = config.state_shape(x.shape[0])

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.torch import einsum, parameter
+from implementations.common.torch import einsum, owned, parameter
 from implementations.ema.config import EMAConfig, initial_ema
 from implementations.ops.convolution.torch import causal_convolution, two_sided_convolution
 
@@ -72,8 +72,7 @@ class MultiHeadEMA(nn.Module):
         `mask` is True at genuine positions; others do not enter the averages. The layer does the same in training.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         if config.bidirectional and state is not None:
             raise ConfigError("EMAConfig.bidirectional is True: a bidirectional layer takes no state")
         expected = config.state_shape(x.shape[0])
@@ -109,7 +108,7 @@ class MultiHeadEMA(nn.Module):
         if state is not None:
             y = y + einsum("bdn,dnl->bld", state, weights[..., None] * powers)
             last = last + powers[..., -1] * state
-        return y, last
+        return y, owned(last)
 
     def _truncated(self, x, state):
         """A kernel of at most K lags on the segment, after the K - 1 inputs before it; and the last K - 1 inputs."""
@@ -119,4 +118,4 @@ class MultiHeadEMA(nn.Module):
             y = self._convolve(x, self.kernel(self.config.taps(x.shape[1])))
         else:
             y = self._convolve(longer, self.kernel(before.shape[1] + 1))[:, before.shape[1] :]
-        return y, longer[:, x.shape[1] :]
+        return y, owned(longer[:, x.shape[1] :])

@@ -12,16 +12,11 @@ from implementations.common.initializers import Keys, normal
 from implementations.ema.config import EMAConfig
 from implementations.ops.convolution import Method
 
-EPSILON = 1e-5
-"""Of every norm of the authors' code."""
-
 DEVIATION = 0.02
 """Of the initial kernels, of gamma and of the relative bias."""
 
 LAPLACE_MEAN, LAPLACE_DEVIATION = 0.707107, 0.282095
 """The function 0.5 (1 + erf((s - mean) / (deviation sqrt 2))): close to relu(s)^2 around s = sqrt(1/2)."""
-
-ROTARY_THETA = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -36,10 +31,10 @@ class MegaConfig(Config):
     softmax of scores / sqrt(z); "relu2" and "laplace" of scores / number of keys, which is the number of genuine ones
     where bidirectional and of all up to the query where causal. bias: "simple", one scalar per distance, or "rotary",
     the product of two learned vectors rotated by the positions. max_positions: longest sequence of the simple bias of
-    whole sequences; a chunk has chunk_size. norm: see `implementations.common`, epsilon 1e-5 in all. prenorm: normalise
-    before each block, else after each residual sum. dropout: of the EMA's and both blocks' outputs; attention_dropout:
-    of the attention's weights; hidden_dropout: of values and of the hidden layer. feature_dropout: one mask for all
-    positions, in place of one for each element. bn_momentum: share of the old running statistic kept.
+    whole sequences; a chunk has chunk_size. norm: epsilon 1e-5 in all. prenorm: normalise before each block, else after
+    each residual sum. dropout: of the EMA's and both blocks' outputs; attention_dropout: of the attention's weights;
+    hidden_dropout: of values and of the hidden layer. feature_dropout: one mask for all positions, in place of one for
+    each element. bn_momentum: share of the old running statistic kept.
     mask_padding: keep padded positions out of the batch's statistics; the authors let them in (False). Neither the EMA
     nor the attention ever lets them in.
     """
@@ -123,8 +118,3 @@ def initial_attention(config: MegaConfig, keys: Keys) -> dict[str, np.ndarray]:
         values["left"] = normal(keys.child("left"), (size,), DEVIATION)
         values["right"] = normal(keys.child("right"), (size,), DEVIATION)
     return values
-
-
-def frequencies(size: int) -> np.ndarray:
-    """Angles per position of the pairs (i, i + size / 2) of a rotary bias."""
-    return ROTARY_THETA ** (-np.arange(size // 2) / (size // 2))

@@ -14,31 +14,18 @@ from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.jax import (
-    BatchNorm,
-    Dropout,
-    ElementDropout,
-    LayerNorm,
-    Linear,
-    RMSNorm,
-    ScaleNorm,
-    WeightDropout,
-    einsum,
-    parameter,
-    product,
-)
+from implementations.common.jax import Linear, WeightDropout, dropout_of, einsum, norm_of, parameter, product
 from implementations.ema.jax import MultiHeadEMA
 from implementations.mega.config import (
-    EPSILON,
     LAPLACE_DEVIATION,
     LAPLACE_MEAN,
     MegaConfig,
-    frequencies,
     initial_attention,
     initial_kernel,
 )
+from implementations.ops.attention.jax import frequencies
 
 State = dict[str, Array]
 
@@ -48,20 +35,6 @@ def linear(in_features: int, out_features: int, keys: Keys) -> Linear:
     found = Linear(in_features, out_features, keys)
     found.kernel = parameter(keys, initial_kernel(keys, in_features, out_features))
     return found
-
-
-def norm(config: MegaConfig, keys: Keys) -> LayerNorm | RMSNorm | BatchNorm:
-    """The norm that a config names."""
-    if config.norm == "batch":
-        return BatchNorm(config.d_model, config.bn_momentum, keys, unbiased=True)
-    if config.norm == "scale":
-        return ScaleNorm(keys, EPSILON)
-    return (LayerNorm if config.norm == "layer" else RMSNorm)(config.d_model, keys, EPSILON)
-
-
-def dropout(config: MegaConfig, rate: float, keys: Keys) -> Dropout:
-    """Dropout of features or of elements."""
-    return (Dropout if config.feature_dropout else ElementDropout)(rate, keys)
 
 
 def relu2(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -77,8 +50,7 @@ def laplace(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def turned(x: Float[Array, " Z"], positions: Integer[Array, "*I"]) -> Float[Array, "*I Z"]:
     """A vector whose pairs (i, i + Z / 2) are turned by each position."""
     first, second = jnp.split(x, 2)
-    turns = jnp.asarray(frequencies(x.shape[0]), x.dtype)
-    angles = positions[..., None].astype(x.dtype) * turns
+    angles = positions[..., None].astype(x.dtype) * frequencies(x.shape[0], x)
     sine, cosine = jnp.sin(angles), jnp.cos(angles)
     return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], -1)
 
@@ -89,7 +61,7 @@ class GatedAttention(nnx.Module):
     def __init__(self, config: MegaConfig, keys: Keys) -> None:
         self.config = config
         d_model = config.d_model
-        self.norm = norm(config, keys.child("norm"))
+        self.norm = norm_of(config.norm, config.d_model, config.bn_momentum, keys.child("norm"))
         self.ema = MultiHeadEMA(config.ema, keys.child("ema"))
         self.v_proj = linear(d_model, config.value_size, keys.child("v_proj"))
         self.mx_proj = linear(d_model, config.parts[-1] + d_model, keys.child("mx_proj"))
@@ -102,9 +74,9 @@ class GatedAttention(nnx.Module):
         else:
             self.left = parameter(keys, values["left"])
             self.right = parameter(keys, values["right"])
-        self.dropout1 = dropout(config, config.dropout, keys.child("dropout1"))
-        self.dropout2 = dropout(config, config.dropout, keys.child("dropout2"))
-        self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
+        self.dropout1 = dropout_of(config.dropout, keys.child("dropout1"), config.feature_dropout)
+        self.dropout2 = dropout_of(config.dropout, keys.child("dropout2"), config.feature_dropout)
+        self.hidden_dropout = dropout_of(config.hidden_dropout, keys.child("hidden_dropout"), config.feature_dropout)
         self.attention_dropout = WeightDropout(config.attention_dropout, keys.child("attention_dropout"))
 
     def bias(self, queries: Integer[Array, "#B I"], keys: Integer[Array, " J"]) -> Float[Array, "#B I J"]:
@@ -294,11 +266,11 @@ class FeedForward(nnx.Module):
 
     def __init__(self, config: MegaConfig, keys: Keys) -> None:
         self.config = config
-        self.norm = norm(config, keys.child("norm"))
+        self.norm = norm_of(config.norm, config.d_model, config.bn_momentum, keys.child("norm"))
         self.fc1 = linear(config.d_model, config.feedforward_size, keys.child("fc1"))
         self.fc2 = linear(config.feedforward_size, config.d_model, keys.child("fc2"))
-        self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
-        self.dropout = dropout(config, config.dropout, keys.child("dropout"))
+        self.hidden_dropout = dropout_of(config.hidden_dropout, keys.child("hidden_dropout"), config.feature_dropout)
+        self.dropout = dropout_of(config.dropout, keys.child("dropout"), config.feature_dropout)
 
     def __call__(
         self,
@@ -352,8 +324,7 @@ class MegaLayer(nnx.Module):
         `mask` is True at genuine positions; others enter neither the averages nor the attention.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         if config.bidirectional and state is not None:
             raise ConfigError("MegaConfig.bidirectional is True: a bidirectional layer takes no state")
         if mask is not None and config.mask_padding:

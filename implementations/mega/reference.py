@@ -12,7 +12,8 @@ from scipy.special import erf
 from implementations.common import conventions
 from implementations.ema.reference import layer as ema
 from implementations.ema.reference import sigmoid
-from implementations.mega.config import EPSILON, LAPLACE_DEVIATION, LAPLACE_MEAN, MegaConfig, frequencies
+from implementations.mega.config import LAPLACE_DEVIATION, LAPLACE_MEAN, MegaConfig
+from implementations.ops.attention import ROTARY_THETA
 
 Array = np.ndarray
 State = dict[str, Array]
@@ -26,7 +27,7 @@ def silu(x: Array) -> Array:
 def turned(x: Float[Array, " Z"], position: int) -> Float[Array, " Z"]:
     """A vector whose pairs (i, i + Z / 2) are turned by the position."""
     first, second = np.split(x, 2)
-    angle = position * frequencies(len(x))
+    angle = position * ROTARY_THETA ** (-2 * np.arange(len(first)) / len(x))
     return np.concatenate(
         [first * np.cos(angle) - second * np.sin(angle), second * np.cos(angle) + first * np.sin(angle)]
     )
@@ -109,11 +110,11 @@ def layer(
     p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
 
     def norm(block: str, x: Array) -> Array:
-        scale = p[f"{block}.norm.scale"]
+        scale, epsilon = p[f"{block}.norm.scale"], conventions.TORCH_LAYER_NORM_EPSILON
         if config.norm in ("scale", "rms"):
-            return x / np.sqrt((x * x).mean(-1, keepdims=True) + EPSILON) * scale
+            return x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * scale
         if config.norm == "layer":
-            mean, variance, epsilon = x.mean(-1, keepdims=True), x.var(-1, keepdims=True), EPSILON
+            mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
         elif statistics is not None:
             mean, variance = statistics[f"{block}.norm.mean"], statistics[f"{block}.norm.var"]
             epsilon = conventions.BATCH_NORM_EPSILON

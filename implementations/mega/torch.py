@@ -13,31 +13,18 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.torch import (
-    BatchNorm,
-    Dropout,
-    ElementDropout,
-    LayerNorm,
-    Linear,
-    RMSNorm,
-    ScaleNorm,
-    WeightDropout,
-    einsum,
-    parameter,
-    product,
-)
+from implementations.common.torch import Linear, WeightDropout, dropout_of, einsum, norm_of, parameter, product
 from implementations.ema.torch import MultiHeadEMA
 from implementations.mega.config import (
-    EPSILON,
     LAPLACE_DEVIATION,
     LAPLACE_MEAN,
     MegaConfig,
-    frequencies,
     initial_attention,
     initial_kernel,
 )
+from implementations.ops.attention.torch import frequencies
 
 State = dict[str, Tensor]
 
@@ -47,20 +34,6 @@ def linear(in_features: int, out_features: int, keys: Keys) -> Linear:
     found = Linear(in_features, out_features, keys)
     found.kernel = parameter(keys, initial_kernel(keys, in_features, out_features))
     return found
-
-
-def norm(config: MegaConfig, keys: Keys) -> LayerNorm | RMSNorm | BatchNorm:
-    """The norm that a config names."""
-    if config.norm == "batch":
-        return BatchNorm(config.d_model, config.bn_momentum, keys, unbiased=True)
-    if config.norm == "scale":
-        return ScaleNorm(keys, EPSILON)
-    return (LayerNorm if config.norm == "layer" else RMSNorm)(config.d_model, keys, EPSILON)
-
-
-def dropout(config: MegaConfig, rate: float, keys: Keys) -> Dropout:
-    """Dropout of features or of elements."""
-    return (Dropout if config.feature_dropout else ElementDropout)(rate, keys)
 
 
 def relu2(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -76,8 +49,7 @@ def laplace(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def turned(x: Float[Tensor, " Z"], positions: Integer[Tensor, "*I"]) -> Float[Tensor, "*I Z"]:
     """A vector whose pairs (i, i + Z / 2) are turned by each position."""
     first, second = torch.chunk(x, 2)
-    turns = torch.as_tensor(frequencies(x.shape[0]), dtype=x.dtype, device=x.device)
-    angles = positions[..., None].to(x.dtype) * turns
+    angles = positions[..., None].to(x.dtype) * frequencies(x.shape[0], x)
     sine, cosine = torch.sin(angles), torch.cos(angles)
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
 
@@ -89,7 +61,7 @@ class GatedAttention(nn.Module):
         super().__init__()
         self.config = config
         d_model = config.d_model
-        self.norm = norm(config, keys.child("norm"))
+        self.norm = norm_of(config.norm, config.d_model, config.bn_momentum, keys.child("norm"))
         self.ema = MultiHeadEMA(config.ema, keys.child("ema"))
         self.v_proj = linear(d_model, config.value_size, keys.child("v_proj"))
         self.mx_proj = linear(d_model, config.parts[-1] + d_model, keys.child("mx_proj"))
@@ -102,9 +74,9 @@ class GatedAttention(nn.Module):
         else:
             self.left = parameter(keys, values["left"])
             self.right = parameter(keys, values["right"])
-        self.dropout1 = dropout(config, config.dropout, keys.child("dropout1"))
-        self.dropout2 = dropout(config, config.dropout, keys.child("dropout2"))
-        self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
+        self.dropout1 = dropout_of(config.dropout, keys.child("dropout1"), config.feature_dropout)
+        self.dropout2 = dropout_of(config.dropout, keys.child("dropout2"), config.feature_dropout)
+        self.hidden_dropout = dropout_of(config.hidden_dropout, keys.child("hidden_dropout"), config.feature_dropout)
         self.attention_dropout = WeightDropout(config.attention_dropout, keys.child("attention_dropout"))
 
     def bias(self, queries: Integer[Tensor, "#B I"], keys: Integer[Tensor, " J"]) -> Float[Tensor, "#B I J"]:
@@ -293,11 +265,11 @@ class FeedForward(nn.Module):
     def __init__(self, config: MegaConfig, keys: Keys) -> None:
         super().__init__()
         self.config = config
-        self.norm = norm(config, keys.child("norm"))
+        self.norm = norm_of(config.norm, config.d_model, config.bn_momentum, keys.child("norm"))
         self.fc1 = linear(config.d_model, config.feedforward_size, keys.child("fc1"))
         self.fc2 = linear(config.feedforward_size, config.d_model, keys.child("fc2"))
-        self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
-        self.dropout = dropout(config, config.dropout, keys.child("dropout"))
+        self.hidden_dropout = dropout_of(config.hidden_dropout, keys.child("hidden_dropout"), config.feature_dropout)
+        self.dropout = dropout_of(config.dropout, keys.child("dropout"), config.feature_dropout)
 
     def forward(
         self,
@@ -352,8 +324,7 @@ class MegaLayer(nn.Module):
         `mask` is True at genuine positions; others enter neither the averages nor the attention.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         if config.bidirectional and state is not None:
             raise ConfigError("MegaConfig.bidirectional is True: a bidirectional layer takes no state")
         if mask is not None and config.mask_padding:

@@ -50,6 +50,18 @@ class _Encoder(Stack):
         **options,
     ) -> Float[Array, "B D"]:
         """Sequences to vectors; `options` go to the layers, see `Stack.run_layers`."""
+        x, mask = self._embed(inputs, lengths)
+        x, _ = self.run_layers(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
+        return pool(x, lengths, self.config.pooling)
+
+    def activity(
+        self, inputs: Num[Array, "B L *channels"], lengths: Int[Array, " B"] | None = None
+    ) -> Float[Array, "R B"]:
+        """The activation rates of the layers that choose their tokens, see `Stack.activity_of`."""
+        return self.activity_of(*self._embed(inputs, lengths))
+
+    def _embed(self, inputs, lengths):
+        """What the layers are given: vectors with their positions, and which of these are genuine."""
         config = self.config
         if config.input_kind == "tokens":
             if inputs.ndim != 2 or not jnp.issubdtype(inputs.dtype, jnp.integer):
@@ -60,9 +72,7 @@ class _Encoder(Stack):
                 raise ConfigError(f"inputs have shape {inputs.shape}: expected (B, L, {config.input_size}) values")
             x = inputs.astype(self.encoder.kernel[...].dtype)
         x = self._place(self.encoder(x))
-        mask = None if lengths is None else length_mask(lengths, x.shape[1])
-        x, _ = self.run_layers(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
-        return pool(x, lengths, config.pooling)
+        return x, None if lengths is None else length_mask(lengths, x.shape[1])
 
     def _place(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
         """Add absolute positions, where the layer's config asks for them."""

@@ -50,6 +50,18 @@ class _Encoder(Stack):
         **options,
     ) -> Float[Tensor, "B D"]:
         """Sequences to vectors; `options` go to the layers, see `Stack.run_layers`."""
+        x, mask = self._embed(inputs, lengths)
+        x, _ = self.run_layers(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
+        return pool(x, lengths, self.config.pooling)
+
+    def activity(
+        self, inputs: Num[Tensor, "B L *channels"], lengths: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "R B"]:
+        """The activation rates of the layers that choose their tokens, see `Stack.activity_of`."""
+        return self.activity_of(*self._embed(inputs, lengths))
+
+    def _embed(self, inputs, lengths):
+        """What the layers are given: vectors with their positions, and which of these are genuine."""
         config = self.config
         if config.input_kind == "tokens":
             if inputs.ndim != 2 or inputs.is_floating_point() or inputs.dtype == torch.bool:
@@ -65,9 +77,7 @@ class _Encoder(Stack):
                 )
             x = inputs.to(self.encoder.kernel.dtype)
         x = self._place(self.encoder(x))
-        mask = None if lengths is None else length_mask(lengths, x.shape[1])
-        x, _ = self.run_layers(x, None, mask, training=training, dropout_seed=dropout_seed, **options)
-        return pool(x, lengths, config.pooling)
+        return x, None if lengths is None else length_mask(lengths, x.shape[1])
 
     def _place(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
         """Add absolute positions, where the layer's config asks for them."""

@@ -119,7 +119,7 @@ class S4DConfig(BankConfig):
     initialization: imaginary parts of Lambda: "legs" HiPPO-LegS, "lin" pi n, "inv" N/pi (N/(2n+1) - 1), "inv2" and
     "quad" the variants of the authors' code; "real" puts -(n+1) on the real axis. B starts at HiPPO's for "legs"
     (without the factor 1/2 of the paper, as in the code), else at 1; it is trained, as in the authors' s4.py (their
-    minimal s4d.py fixes B = 1).
+    minimal s4d.py fixes B = 1). discretization: zero-order hold (the default of their layer/s4d.yaml), or bilinear.
     """
 
     architecture: ClassVar[str | None] = "s4d"

@@ -13,7 +13,7 @@ from einops import rearrange, repeat
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
 from implementations.common.jax import BatchNorm, Dropout, LayerNorm, Linear, parameter
 from implementations.ops.convolution.jax import causal_convolution, two_sided_convolution
@@ -174,8 +174,7 @@ class S4Layer(nnx.Module):
         `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         mask = mask if config.mask_padding else None
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0.0)

@@ -12,9 +12,9 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, parameter
+from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, owned, parameter
 from implementations.ops.convolution.torch import causal_convolution, two_sided_convolution
 from implementations.ops.scan.torch import multiply
 from implementations.s4.config import LEAST_REAL_PART, BankConfig, Method, S4Config, S4DConfig, choose, initial_bank
@@ -101,7 +101,7 @@ class S4Bank(nn.Module):
         system = self.system(step_rescale)
         if method == "recurrent":
             x = iterate(system.advance, u, self._nothing(u.shape[0]) if state is None else state)
-            y, state = system.read(x), x[:, -1]
+            y, state = system.read(x), owned(x[:, -1])
         elif config.bidirectional:
             kernel, reverse_kernel = torch.chunk(system.kernel(u.shape[1]), 2, dim=0)
             y = two_sided_convolution(u, kernel, reverse_kernel, config.reverse_offset, method)
@@ -109,7 +109,7 @@ class S4Bank(nn.Module):
             y = causal_convolution(u, system.kernel(u.shape[1]), method)
             if state is not None:
                 y = y + rearrange(system.response(state, u.shape[1]), "b k d l -> b l k d")
-            state = system.last_state(u, state)
+            state = owned(system.last_state(u, state))
         return y + self.D * u[:, :, None], state
 
     def block_ends(
@@ -176,8 +176,7 @@ class S4Layer(nn.Module):
         `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         mask = mask if config.mask_padding else None
         if mask is not None:
             x = torch.where(mask[..., None], x, 0.0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from implementations.common import conventions
 from implementations.common.config import Config
-from implementations.common.hippo import normal_blocks
+from implementations.common.hippo import diagonal_blocks, normal_blocks
 from implementations.common.initializers import Keys, lecun_normal, log_uniform, normal
 from implementations.ops.scan import Method
 
@@ -18,13 +18,26 @@ from implementations.ops.scan import Method
 class S5Config(Config):
     """One S5 layer (arXiv 2208.04933; authors' code lindermanlab/S5 at 3c18fdb).
 
-    d_model: model width D. ssm_size: full state size; half of it is kept under conj_sym. blocks: J HiPPO-N blocks on
-    the diagonal. C_init: the authors' names; see `initial_ssm` for what they draw. dt_min, dt_max: range of the initial
-    time steps, log-uniform. clip_eigs: bound real parts of eigenvalues by -1e-4. bidirectional: a second scan from the
-    right. activation: the block after the SSM. norm: over batch and length, or over features. prenorm: normalise
-    before the SSM, else after the residual sum. bn_momentum: share of the old running statistic kept.
-    mask_padding: keep padded positions out of the states and of the batch statistics, so that results do not depend
-    on padding; the authors let padding in, which the paper recipes keep (False). scan: the algorithm of the recurrence.
+        d_model: model width D. ssm_size: full state size; half of it is kept under conj_sym. blocks: J HiPPO-N blocks on
+    <<<<<<< HEAD
+        the diagonal. C_init: the authors' names; see `initial_ssm` for what they draw. discretization: zero-order hold, as
+        in all published runs, or the bilinear rule. dt_min, dt_max: range of the initial time steps, log-uniform.
+        clip_eigs: bound real parts of eigenvalues by -1e-4. bidirectional: a second scan from the right. activation: the
+        block after the SSM. norm: over batch and length, or over features. prenorm: normalise before the SSM, else after
+        the residual sum. dropout: before and behind the gate of the activation block, one mask per sequence and feature for
+        all positions. bn_momentum: share of the old running statistic kept. mask_padding: keep padded positions out of the
+        states and of the batch statistics, so that results do not depend on padding; the authors let padding in, which the
+        paper recipes keep (False). scan: the algorithm of the recurrence.
+    =======
+        the diagonal. Lambda_init: the eigenvalues of these blocks ("hippo"), or others in their place; see `initial_ssm`.
+        C_init: the authors' names; see `initial_ssm` for what they draw. dt_min, dt_max: range of the initial time steps,
+        log-uniform. timescale: a time step of every state ("vector", the authors' code) or one of all ("scalar").
+        clip_eigs: bound real parts of eigenvalues by -1e-4. bidirectional: a second scan from the
+        right. activation: the block after the SSM. norm: over batch and length, or over features. prenorm: normalise
+        before the SSM, else after the residual sum. bn_momentum: share of the old running statistic kept.
+        mask_padding: keep padded positions out of the states and of the batch statistics, so that results do not depend
+        on padding; the authors let padding in, which the paper recipes keep (False). scan: the algorithm of the recurrence.
+    >>>>>>> i4-abl
     """
 
     architecture: ClassVar[str | None] = "s5"
@@ -46,6 +59,8 @@ class S5Config(Config):
     bn_momentum: float = conventions.BATCH_NORM_MOMENTUM
     mask_padding: bool = True
     scan: Method = "auto"
+    Lambda_init: Literal["hippo", "lin", "inv", "antisymmetric"] = "hippo"
+    timescale: Literal["vector", "scalar"] = "vector"
 
     def validate(self) -> None:
         self.require(self.d_model >= 1, "d_model", "expected at least 1")
@@ -56,6 +71,13 @@ class S5Config(Config):
         self.require(0 < self.dt_min <= self.dt_max, "dt_min", f"expected 0 < dt_min <= dt_max = {self.dt_max}")
         self.require(0 <= self.dropout < 1, "dropout", "expected 0 <= dropout < 1")
         self.require(0 <= self.bn_momentum < 1, "bn_momentum", "expected 0 <= bn_momentum < 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Config.to_dict`, without `Lambda_init` and `timescale` where they are the authors': layers that were run
+        before there were such fields keep their identity."""
+        values = super().to_dict()
+        later = {"Lambda_init": "hippo", "timescale": "vector"}
+        return {key: value for key, value in values.items() if later.get(key) != value}
 
     @property
     def kept_states(self) -> int:
@@ -86,11 +108,17 @@ def initial_ssm(config: S5Config, keys: Keys) -> dict[str, np.ndarray]:
     """Initial values of the SSM as the authors' code draws them (s5/ssm.py, s5/ssm_init.py, s5/train.py).
 
     Lambda_re, Lambda_im (P,); B (P, D, 2); C (D, P, 2), or C1 and C2 where bidirectional, or with complex_normal one C
-    (D, 2P, 2); D (D,); log_step (P, 1). B = V^-1 B0 with Var(B0) = 1/ssm_size; C = C0 V with a component variance of
-    1/(ssm_size d_model) ("lecun_normal") or 1/ssm_size ("trunc_standard_normal"); "complex_normal" draws C itself with
-    component variance 1/2.
+    (D, 2P, 2); D (D,); log_step (P, 1), or (1, 1) where it is a scalar. B = V^-1 B0 with Var(B0) = 1/ssm_size; C = C0 V
+    with a component variance of 1/(ssm_size d_model) ("lecun_normal") or 1/ssm_size ("trunc_standard_normal");
+    "complex_normal" draws C itself with component variance 1/2.
+
+    Lambda_init other than "hippo" changes the eigenvalues alone, block by block: "lin" and "inv" are those of S4D-Lin
+    and S4D-Inv (S5-Lin and S5-Inv of the paper's appendix), "antisymmetric" those of a random antisymmetric matrix.
     """
     eigenvalues, v, v_inverse = normal_blocks(config.ssm_size, config.blocks, config.conj_sym)
+    if config.Lambda_init != "hippo":
+        drawn = keys.child("Lambda")
+        eigenvalues = diagonal_blocks(config.Lambda_init, config.ssm_size, config.blocks, config.conj_sym, drawn)
     values = {
         "Lambda_re": np.real(eigenvalues),
         "Lambda_im": np.imag(eigenvalues),
@@ -104,6 +132,7 @@ def initial_ssm(config: S5Config, keys: Keys) -> dict[str, np.ndarray]:
             values |= {"C1": c1, "C2": c2}
     else:
         values["C"] = _draw_c(config, keys.child("C"), v)
+    steps = 1 if config.timescale == "scalar" else config.kept_states
     values["D"] = normal(keys.child("D"), (config.d_model,))
-    values["log_step"] = log_uniform(keys.child("log_step"), (config.kept_states, 1), config.dt_min, config.dt_max)
+    values["log_step"] = log_uniform(keys.child("log_step"), (steps, 1), config.dt_min, config.dt_max)
     return values

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common import conventions
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
 from implementations.common.jax import BatchNorm, Dropout, LayerNorm, Linear, einsum, gelu, parameter
 from implementations.ops.scan import Method, choose
@@ -113,7 +113,7 @@ class S5SSM(nnx.Module):
         if config.clip_eigs:
             Lambda_re = jnp.minimum(Lambda_re, conventions.EIGENVALUE_CLIP)
         Lambda = jnp.stack([Lambda_re, self.Lambda_im[...]], -1)
-        step = step_rescale * jnp.exp(self.log_step[...][:, 0])
+        step = step_rescale * jnp.broadcast_to(jnp.exp(self.log_step[...][:, 0]), Lambda_re.shape)
         if timesteps is None:
             log_Lambda_bar, gain = discretize(Lambda, step, config.discretization)
             Bu = einsum("bld,pdi->blpi", u, multiply(gain[:, None], self.B[...]))
@@ -166,6 +166,10 @@ class S5Layer(nnx.Module):
             return None
         return jnp.zeros((batch, self.config.kept_states, 2), self.ssm.D[...].dtype)
 
+    def reset(self, state: Float[Array, "B P 2"], start: Bool[Array, " B"]) -> Float[Array, "B P 2"]:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return jnp.where(start[:, None, None], 0.0, state)
+
     def __call__(
         self,
         x: Float[Array, "B L D"],
@@ -183,10 +187,7 @@ class S5Layer(nnx.Module):
         `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
-            raise ConfigError(
-                f"x has shape {tuple(x.shape)}: expected (B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            )
+        require_segment(x.shape, config.d_model)
         mask = mask if config.mask_padding else None
         skip = x
         if config.prenorm:

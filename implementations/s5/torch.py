@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.common import conventions
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, einsum, gelu, parameter
+from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, einsum, gelu, owned, parameter
 from implementations.ops.scan import Method, choose
 from implementations.ops.scan.torch import (
     both_directions,
@@ -64,7 +64,7 @@ def last_state(
 ) -> Float[Tensor, "B P 2"]:
     """The state after the last position that `mask` admits; the state before where it admits none."""
     if mask is None:
-        return x[:, -1].contiguous()
+        return owned(x[:, -1])
     before = torch.zeros_like(x[:, 0]) if state is None else state
     count = (mask * (1 + torch.arange(mask.shape[1], device=x.device))).amax(1)
     return torch.cat([before[:, None], x], 1)[torch.arange(x.shape[0], device=x.device), count]
@@ -113,7 +113,7 @@ class S5SSM(nn.Module):
         if config.clip_eigs:
             Lambda_re = torch.minimum(Lambda_re, torch.full_like(Lambda_re, conventions.EIGENVALUE_CLIP))
         Lambda = torch.stack([Lambda_re, self.Lambda_im], -1)
-        step = step_rescale * torch.exp(self.log_step[:, 0])
+        step = step_rescale * torch.broadcast_to(torch.exp(self.log_step[:, 0]), Lambda_re.shape)
         if timesteps is None:
             log_Lambda_bar, gain = discretize(Lambda, step, config.discretization)
             Bu = einsum("bld,pdi->blpi", u, multiply(gain[:, None], self.B))
@@ -167,6 +167,10 @@ class S5Layer(nn.Module):
             return None
         return torch.zeros((batch, self.config.kept_states, 2), dtype=self.ssm.D.dtype, device=self.ssm.D.device)
 
+    def reset(self, state: Float[Tensor, "B P 2"], start: Bool[Tensor, " B"]) -> Float[Tensor, "B P 2"]:
+        """The state, emptied for the sequences of the batch at which a document starts."""
+        return torch.where(start[:, None, None], 0.0, state)
+
     def forward(
         self,
         x: Float[Tensor, "B L D"],
@@ -184,10 +188,7 @@ class S5Layer(nn.Module):
         `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
-            raise ConfigError(
-                f"x has shape {tuple(x.shape)}: expected (B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            )
+        require_segment(x.shape, config.d_model)
         mask = mask if config.mask_padding else None
         skip = x
         if config.prenorm:

@@ -14,9 +14,6 @@ from implementations.ema.config import EMAConfig
 from implementations.ops.convolution import Method
 from implementations.s4.config import S4DConfig
 
-EPSILON = 1e-5
-"""Of every norm of the authors' code."""
-
 MASKED = -5e4
 """The score of a masked key under softmax, as in the authors' code."""
 
@@ -107,6 +104,11 @@ class SeqBoatConfig(Config):
     def causal(self) -> bool:
         """Whether the layer can stream: it looks at no later position."""
         return not (self.bidirectional or self.density_threshold is not None or self.masked_keys == "leak")
+
+    @property
+    def routed(self) -> bool:
+        """Whether the layer chooses its tokens: then the twins give the rates with `return_activity`."""
+        return not self.always_act
 
     @property
     def ema(self) -> EMAConfig:

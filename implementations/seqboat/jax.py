@@ -17,25 +17,15 @@ from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.jax import (
-    BatchNorm,
-    Dropout,
-    ElementDropout,
-    LayerNorm,
-    Linear,
-    RMSNorm,
-    ScaleNorm,
-    einsum,
-    parameter,
-)
+from implementations.common.jax import Linear, WeightDropout, dropout_of, norm_of, parameter, product
 from implementations.ema.jax import MultiHeadEMA
 from implementations.mega.jax import laplace, relu2
-from implementations.ops.attention import ROTARY_THETA
+from implementations.ops.attention.jax import turned
 from implementations.ops.routing.jax import at_capacity, compress, extract, order
 from implementations.s4.jax import S4Bank
-from implementations.seqboat.config import EPSILON, MASKED, SeqBoatConfig, initial_attention, initial_kernel
+from implementations.seqboat.config import MASKED, SeqBoatConfig, initial_attention, initial_kernel
 
 State = dict[str, Array]
 Seed = Integer[Array, ""] | int | None
@@ -48,37 +38,13 @@ def linear(in_features: int, out_features: int, keys: Keys) -> Linear:
     return found
 
 
-def norm(config: SeqBoatConfig, keys: Keys) -> LayerNorm | RMSNorm | BatchNorm:
-    """The norm that a config names."""
-    if config.norm == "batch":
-        return BatchNorm(config.d_model, config.bn_momentum, keys, unbiased=True)
-    if config.norm == "scale":
-        return ScaleNorm(keys, EPSILON)
-    return (LayerNorm if config.norm == "layer" else RMSNorm)(config.d_model, keys, EPSILON)
-
-
-def dropout(config: SeqBoatConfig, rate: float, keys: Keys) -> Dropout:
-    """Dropout of features or of elements."""
-    return (Dropout if config.feature_dropout else ElementDropout)(rate, keys)
-
-
-def turned(x: Float[Array, "B C Z"], place: Integer[Array, "B C"]) -> Float[Array, "B C Z"]:
-    """Vectors whose neighbouring pairs are turned by their positions."""
-    half = x.shape[-1] // 2
-    frequencies = ROTARY_THETA ** (-jnp.arange(half).astype(x.dtype) / half)
-    angle = place.astype(x.dtype)[..., None] * frequencies
-    cosine, sine = jnp.cos(angle), jnp.sin(angle)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return jnp.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).reshape(x.shape)
-
-
 class SeqBoatLayer(nnx.Module):
     """A state-space layer, and gated attention among the tokens that are activated: (B, L, D) -> (B, L, D)."""
 
     def __init__(self, config: SeqBoatConfig, keys: Keys) -> None:
         self.config = config
         d_model, z, h = config.d_model, config.query_size, config.value_size
-        self.norm = norm(config, keys.child("norm"))
+        self.norm = norm_of(config.norm, d_model, config.bn_momentum, keys.child("norm"))
         if config.mixer == "ema":
             self.mixer = MultiHeadEMA(config.ema, keys.child("mixer"))
         else:
@@ -93,10 +59,10 @@ class SeqBoatLayer(nnx.Module):
             self.table = parameter(keys, values["table"])
         if not config.always_act:
             self.log_temperature = parameter(keys, values["log_temperature"])
-        self.dropout1 = dropout(config, config.dropout, keys.child("dropout1"))
-        self.dropout2 = dropout(config, config.dropout, keys.child("dropout2"))
-        self.hidden_dropout = dropout(config, config.hidden_dropout, keys.child("hidden_dropout"))
-        self.attention_dropout = ElementDropout(config.attention_dropout, keys.child("attention_dropout"))
+        self.dropout1 = dropout_of(config.dropout, keys.child("dropout1"), config.feature_dropout)
+        self.dropout2 = dropout_of(config.dropout, keys.child("dropout2"), config.feature_dropout)
+        self.hidden_dropout = dropout_of(config.hidden_dropout, keys.child("hidden_dropout"), config.feature_dropout)
+        self.attention_dropout = WeightDropout(config.attention_dropout, keys.child("attention_dropout"))
 
     def initial_state(self, batch: int) -> State | None:
         """The state before the first token, or None where the layer cannot stream.
@@ -131,10 +97,7 @@ class SeqBoatLayer(nnx.Module):
     def _check(self, x, state):
         """Raise `ConfigError` for inputs of a wrong shape."""
         config = self.config
-        if x.ndim != 3 or x.shape[1] < 1 or x.shape[-1] != config.d_model:
-            raise ConfigError(
-                f"x has shape {tuple(x.shape)}: expected (B, L, D) with L at least 1 and D = d_model = {config.d_model}"
-            )
+        require_segment(x.shape, config.d_model)
         if state is None:
             return
         if not config.causal:
@@ -181,10 +144,7 @@ class SeqBoatLayer(nnx.Module):
         route = order(self._selected(active))
         memory = None if state is None else {name: value for name, value in state.items() if name != "mixer"}
         work = partial(self._active, m, active, route, memory, training, dropout_seed)
-        if config.window is None and training and config.attention_dropout > 0:
-            h, memory = work(x.shape[1])
-        else:
-            h, memory = at_capacity(work, route[1], x.shape[1], config.capacities)
+        h, memory = at_capacity(work, route[1], x.shape[1], config.capacities)
         if gate is not None:
             h = gate[..., None] * h
         x = hx + h if config.bidirectional else self.dropout2(hx + h, dropout_seed, training)
@@ -292,7 +252,7 @@ class SeqBoatLayer(nnx.Module):
     def _attend(self, q, keys, allowed, count, bias, training, dropout_seed):
         """Queries (B, C, I, Z) and keys (B, C, J, Z) to outputs (B, C, I, V)."""
         config = self.config
-        scores = einsum("bciz,bcjz->bcij", q, keys["keys"])
+        scores = product("bciz,bcjz->bcij", q, keys["keys"])
         if config.attention == "softmax":
             scores = scores * config.query_size**-0.5 + bias
             weights = jax.nn.softmax(jnp.where(allowed, scores, MASKED), -1)
@@ -306,7 +266,7 @@ class SeqBoatLayer(nnx.Module):
             weights = rearrange(weights, "b c i j -> b (c i) j")
             weights = self.attention_dropout(weights, dropout_seed, training)
             weights = rearrange(weights, "b (c i) j -> b c i j", c=blocks)
-        return einsum("bcij,bcjv->bciv", weights, keys["values"])
+        return product("bcij,bcjv->bciv", weights, keys["values"])
 
     def _simple(self, queries, keys):
         """The bias of the distance between original positions, or nothing where positions turn the keys."""

@@ -18,7 +18,7 @@ from implementations.ema.reference import sigmoid
 from implementations.mega.config import LAPLACE_DEVIATION, LAPLACE_MEAN
 from implementations.ops.attention import ROTARY_THETA
 from implementations.s4.reference import bank
-from implementations.seqboat.config import EPSILON, SeqBoatConfig
+from implementations.seqboat.config import SeqBoatConfig
 
 Array = np.ndarray
 State = dict[str, Array]
@@ -141,8 +141,9 @@ def layer(
         x = np.where(genuine[..., None], x, 0.0)
 
     def norm(x: Array) -> Array:
+        epsilon = conventions.TORCH_LAYER_NORM_EPSILON
         if config.norm in ("scale", "rms"):
-            return x / np.sqrt((x * x).mean(-1, keepdims=True) + EPSILON) * p["norm.scale"]
+            return x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * p["norm.scale"]
         if config.norm == "layer":
             mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
         elif statistics is not None:
@@ -150,7 +151,7 @@ def layer(
         else:
             rows = x[genuine] if config.mask_padding else x.reshape(-1, x.shape[-1])
             mean, variance = rows.mean(0), rows.var(0)
-        epsilon = conventions.BATCH_NORM_EPSILON if config.norm == "batch" else EPSILON
+        epsilon = conventions.BATCH_NORM_EPSILON if config.norm == "batch" else epsilon
         return (x - mean) / np.sqrt(variance + epsilon) * p["norm.scale"] + p["norm.bias"]
 
     def linear(name: str, x: Array) -> Array:

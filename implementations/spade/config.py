@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -23,10 +23,11 @@ class SpadeConfig(Config):
     global_branch: the bottom layer, where S4 and local attention read the same input; else local attention only.
     attention: "window" (each token sees itself and window - 1 tokens before it and, where not causal, as many after
     it), "chunk" (the tokens of its own chunk of `window` positions; of the chunks beside it too with `neighbours`), or
-    "mega" (Mega's gated attention in such chunks, arXiv 2209.10655; mega_*: its widths, attention function and relative
-    bias, see `MegaConfig`). The released code has windows only; chunks follow the paper's text.
+    "mega" (Mega's gated attention in such chunks, arXiv 2209.10655; mega_query_size, mega_value_size, mega_state_size,
+    mega_attention, mega_bias: see `MegaConfig`). The released code has windows only; chunks follow the paper's text.
     combine: "concat" projects [LN(S4); LN(local)] to D (published), "add" weighs them, combine_weight for S4, and
-    "stack" lets local attention read what S4 gives, without norms. s4_*: see `S4Config`; s4_copies is its `n_ssm`.
+    "stack" lets local attention read what S4 gives, without norms. s4_state_size, s4_dt_min, s4_dt_max,
+    s4_truncated_length: see `S4Config`; s4_copies is its `n_ssm`.
     s4_output: what S4's output passes: "none", convolution and D x only (released code, the default), or GELU and a
     "linear" map or "glu", as in the S4 block that the paper's text refers to. s4_frozen: S4 keeps its initial values,
     no gradient reaches them (an optimizer that decays weights needs a group of rate 0 for them).
@@ -154,8 +155,9 @@ class SpadeConfig(Config):
 class SpadeStackConfig(Config):
     """`depth` SPADE layers that act as one: `bottom` first, `upper` above it, so that equal stacks go around any model.
 
-    every: the layers whose index is a multiple of it are bottom layers too; None makes the first the only one, as
-    published. share_bias: the first layer's relative bias serves all (released code), else each layer has its own.
+    first: the index of the first bottom layer, which in the paper is 0. every: the layers that lie a multiple of it
+    above that one are bottom layers too; None makes it the only one, as published. share_bias: the first layer's
+    relative bias serves all (released code), else each layer has its own.
     """
 
     architecture: ClassVar[str | None] = "spade_stack"
@@ -165,6 +167,7 @@ class SpadeStackConfig(Config):
     depth: int = 2
     every: int | None = None
     share_bias: bool = True
+    first: int = 0
 
     def validate(self) -> None:
         self.require(self.depth >= 1, "depth", "expected at least 1")
@@ -178,21 +181,32 @@ class SpadeStackConfig(Config):
         for field in ("bottom", "upper"):
             owned = getattr(self, field).positions != "shared"
             self.require(owned, field, "expected positions 't5' or 'none': share_bias decides what is shared")
-        same = not self.share_bias or not self.upper.owns_bias or self.lends
+        self.require(0 <= self.first < self.depth, "first", f"expected 0 to {self.depth - 1}, the index of a layer")
+        borrower = self.bottom if self.first else self.upper
+        same = not self.share_bias or not borrower.owns_bias or self.lends
         rule = "expected a bottom layer with a relative bias of as many heads, or share_bias False"
         self.require(same, "upper", rule)
 
     @property
     def lends(self) -> bool:
         """Whether the first layer has a relative bias that fits the layers above it."""
-        return self.bottom.owns_bias and self.bottom.heads == self.upper.heads
+        lender = self.upper if self.first else self.bottom
+        return lender.owns_bias and self.bottom.heads == self.upper.heads
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Config.to_dict`, without `first` where it is 0: stacks that were run before there was such a field keep
+        their identity."""
+        values = super().to_dict()
+        return values if self.first else {key: value for key, value in values.items() if key != "first"}
 
     @property
     def layers(self) -> tuple[SpadeConfig, ...]:
         """The layers, from the bottom."""
         found = []
         for i in range(self.depth):
-            config = self.bottom if i == 0 or (self.every is not None and i % self.every == 0) else self.upper
+            above = i - self.first
+            chosen = above == 0 or (self.every is not None and above > 0 and above % self.every == 0)
+            config = self.bottom if chosen else self.upper
             shared = i > 0 and self.share_bias and config.owns_bias
             found.append(config.replace(positions="shared") if shared else config)
         return tuple(found)

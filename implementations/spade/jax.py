@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
 from implementations.common.jax import ElementDropout, LayerNorm, Linear, activate, parameter
 from implementations.mega.jax import GatedAttention
@@ -189,16 +189,14 @@ class SpadeLayer(nnx.Module):
         return cache if cache is None or s4 is None else {"s4": s4, **cache}
 
     def reset(self, state: State, start: Bool[Array, " B"]) -> State:
-        """The state, emptied for the sequences of the batch at which a document starts; Mega's chunks, which all
-        sequences share, go on."""
+        """The state, emptied for the sequences of the batch at which a document starts."""
         fresh = self.initial_state(start.shape[0])
         if fresh is None:
             raise ConfigError("SpadeConfig.causal is False: a layer that looks ahead has no state to reset")
-        found = dict(state)
-        for name, value in state.items():
-            if value.ndim > 0:
-                found[name] = jnp.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
-        return found
+        return {
+            name: jnp.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
+            for name, value in state.items()
+        }
 
     def lend(self) -> Bias:
         """The relative bias of this layer, for layers whose `positions` are "shared"."""
@@ -277,8 +275,7 @@ class SpadeLayer(nnx.Module):
         the config's.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         if state is not None and not config.causal:
             raise ConfigError("SpadeConfig.causal is False: a layer that looks ahead takes no state")
         if config.positions == "shared" and bias is None:
@@ -319,7 +316,7 @@ class SpadeStack(nnx.Module):
         return found if self.config.causal else None
 
     def reset(self, state: State, start: Bool[Array, " B"]) -> State:
-        """The state, emptied for the sequences of the batch at which a document starts; see `SpadeLayer`."""
+        """The state, emptied for the sequences of the batch at which a document starts."""
         layers: Any = self.layers
         found = {}
         for i, layer in enumerate(layers):

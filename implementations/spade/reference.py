@@ -178,7 +178,8 @@ def stack(
 ) -> tuple[Array, State | None]:
     """The layers one after the other; those above may read the first one's relative bias."""
     after: State = {}
-    bias = partial(relative_bias, config.bottom, below("layers.0.local", p)) if config.bottom.owns_bias else None
+    lender = config.layers[0]
+    bias = partial(relative_bias, lender, below("layers.0.local", p)) if lender.owns_bias else None
     for i, own in enumerate(config.layers):
         prefix = f"layer{i}_"
         given = None

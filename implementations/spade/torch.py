@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.torch import ElementDropout, LayerNorm, Linear, activate, parameter
+from implementations.common.torch import ElementDropout, LayerNorm, Linear, activate, owned, parameter
 from implementations.mega.torch import GatedAttention
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import Bias, chunk_attention, t5_bucket, window_attention
@@ -138,7 +138,11 @@ class LocalAttention(nn.Module):
             keys = torch.cat([cache["keys"], k], 1)
             values = torch.cat([cache["values"], v], 1)
             valid = torch.cat([cache["valid"], valid], 1)
-            after = {"keys": keys[:, length:], "values": values[:, length:], "valid": valid[:, length:]}
+            after = {
+                "keys": owned(keys[:, length:]),
+                "values": owned(values[:, length:]),
+                "valid": owned(valid[:, length:]),
+            }
             if chunked:
                 after["position"] = (cache["position"] + length) % config.window
         if chunked and state is None:
@@ -192,16 +196,14 @@ class SpadeLayer(nn.Module):
         return cache if cache is None or s4 is None else {"s4": s4, **cache}
 
     def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
-        """The state, emptied for the sequences of the batch at which a document starts; Mega's chunks, which all
-        sequences share, go on."""
+        """The state, emptied for the sequences of the batch at which a document starts."""
         fresh = self.initial_state(start.shape[0])
         if fresh is None:
             raise ConfigError("SpadeConfig.causal is False: a layer that looks ahead has no state to reset")
-        found = dict(state)
-        for name, value in state.items():
-            if value.ndim > 0:
-                found[name] = torch.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
-        return found
+        return {
+            name: torch.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
+            for name, value in state.items()
+        }
 
     def lend(self) -> Bias:
         """The relative bias of this layer, for layers whose `positions` are "shared"."""
@@ -280,8 +282,7 @@ class SpadeLayer(nn.Module):
         the config's.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         if state is not None and not config.causal:
             raise ConfigError("SpadeConfig.causal is False: a layer that looks ahead takes no state")
         if config.positions == "shared" and bias is None:
@@ -323,7 +324,7 @@ class SpadeStack(nn.Module):
         return found if self.config.causal else None
 
     def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
-        """The state, emptied for the sequences of the batch at which a document starts; see `SpadeLayer`."""
+        """The state, emptied for the sequences of the batch at which a document starts."""
         layers: Any = self.layers
         found = {}
         for i, layer in enumerate(layers):

@@ -28,7 +28,8 @@ class TransformerConfig(Config):
     positions: "sinusoidal" and "learned" (up to max_length) are added by the model to its input; "t5" (buckets,
     max_distance) and "simple" (one entry per relative position below max_distance) add to the logits of each head;
     "rotary" turns queries and keys. qk_norm: queries and keys of length one, and logits times |scale|, learned per
-    head, which multiplies a relative bias too; without it queries are divided by sqrt(K).
+    head, which multiplies a relative bias too; without it queries are divided by sqrt(K). dropout: of what is added to
+    the residual, one mask per sequence and feature for all positions; weights of the attention are not dropped.
     mask_padding: padded keys are never attended to. method: the kernel, see `implementations.ops.attention`.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
 from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter
 from implementations.ops.attention import Method
@@ -169,8 +169,7 @@ class TransformerLayer(nnx.Module):
         `config.mask_padding` says so. `method` overrides the config's.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         if state is not None and not config.causal:
             raise ConfigError("TransformerConfig.causal is False: a layer that looks ahead takes no state")
         mask = mask if config.mask_padding else None

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError
+from implementations.common.config import ConfigError, require_segment
 from implementations.common.initializers import Keys
-from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter
+from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, owned, parameter
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import (
     full_attention,
@@ -106,9 +106,7 @@ class Attention(nn.Module):
             v = torch.cat([state["values"], v], 1)
             valid = torch.cat([state["valid"], mask], 1)
             kept = k.shape[1] if config.window is None else config.window
-            # Copies and not views: a view would keep the whole segment, with strides that a fresh cache has not.
-            state = {"keys": k[:, -kept:], "values": v[:, -kept:], "valid": valid[:, -kept:]}
-            state = {name: part.contiguous() for name, part in state.items()}
+            state = {"keys": owned(k[:, -kept:]), "values": owned(v[:, -kept:]), "valid": owned(valid[:, -kept:])}
         before = k.shape[1] - x.shape[1]
         if config.positions == "rotary":
             q, k = rotary(q, before), rotary(k)
@@ -173,8 +171,7 @@ class TransformerLayer(nn.Module):
         `config.mask_padding` says so. `method` overrides the config's.
         """
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         if state is not None and not config.causal:
             raise ConfigError("TransformerConfig.causal is False: a layer that looks ahead takes no state")
         mask = mask if config.mask_padding else None

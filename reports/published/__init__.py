@@ -1,4 +1,4 @@
-"""Published numbers: one TOML file per paper, typed and validated; transcribed, never computed."""
+"""Published numbers: one TOML file per paper or collection, typed and validated; transcribed, never computed."""
 
 import functools
 import re
@@ -17,25 +17,49 @@ LEGEND: dict[str, str] = {
     "unverified": "transcribed without the table at hand: shown with a dagger (†), never the ground of a verdict",
 }
 
+Flag = Literal[
+    "selected on test",
+    "failed task counts as 50",
+    "failed task left out of the average",
+    "caption says validation",
+    "approximate",
+    "claim in words",
+]
+FLAGS: dict[str, str] = {
+    "selected on test": "the epoch was chosen by the test split, as there is no validation split",
+    "failed task counts as 50": "an average over six tasks in which a task without a result counts as chance, 50 %",
+    "failed task left out of the average": "an average over the five tasks that have a result",
+    "caption says validation": "the table's caption calls the accuracy one of the validation split",
+    "approximate": "the source itself calls the number approximate or a lower bound",
+    "claim in words": "a sentence of the source, without a table",
+}
+
 
 class PublishedError(ValueError):
     """A file of published numbers is not valid; the message names the file and the place in it."""
 
 
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the numbers of one file were printed."""
+    """Where numbers were printed: a paper, a repository, or neither where that was not noted."""
 
     id: Identifier
     title: str
     authors: str
-    arxiv: Annotated[str, msgspec.Meta(pattern=r"^\d{4}\.\d{4,5}\Z")]
-    url: Annotated[str, msgspec.Meta(pattern=r"^https://[A-Za-z0-9./_-]+\Z")]
+    arxiv: Annotated[str, msgspec.Meta(pattern=r"^(\d{4}\.\d{4,5})?\Z")] = ""
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https://[A-Za-z0-9./_-]+)?\Z")] = ""
+
+    @property
+    def label(self) -> str:
+        """How the source is cited in a table."""
+        return f"arXiv {self.arxiv}" if self.arxiv else self.url.removeprefix("https://") or self.title
 
 
 class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One printed number; `reference` marks the only one per task and architecture that verdicts are made against.
 
-    `n` is the number of seeds where the paper states it. `value` is absent where the table prints a cross or a dash.
+    `n` is the number of seeds where the paper states it. `value` is absent where the table prints a cross or a dash,
+    and where what it prints is not one number: that is `printed`, as it stands. `length` and `window` count positions.
+    `source` names one of the file's `[sources]` where the file is a collection.
     """
 
     architecture: Identifier
@@ -48,13 +72,18 @@ class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     table: str
     transcription: Transcription
     variant: str = ""
+    source: str = ""
     value: float | None = None
+    printed: str = ""
     std: Annotated[float, msgspec.Meta(ge=0)] | None = None
     n: Annotated[int, msgspec.Meta(ge=1)] | None = None
     version_note: str = ""
     protocol: str = ""
     reference: bool = False
+    flags: tuple[Flag, ...] = ()
     parameters: str = ""
+    length: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    window: Annotated[int, msgspec.Meta(ge=1)] | None = None
     note: str = ""
 
     @property
@@ -64,15 +93,20 @@ class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class PaperNumbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One file: a paper, the protocols it names and its numbers."""
+    """One file: a paper, the protocols it names and its numbers; a collection names the `sources` of its numbers."""
 
     schema: Literal["longseq-bench/published/1"]
     paper: Paper
+    sources: dict[str, Paper] = {}
     protocols: dict[str, str] = {}
     numbers: tuple[Number, ...]
 
+    def source(self, number: Number) -> Paper:
+        """Where one number was printed."""
+        return self.sources.get(number.source, self.paper)
+
     def anchor(self, number: Number) -> str:
-        """A stable name of one number on the page of published numbers."""
+        """A stable name of one number on the page of its paper."""
         parts = [self.paper.id, number.version, number.task, number.name, number.metric, number.table]
         return re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")
 
@@ -88,10 +122,17 @@ class Published:
             for number in paper.numbers
             if number.reference
         }
+        self._by_anchor = {paper.anchor(number): (paper, number) for paper in papers for number in paper.numbers}
 
     def reference(self, task: str, architecture: str) -> tuple[PaperNumbers, Number] | None:
         """The paper and its number for one task and architecture, or None."""
         return self._references.get((task, architecture))
+
+    def number(self, anchor: str) -> tuple[PaperNumbers, Number]:
+        """The number with that anchor and its paper; raises PublishedError."""
+        if anchor not in self._by_anchor:
+            raise PublishedError(f"no published number is called {anchor!r}; anchors stand in the pages of the papers")
+        return self._by_anchor[anchor]
 
     def references(self, architecture: str) -> list[Number]:
         """The reference numbers of one architecture, in the order of the paper."""
@@ -121,6 +162,10 @@ def read(path: Path) -> PaperNumbers:
         anchors.add(paper.anchor(number))
         if number.protocol and number.protocol not in paper.protocols:
             raise PublishedError(where.format(f"protocol {number.protocol!r} is not in [protocols]"))
+        if number.source and number.source not in paper.sources:
+            raise PublishedError(where.format(f"source {number.source!r} is not in [sources]"))
+        if number.value is not None and number.printed:
+            raise PublishedError(where.format("a number has a value or is printed in words, not both"))
         if number.reference and number.value is None:
             raise PublishedError(where.format("a reference number needs a value"))
     return paper
@@ -138,6 +183,10 @@ def _check_number(index: int, number: object) -> None:
 def load(folder: Path = FOLDER) -> Published:
     """All papers of a folder, sorted by file name; raises PublishedError."""
     papers = tuple(read(path) for path in sorted(Path(folder).glob("*.toml")))
+    names = [paper.paper.id for paper in papers]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise PublishedError(f"two files of published numbers in {folder} have the id {twice!r}")
     seen: dict[tuple[str, str], str] = {}
     for paper in papers:
         for number in paper.numbers:

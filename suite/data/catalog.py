@@ -13,12 +13,19 @@ from tqdm import tqdm
 
 from implementations.common.config import nearest
 from suite.data import (
-    cifar10,
+    aan,
+    cifar,
+    glue,
+    imdb,
     listops,
     listops_generator,
     listops_released,
     manifest,
     mnist,
+    pathfinder,
+    pathfinder_generator,
+    pathfinder_released,
+    pendulum,
     raw,
     speech_commands,
     store,
@@ -31,13 +38,23 @@ from suite.data.settings import Settings
 from suite.data.text.catalog import TEXT_SETS
 
 DATA_SETS = {
-    listops.NAME: DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
-    "mnist": DataSet(mnist.MnistSettings, read=mnist.read),
-    "cifar10": DataSet(cifar10.Cifar10Settings, read=cifar10.read),
-    "speech_commands": DataSet(
-        speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
-    ),
-    **TEXT_SETS,
+    data_set.name: data_set
+    for data_set in (
+        DataSet(listops.ListOpsSettings, listops_generator.generate, listops_released.read),
+        DataSet(imdb.TextSettings, read=imdb.read),
+        DataSet(aan.RetrievalSettings, read=aan.read),
+        DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(pathfinder.PathfinderSettings, pathfinder_generator.generate, pathfinder_released.read),
+        DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
+        DataSet(cifar.ColourSettings, read=cifar.read),
+        DataSet(mnist.MnistSettings, read=mnist.read),
+        DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
+        DataSet(
+            speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
+        ),
+        *glue.GLUE_SETS,
+        *TEXT_SETS.values(),
+    )
 }
 ENVIRONMENT = "LONGSEQ_DATA"
 
@@ -77,6 +94,12 @@ class Place:
         return self.root / "raw" / manifest.read(self.data_set.name).raw
 
     @property
+    def has_raw(self) -> bool:
+        """Whether every original file that these settings read lies there."""
+        release = manifest.read(self.data_set.name).release.of(self.settings.reads)
+        return self.raw.is_dir() and all(raw.is_there(file, self.raw) for file in release.files)
+
+    @property
     def command(self) -> str:
         """The command that prepares or mends it."""
         words = ["python", "-m", "suite.data", "prepare", self.data_set.name, "--root", str(self.root)]
@@ -91,7 +114,7 @@ class Place:
     @property
     def remedy(self) -> str:
         """What to do where it is not prepared."""
-        if self.settings.source == "generated" or (self.settings.source == "released" and self.raw.is_dir()):
+        if self.settings.source == "generated" or (self.settings.source == "released" and self.has_raw):
             return f"Prepare it with: {self.command}"
         own = self.command if "--from" in self.command else f"{self.command} --from DIR"
         if self.settings.source == "local":
@@ -128,7 +151,7 @@ def open_dataset(
     if wanted.directory.exists():
         return wanted.open(verify)
     source = wanted.settings.source
-    if prepare and (source == "generated" or (source == "released" and wanted.raw.is_dir())):
+    if prepare and (source == "generated" or (source == "released" and wanted.has_raw)):
         return prepare_dataset(name, root, jobs=jobs, **settings)
     raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
 
@@ -142,26 +165,28 @@ def prepare_dataset(
     "released" unless that says "local". Raises UnknownData, SettingsError, NoData, and DataError where nothing can be
     written or an original file is missing, malformed or not the released one.
     """
-    released_source = {"source": "released"} if released and "released" in find(name).settings.SOURCES else {}
-    wanted = place(name, root, released_source | settings)
+    own_files = ("released", "local") if released else ()
+    of_files = next((source for source in own_files if source in find(name).settings.SOURCES), "released")
+    wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
     source, data_set = wanted.settings.source, wanted.data_set
-    if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
+    if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:
             with contextlib.suppress(CorruptData):
                 return wanted.open()
-        raw_files = {}
+        folder, raw_files = released or wanted.raw, {}
         if source != "generated":
             release = manifest.read(name).release.of(wanted.settings.reads)
-            raw_files = raw.hashes(release, released or wanted.raw, trusted=source == "local")
+            folder = raw.find(release, folder)
+            raw_files = raw.hashes(release, folder, trusted=source == "local")
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
             if source == "generated":
                 assert data_set.generate is not None, f"{name} has no generator"
                 splits = data_set.generate(wanted.settings, jobs, advance)
             else:
                 assert data_set.read is not None, f"{name} has no reader"
-                splits = data_set.read(wanted.settings, released or wanted.raw, advance)
+                splits = data_set.read(wanted.settings, folder, advance)
         made = splits if isinstance(splits, Made) else Made(splits)
         protocol = wanted.settings.protocol() | made.facts
         meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, raw_files)

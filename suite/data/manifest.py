@@ -132,9 +132,9 @@ class Manifest(Entry, frozen=True):
     licence: Licence
     citations: list[Citation]
     splits: dict[str, Annotated[int, msgspec.Meta(ge=0)]]
-    selections: list[Selection]
     release: Release
     defects: list[Defect]
+    selections: list[Selection] = []
     generator: Generator | None = None
     preparation: Preparation | None = None
 

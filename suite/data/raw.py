@@ -1,24 +1,72 @@
 """Original files of a data set: hashed and compared with what the manifest knows of them before they are read."""
 
 import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from suite.data import store
 from suite.data.errors import DataError
 from suite.data.manifest import Release, ReleasedFile
 
+DEPTH = 3
+"""How many folders deep the original files are looked for."""
+
+
+def find(release: Release, folder: Path) -> Path:
+    """The folder with the files of a release: the one given or one inside it; the first one that has them all.
+
+    Raises DataError, which names the first file that is missing where most of them are.
+    """
+    found = best(release, folder)
+    missing = next((file.name for file in release.files if not is_there(file, found)), None)
+    if missing is not None:
+        names = ", ".join(file.name for file in release.files)
+        raise DataError(f"{found / missing} is missing; --from takes the folder that holds {names}")
+    return found
+
+
+def best(release: Release, folder: Path) -> Path:
+    """The folder with most files of a release: the one given or one inside it."""
+    chosen, most = folder, 0
+    for candidate in _folders(folder):
+        found = sum(is_there(file, candidate) for file in release.files)
+        if found > most:
+            chosen, most = candidate, found
+        if most == len(release.files):
+            break
+    return chosen
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """A folder and those inside it, the nearest first; links are not followed."""
+    level = [folder]
+    for _ in range(DEPTH + 1):
+        yield from level
+        try:
+            level = [
+                Path(e.path) for f in level if f.is_dir() for e in os.scandir(f) if e.is_dir(follow_symlinks=False)
+            ]
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
+        level.sort()
+
+
+def is_there(file: ReleasedFile, folder: Path) -> bool:
+    """Whether a file, or one that matches the pattern, is in a folder."""
+    if "*" not in file.name:
+        return (folder / file.name).is_file()
+    return next(folder.glob(file.name), None) is not None
+
 
 def hashes(release: Release, folder: Path, trusted: bool = False) -> dict[str, str]:
     """The sha256 of each file or pattern of a release, as the manifest names them.
 
-    Raises DataError for a file that is missing and, unless `trusted`, for one that is not the released one.
+    Raises DataError for a file that is not the released one, unless they are `trusted`.
     """
     found = {}
     for file in release.files:
         paths = matching(file, folder)
-        if not paths:
-            names = ", ".join(each.name for each in release.files)
-            raise DataError(f"{folder / file.name} is missing; --from takes the folder that holds {names}")
         found[file.name] = digest(file, folder, paths)
         if not trusted:
             _compare(file, folder, len(paths), found[file.name])

@@ -72,6 +72,16 @@ def layer_cases() -> list[LayerCase]:
             prenorm=False,
             blocks=2,
         ),
+        case("causal, one time step", state=True, timescale="scalar", Lambda_init="lin", blocks=2, float32=False),
+        case(
+            "both directions, one time step, all states",
+            bidirectional=True,
+            timescale="scalar",
+            discretization="bilinear",
+            Lambda_init="antisymmetric",
+            conj_sym=False,
+            float32=False,
+        ),
         case(
             "causal, clipped eigenvalues, batch norm",
             state=True,

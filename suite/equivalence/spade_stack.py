@@ -64,6 +64,7 @@ def layer_cases() -> list[LayerCase]:
     causal = SpadeStackConfig(bottom=spade.SMALL.replace(causal=True), upper=ABOVE.replace(causal=True))
     chunks = SMALL.replace(upper=ABOVE.replace(attention="chunk", window=3), share_bias=False)
     mega = SMALL.replace(upper=MEGA)
+    top = SMALL.replace(first=1)
     return [
         LayerCase(
             "causal, shared bias",
@@ -80,6 +81,14 @@ def layer_cases() -> list[LayerCase]:
             padded=True,
             float32=False,
             zero_gradient=partial(unread, chunks, 11, False),
+        ),
+        LayerCase(
+            "both sides, bottom layer on top, padded",
+            top,
+            length=9,
+            padded=True,
+            float32=False,
+            zero_gradient=partial(unread, top, 9, False),
         ),
         LayerCase(
             "both sides, Mega above",

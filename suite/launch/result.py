@@ -14,6 +14,7 @@ import numpy as np
 from reports.records import Cell as RecordCell
 from reports.records import Record, encode_predictions
 from suite import matrix
+from suite.ablations import factors
 from suite.data import Prepared
 from suite.data import names as data_names
 from suite.data.catalog import place
@@ -22,6 +23,7 @@ from suite.recipes.base import Recipe, differences
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import slopes
 from suite.tasks import Task, all_tasks
+from suite.training.activity import TABLE
 from suite.training.language import loop as language_loop
 from suite.training.language.metrics import DEFINITIONS
 from suite.training.loop import Run
@@ -36,13 +38,20 @@ SPEED_PROTOCOL = {
     "growth": "exponent of a power law through the medians of the longest lengths",
 }
 
+_LOSSES = {
+    "cross_entropy": "mean cross entropy in nats",
+    "squared_error": "mean squared error",
+    "gaussian": "mean over positions of minus the Gaussian log likelihood of all targets, in nats",
+}
+
 STEP_POINTS = 2_000
 """Points of the step-loss curve at most; longer runs are averaged over equal windows."""
 
 
 def record_cell(cell: Cell) -> RecordCell:
     """The cell as records name it."""
-    values = {key: value for key, value in cell.to_dict().items() if key not in ("recipe", "settings")}
+    left_out = ("recipe", "settings", "base_level")
+    values = {key: value for key, value in cell.to_dict().items() if key not in left_out}
     return RecordCell(id=cell.id, **values)
 
 
@@ -62,6 +71,8 @@ def protocol(cell: Cell) -> dict[str, Any]:
     facts = place(recipe.data.name, None, recipe.data.settings).settings.protocol() if known else {"name": cell.task}
     published = matrix.published(cell)
     changed = differences(recipe, published) if published else ["no published recipe is known"]
+    if cell.factor:
+        facts = {**facts, "ablation": ablation(cell)}
     every = window(recipe)
     if recipe.language is not None:
         return language_protocol(recipe, task, facts, changed, every)
@@ -69,10 +80,10 @@ def protocol(cell: Cell) -> dict[str, Any]:
         **facts,
         "metric": task.metric,
         "metric_definition": facts.get("metric", "accuracy over all examples of the split"),
-        "selection": f"{recipe.selection}; the test accuracy reported is that of the selected epoch",
+        "selection": f"{recipe.selection}; the {task.metric.replace('_', ' ')} reported is that of the selected epoch",
         "evaluation": "every epoch, on all examples; the last batch is filled up and the filling discarded",
         "training": "shuffled epochs; the examples that fill no batch sit an epoch out",
-        "step_loss": "mean cross entropy in nats" + (f", averaged over {every} updates" if every > 1 else ""),
+        "step_loss": _LOSSES[recipe.model.objective] + (f", averaged over {every} updates" if every > 1 else ""),
         "comparable_to": "" if changed else task.comparable_to,
         "differences": [*changed, *facts.get("differences", [])],
         "test_count": recipe.data.settings.get("test"),
@@ -107,22 +118,36 @@ def language_protocol(
     }
 
 
+def ablation(cell: Cell) -> dict[str, Any]:
+    """What the report says of the factor of a cell: the same for all of its levels, seeds and frameworks."""
+    factor = factors()[cell.factor]
+    said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on", "task")}
+    return {**said, "levels": list(factor.levels), "base_level": cell.base_level}
+
+
 def measured(
-    cell: Cell, facts: dict[str, Any], run: Run, data: Prepared, provenance: dict[str, Any], device: dict[str, Any]
+    cell: Cell,
+    facts: dict[str, Any],
+    run: Run,
+    data: Prepared,
+    provenance: dict[str, Any],
+    device: dict[str, Any],
+    rates: Sequence[dict[str, Any]] = (),
 ) -> Record:
-    """The record of a run that reached its end."""
+    """The record of a run that reached its end; `rates` are those of `activation_rates`."""
     assert cell.recipe is not None
     assert run.selected is not None
-    assert run.predictions is not None
     best, last = run.epochs[run.selected], run.epochs[-1]
     metrics: dict[str, float | None] = {key: best[key] for key in best if key not in ("epoch", "epoch_step")}
     metrics |= {
         "selected_epoch": best["epoch"],
-        "last_test_accuracy": last["test_accuracy"],
-        "majority_accuracy": data.majority("test"),
+        f"last_{facts['metric']}": last[facts["metric"]],
         "parameter_count": device["parameter_count"],
     }
-    classes = data.protocol["classes"]
+    predictions = None
+    if run.predictions is not None:
+        metrics["majority_accuracy"] = data.majority("test")
+        predictions = encode_predictions(run.predictions, data.test.labels, "test", data.protocol["classes"])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Record(
         cell=record_cell(cell),
@@ -131,8 +156,9 @@ def measured(
         protocol=facts,
         metrics=metrics,
         curves=curves(cell.recipe, run),
-        predictions=encode_predictions(run.predictions, data.test.labels, "test", classes),
-        timing={**timing(cell.recipe, run, data.protocol["maximum_length"]), **device},
+        tables={TABLE: list(rates)} if rates else {},
+        predictions=predictions,
+        timing={**timing(cell.recipe, run, _positions(data)), **device},
         provenance={**provenance, "data": data.hashes, "started": run.started, "finished": now},
     )
 
@@ -145,6 +171,11 @@ def curves(recipe: Recipe, run: Run) -> dict[str, list[float | None]]:
     curves["step"] = ends
     curves["step_loss"] = [float(np.mean(run.losses[end - 1 - (end - 1) % every : end])) for end in ends]
     return curves
+
+
+def _positions(data: Prepared) -> int:
+    """Positions of an example, padding included."""
+    return data.protocol["maximum_length"] * data.protocol.get("documents", 1)
 
 
 def timing(recipe: Recipe, run: Run, length: int) -> dict[str, Any]:

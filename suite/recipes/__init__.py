@@ -12,10 +12,11 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 
+from implementations.common.config import Config
 from implementations.models.config import ModelConfig
 from suite.recipes.base import Profile, Recipe
 
-BENCHMARKS = ("sequences",)
+BENCHMARKS = ("sequences", "glue")
 
 
 def recipes(architecture: str) -> dict[str, Callable[[Profile], Recipe | None]]:
@@ -34,4 +35,15 @@ def operations_per_token(architecture: str, model: ModelConfig) -> float | None:
     module = f"{__name__}.{architecture}"
     if importlib.util.find_spec(module) is None:
         return None
-    return importlib.import_module(module).operations_per_token(model)
+    if not model.placed and _room(model.layer) == architecture:
+        return importlib.import_module(module).operations_per_token(model)
+    own = (operations_per_token(_room(layer), model.replace(layer=layer, depth=1, placed=())) for layer in model.layers)
+    counted = [operations for operations in own if operations is not None]
+    encoded = 2 * model.input_size * model.d_model  # counted with every layer
+    return sum(counted) - (model.depth - 1) * encoded if len(counted) == model.depth else None
+
+
+def _room(layer: Config) -> str:
+    """The module of a layer's recipes; a stack has those of its architecture."""
+    name = layer.architecture or ""
+    return {"spade_stack": "spade", "block_recurrent_feedback": "block_recurrent"}.get(name, name)

@@ -18,7 +18,9 @@ Profile = Literal["smoke", "small", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "small", "paper")
 RESAMPLED = ("s5", "s4", "s4d")
 """Architectures whose time steps can be rescaled."""
-Selection = Literal["best validation accuracy", "best test accuracy", "best validation loss", "last epoch"]
+Selection = Literal[
+    "best validation accuracy", "least validation error", "best test accuracy", "best validation loss", "last epoch"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Recipe(Config):
         rescales = all(layer.architecture in RESAMPLED for layer in self.model.layers)
         rule = f"expected 1, or layers of {' or '.join(RESAMPLED)}"
         self.require(self.resampling == 1 or rescales, "resampling", rule)
-        selects = self.selection != "best validation accuracy" or self.data.settings.get("validation", 1) > 0
+        selects = "validation" not in self.selection or self.data.settings.get("validation", 1) > 0
         self.require(selects, "selection", "expected another rule where data.settings.validation is 0")
 
     def _validate_language(self, language: LanguageTraining) -> None:

@@ -44,7 +44,11 @@ def layer(
     size: Size = "small",
     **changes: Any,
 ) -> BlockStateConfig:
-    """A Block-State layer of the paper's table 1: windows of 512 in segments of 4096, N = 16, 32 states in "MF"."""
+    """A Block-State layer of the paper's table 1: windows of 512 in segments of 4096, N = 16, 32 states in "MF".
+
+    Dropout 0.05 as in Block-Recurrent's code, but only of what is added to the residual and with one mask per sequence
+    and feature: there also of the normalised inputs and of the attention's weights, element by element.
+    """
     return BlockStateConfig(
         d_model=1024,
         head_width=128,

@@ -28,10 +28,13 @@ SOURCE = {
     "optimizer.clip_norm, b2, eps": f"{REPOSITORY} examples/mega/README.lra.md",
     "data": "splits and vocabularies of the S4 line; the authors publish tokenised data of their own",
     "not expressed": (
-        "the authors drop elements of the embedding (deviation D^-1/2), end a stack with pre-norm in a norm, and "
-        "classify with a hidden layer of v units and GELU (retrieval: of two documents side by side); here a linear "
-        "map of one-hot vectors with bias comes first and a linear decoder last (retrieval: of four features); "
-        "pixels are not standardised"
+        "the authors drop elements of the embedding (tokens: deviation D^-1/2; pixels: weights of deviation 1, biases "
+        "of 0.1), end a stack with pre-norm in a norm, and classify with a hidden layer of v units, dropout and GELU "
+        "and a linear map without bias (retrieval: of two documents side by side); here a linear map of one-hot "
+        "vectors or pixels with bias comes first and a linear decoder last (retrieval: a hidden layer of D units on "
+        "four features of the documents); pixels are standardised as the prepared data are, theirs by 0.48 and 0.24 "
+        "(image) or 0.5 and 0.5; the batch statistics of Path-X are those of 16 sequences there (2 on each of 8 GPUs, "
+        "8 times per update), of the batch of 128 here"
     ),
 }
 

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
-from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
+from implementations.models.config import ClassifierConfig, DualEncoderConfig, FilmRegressorConfig, ModelConfig
 from implementations.ops.scan import CHUNK
 from implementations.s5.config import S5Config
 from suite.recipes import language
@@ -336,7 +336,10 @@ def operations_per_token(model: ModelConfig) -> float:
     products = 4 * D * P * (1 + directions)  # B u once, C x per direction; two real products each
     gates = {"full_glu": 4, "half_glu1": 2, "half_glu2": 2, "gelu": 0}[layer.activation] * D * D
     scan = 8 * CHUNK * P * directions  # a complex product with the positions of a block
-    return model.depth * (products + gates + scan + 30 * D) + 2 * model.input_size * D
+    encoder = 2 * model.input_size * D
+    if isinstance(model, FilmRegressorConfig):
+        encoder = model.channels * (2 * 25 * model.side**2 + 2 * 9 * model.channels * (model.side // 4) ** 2)
+    return model.depth * (products + gates + scan + 30 * D) + encoder
 
 
 def language_layers(size: language.Size) -> language.Layers:

@@ -112,6 +112,11 @@ class Numbers:
                 "depth, d_model, d_ff, z, v, window, batch_size, rate, dropout, weight_decay, epochs": MEGA,
                 "heads, optimizer.schedule": "not stated: heads of run_lm.sh, one epoch of warm-up and a cosine",
                 "data, selection": "the Long Range Arena release; as in suite/recipes/s5.py",
+                "not expressed": (
+                    "of what the authors put around the layers on these tasks nothing is known: encoder, pooling and "
+                    "decoder are this project's; attention weights are dropped nowhere; norms are layer norms, "
+                    "AdamW has b2 0.999, where Mega's table has scale and batch norms and b2 0.98"
+                ),
             },
         )
 

@@ -85,10 +85,12 @@ SOURCE = {
     "epochs": "whole epochs that hold the published number of updates (num_train_steps)",
     "data, selection": "splits and vocabularies of the S4 line; the authors' texts are cut at 1,000 bytes",
     "not expressed": (
-        "the authors pool a CLS token where their config says so (here the mean), end the stack in a norm and classify "
-        "with a hidden layer of d_ff units, drop elements (here one mask per sequence and feature), also of the "
-        "embedding, of the hidden layer and of the attention's weights, have no biases in the attention, and draw "
-        "kernels by Xavier's rule; pixels are tokens there, values here; a cosine there ends one warm-up short of zero"
+        "the authors embed tokens with deviation 1 (here a linear map of one-hot vectors with bias, lecun-normal), "
+        "pool a CLS token where their config says so (here the mean), end the stack in a norm and classify with a "
+        "hidden layer of d_ff units and ReLU (retrieval: a second one of half as many), drop elements (here one mask "
+        "per sequence and feature), also of the embedding, of the hidden layer and of the attention's weights, have no "
+        "biases in the attention, and draw kernels by Xavier's rule; pixels are tokens there, values here; a cosine "
+        "there ends one warm-up short of zero"
     ),
 }
 

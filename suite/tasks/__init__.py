@@ -2,7 +2,7 @@
 
 A benchmark joins by a module here with a function `tasks() -> list[Task]`, named in `BENCHMARKS`. `Task.run` tells
 the cell how it is executed: "train" through the training loop, "equivalence" through `suite.tasks.equivalence`, "speed"
-through `suite.speed`.
+through `suite.speed`, "ablation" as "train" with the recipes of `suite.ablations`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ BENCHMARKS = {
     "lra": "suite.tasks.lra",
     "lm": "suite.tasks.language",
     "sequences": "suite.tasks.sequences",
+    "glue": "suite.tasks.glue",
     "equivalence": "suite.tasks.parity",
     "speed": "suite.tasks.speed",
+    "ablation": "suite.tasks.ablation",
 }
 
 
@@ -36,7 +38,7 @@ class Task:
     name: str
     benchmark: str
     title: str
-    run: Literal["train", "equivalence", "speed"]
+    run: Literal["train", "equivalence", "speed", "ablation"]
     metric: str
     comparable_to: str = ""
     frameworks: Literal["each", "both"] = "each"

@@ -16,6 +16,7 @@ from implementations.common.initializers import Keys
 from implementations.common.jax import BatchStatistic, matmul_precision
 from implementations.parameters import check
 from suite.recipes.base import Recipe
+from suite.training.measures import LEAST_VARIANCE, LOG_2_PI
 from suite.training.optimizer import OptimizerSpec
 
 Arrays = dict[str, Array]
@@ -25,6 +26,22 @@ def cross_entropy(logits: Float[Array, "B C"], labels: Array) -> Float[Array, ""
     """Mean cross entropy in nats, in float32 or better."""
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
+
+
+def squared_error(outputs: Float[Array, "B 1"], targets: Array) -> Float[Array, ""]:
+    """Mean squared error of one number for each example."""
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+
+def gaussian(outputs: Float[Array, "B L outputs"], targets: Float[Array, "B L K"]) -> Float[Array, ""]:
+    """Mean over positions of minus the log likelihood of K targets in nats; outputs are K means and K variances."""
+    mean, variance = jnp.split(outputs, 2, -1)
+    variance = jnp.maximum(variance, LEAST_VARIANCE)
+    terms = jnp.log(variance) + (targets - mean) ** 2 / variance + LOG_2_PI
+    return 0.5 * terms.sum(-1).mean()
+
+
+OBJECTIVES = {"cross_entropy": cross_entropy, "squared_error": squared_error, "gaussian": gaussian}
 
 
 def clip_by_global_norm(gradients: Arrays, limit: float) -> Arrays:
@@ -74,6 +91,7 @@ class Backend:
         self._dtype = next(iter(self.parameters.values())).dtype
         self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2, 3))
         self._logits = jax.jit(self._logits_function, static_argnames="step_rescale")
+        self._activity = jax.jit(self._activity_function)
 
     def _train_function(self, parameters, statistics, moments, carried, batch, rates, corrections, dropout_seed):
         def loss_of(parameters):
@@ -100,12 +118,18 @@ class Backend:
         inputs, lengths, labels = batch
         logits = model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths,
                        training=True, dropout_seed=dropout_seed)  # fmt: skip
-        return cross_entropy(logits, labels), carried
+        return OBJECTIVES[self.recipe.model.objective](logits, labels), carried
 
     def _logits_function(self, parameters, statistics, inputs, lengths, **options):
         with matmul_precision(self.recipe.matmul_precision):
             model = self._model(parameters, statistics)
             return model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths, **options)
+
+    def _activity_function(self, parameters, statistics, inputs, lengths):
+        with matmul_precision(self.recipe.matmul_precision):
+            return self._model(parameters, statistics).activity(
+                inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths
+            )
 
     def _move(self, *arrays: np.ndarray | None) -> Any:
         return jax.device_put(arrays, self.device)
@@ -131,6 +155,10 @@ class Backend:
         options = {} if step_rescale == 1.0 else {"step_rescale": step_rescale}
         moved = self._move(batch.inputs, batch.lengths)
         return np.asarray(self._logits(self.parameters, self.statistics, *moved, **options))
+
+    def activity(self, batch: Any) -> Float[np.ndarray, "R B"]:
+        """The share of positions that each layer of `recipe.model.routed` activates in each sequence."""
+        return np.asarray(self._activity(self.parameters, self.statistics, *self._move(batch.inputs, batch.lengths)))
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""

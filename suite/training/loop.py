@@ -21,6 +21,7 @@ from suite.data import Batch, Prepared, Split
 from suite.data.batches import evaluation_batches, indices
 from suite.recipes.base import Recipe
 from suite.training.checkpoint import CheckpointStore
+from suite.training.measures import Found, measure
 
 BLOCK_STEPS = 50
 """Updates between two synchronisations with the device, at most."""
@@ -221,7 +222,7 @@ class Loop:
         values = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name not in _ARRAYS}
         arrays = {f"backend.{name}": array for name, array in self.backend.state().items()}
         arrays["losses"] = np.array(run.losses, np.float64)
-        arrays |= {name: getattr(run, name) for name in _SELECTED if getattr(run, name) is not None}
+        arrays |= {name: getattr(run, name) for name in _KEPT if getattr(run, name) is not None}
         self.store.save(arrays, values)
         self.saved_at = time.perf_counter()
 
@@ -230,7 +231,7 @@ class Loop:
         if checkpoint is None:
             return self.run
         arrays = checkpoint.arrays
-        selected: dict[str, Any] = {name: arrays.get(name) for name in _SELECTED}
+        selected: dict[str, Any] = {name: arrays.get(name) for name in _KEPT}
         self.run = Run(**checkpoint.values, losses=arrays["losses"].tolist(), **selected)
         state = {name.removeprefix("backend."): a for name, a in arrays.items() if name.startswith("backend.")}
         self.backend.load_state(state)
@@ -238,8 +239,14 @@ class Loop:
         return self.run
 
 
-_SELECTED = ("predictions", "positions")
-_ARRAYS = ("losses", *_SELECTED)
+_KEPT = ("predictions", "positions")
+_ARRAYS = ("losses", *_KEPT)
+SELECTED = {
+    "best validation accuracy": ("validation_accuracy", 1),
+    "best test accuracy": ("test_accuracy", 1),
+    "least validation error": ("validation_mse", -1),
+}
+"""What a rule of selection looks at, and whether more of it is better."""
 
 
 class Classification(Loop):
@@ -253,18 +260,19 @@ class Classification(Loop):
         return split.batch(indices(split.count, self.recipe.batch_size, self.seed, step))
 
     def evaluate(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        """Loss and accuracy of the splits; keeps the predicted classes of the last one."""
-        predictions = np.empty(0, np.int64)
+        """The measures of the splits; keeps the predicted classes of the last one."""
+        predictions = None
         for name in ("validation", "test") if self.data.validation.count else ("test",):
             split, every = getattr(self.data, name), self.recipe.resampling
             if every > 1:
-                loss, accuracy, _ = self._evaluate(split, name, every)
-                row[f"resampled_{name}_loss"], row[f"resampled_{name}_accuracy"] = loss, accuracy
-            row[f"{name}_loss"], row[f"{name}_accuracy"], predictions = self._evaluate(split, name)
+                measured, _ = self._evaluate(split, name, every)
+                row |= {f"resampled_{name}_{measure}": value for measure, value in measured.items()}
+            measured, predictions = self._evaluate(split, name)
+            row |= {f"{name}_{measure}": value for measure, value in measured.items()}
         return {"predictions": predictions} if self._is_better(row) else None
 
-    def _evaluate(self, split: Split, name: str, resampling: int = 1) -> tuple[float, float, Int[np.ndarray, " n"]]:
-        """Mean loss, accuracy and predicted classes over all examples; the last batch is filled up with repetitions."""
+    def _evaluate(self, split: Split, name: str, resampling: int = 1) -> Found:
+        """Mean loss, measures and predicted classes over all examples; the last batch is filled up with repetitions."""
         size, found = self.recipe.evaluation_batch_size, []
         options = {} if resampling == 1 else {"step_rescale": float(resampling)}
         for rows in evaluation_batches(split.count, size):
@@ -272,18 +280,14 @@ class Classification(Loop):
             batch = resampled(split.batch(filled), resampling)
             found.append(self.backend.evaluate(batch, **options)[: len(rows)])
             self.evaluated_batch(name)
-        logits = np.concatenate(found).astype(np.float64)
-        if not np.isfinite(logits).all():
-            raise Diverged(f"diverged at step {self.run.step}: logits of the {name} split are not finite")
-        shifted = logits - logits.max(1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-        predicted = logits.argmax(1)
-        loss = -log_probabilities[np.arange(len(logits)), split.labels].mean()
-        return float(loss), float((predicted == split.labels).mean()), predicted
+        outputs = np.concatenate(found)
+        if not np.isfinite(outputs).all():
+            raise Diverged(f"diverged at step {self.run.step}: outputs for the {name} split are not finite")
+        return measure(self.recipe.model.objective, outputs, split.labels, self.data.protocol.get("measures", ()))
 
     def _is_better(self, row: dict[str, Any]) -> bool:
-        selected, selection = self.run.selected, self.recipe.selection
-        if selection == "last epoch" or selected is None:
+        selected = self.run.selected
+        if self.recipe.selection == "last epoch" or selected is None:
             return True
-        key = "validation_accuracy" if selection == "best validation accuracy" else "test_accuracy"
-        return row[key] > self.run.epochs[selected][key]
+        key, sign = SELECTED[self.recipe.selection]
+        return sign * row[key] > sign * self.run.epochs[selected][key]

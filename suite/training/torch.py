@@ -17,6 +17,7 @@ from implementations.common.torch import matmul_precision
 from implementations.parameters import check
 from suite.recipes.base import Recipe
 from suite.training.cuda_graph import Captured
+from suite.training.measures import LEAST_VARIANCE, LOG_2_PI
 from suite.training.optimizer import OptimizerSpec
 
 Tensors = dict[str, Tensor]
@@ -26,6 +27,22 @@ def cross_entropy(logits: Float[Tensor, "B C"], labels: Tensor) -> Float[Tensor,
     """Mean cross entropy in nats, in float32 or better."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.nn.functional.cross_entropy(logits, labels.long())
+
+
+def squared_error(outputs: Float[Tensor, "B 1"], targets: Tensor) -> Float[Tensor, ""]:
+    """Mean squared error of one number for each example."""
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+
+def gaussian(outputs: Float[Tensor, "B L outputs"], targets: Float[Tensor, "B L K"]) -> Float[Tensor, ""]:
+    """Mean over positions of minus the log likelihood of K targets in nats; outputs are K means and K variances."""
+    mean, variance = torch.chunk(outputs, 2, -1)
+    variance = torch.clamp(variance, min=LEAST_VARIANCE)
+    terms = torch.log(variance) + (targets - mean) ** 2 / variance + LOG_2_PI
+    return 0.5 * terms.sum(-1).mean()
+
+
+OBJECTIVES = {"cross_entropy": cross_entropy, "squared_error": squared_error, "gaussian": gaussian}
 
 
 def clip_by_global_norm(gradients: Sequence[Tensor], limit: float) -> None:
@@ -84,10 +101,13 @@ class Backend:
 
     def _loss_function(self, inputs: Tensor, lengths: Tensor | None, labels: Tensor, dropout_seed: Tensor) -> Tensor:
         logits = self._logits_function(inputs, lengths, training=True, dropout_seed=dropout_seed)
-        return cross_entropy(logits, labels)
+        return OBJECTIVES[self.recipe.model.objective](logits, labels)
 
     def _logits_function(self, inputs: Tensor, lengths: Tensor | None, **options: Any) -> Tensor:
         return self.model(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths, **options)
+
+    def _activity_function(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
+        return self.model.activity(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths)
 
     def _move(self, *arrays: np.ndarray | None) -> Any:
         tensors = (None if array is None else torch.from_numpy(np.asarray(array)) for array in arrays)
@@ -144,6 +164,11 @@ class Backend:
         options = {} if step_rescale == 1.0 else {"step_rescale": step_rescale}
         with torch.no_grad(), matmul_precision(self.recipe.matmul_precision):
             return self._run(self._logits_function, self._move(batch.inputs, batch.lengths), **options).cpu().numpy()
+
+    def activity(self, batch: Any) -> Float[np.ndarray, "R B"]:
+        """The share of positions that each layer of `recipe.model.routed` activates in each sequence."""
+        with torch.no_grad(), matmul_precision(self.recipe.matmul_precision):
+            return self._activity_function(*self._move(batch.inputs, batch.lengths)).cpu().numpy()
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""

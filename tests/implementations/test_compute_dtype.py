@@ -8,12 +8,14 @@ import torch
 from flax import nnx
 from model_twins import build, call, make, numpy
 
+from implementations.block_state.config import BlockStateConfig
 from implementations.catalog import FRAMEWORKS
 from implementations.common.config import ConfigError
 from implementations.ema.config import EMAConfig
 from implementations.mega.config import MegaConfig
 from implementations.models.config import LanguageModelConfig
 from implementations.s5.config import S5Config
+from implementations.seqboat.config import SeqBoatConfig
 from implementations.transformer.config import TransformerConfig
 from suite.equivalence.jax import quick
 
@@ -88,14 +90,25 @@ def test_recurrences_do_not_change_at_all(framework, layer):
 MEGA = CONFIG.replace(layer=MegaConfig(d_model=8, bidirectional=False), placed=(), depth=1)
 
 
-@pytest.mark.parametrize("config", [CONFIG, MEGA], ids=["Transformer", "Mega"])
-def test_only_linear_maps_and_attention_are_rounded(config):
+SEQBOAT = MEGA.replace(layer=SeqBoatConfig(d_model=8, bidirectional=False, window=4, capacities=1))
+BLOCK_STATE = MEGA.replace(
+    layer=BlockStateConfig(d_model=8, heads=2, head_width=4, d_ff=16, window=4, kernel="s4d", state_size=4)
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "rounded"),
+    # Linear maps, and two products in each attention: SeqBoat has three and one, Block-State nine and two of it.
+    [(CONFIG, 17), (MEGA, 7), (SEQBOAT, 5), (BLOCK_STATE, 13)],
+    ids=["Transformer", "Mega", "SeqBoat", "Block-State"],
+)
+def test_only_linear_maps_and_attention_are_rounded(config, rounded):
     """Every product of matrices in the compiled function with an operand in bfloat16, and the others."""
     graph, state = nnx.split(build("jax", config.replace(compute_dtype="bfloat16"), "float32"))
     text = str(jax.make_jaxpr(lambda state, x: nnx.merge(graph, state)(x)[0])(state, jnp.asarray(TOKENS)))
     products = [line for line in text.splitlines() if "dot_general" in line]
     low = [line for line in products if "bf16" in line.partition("=")[0]]
-    assert low
+    assert len(low) == rounded
     assert len(low) < len(products)
     assert not [line for line in text.splitlines() if "bf16" in line and (" exp " in line or "reduce_sum" in line)]
 

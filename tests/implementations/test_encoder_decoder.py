@@ -72,6 +72,18 @@ def test_the_decoder_streams_and_looks_back_only(framework):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_padding_of_a_segment_takes_no_position(framework):
+    model, outputs = build(framework, T5), np.random.default_rng(1).integers(0, V, (3, 4))
+    memory = call(model.decoder, "memory", call(model, "encode", INPUTS))
+    _, state = call(model, "decode", outputs[:, :2], memory)
+    expected, _ = call(model, "decode", outputs[:, 3:], memory, None, state)
+    mask = np.tile([True, True, False], (3, 1))
+    _, state = call(model, "decode", outputs[:, :3], memory, None, None, mask)
+    found, _ = call(model, "decode", outputs[:, 3:], memory, None, state)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_losses_are_of_the_targets_that_the_mask_admits(framework):
     model, rng = build(framework, T5), np.random.default_rng(1)
     outputs, targets, mask = rng.integers(0, V, (3, 4)), rng.integers(0, V, (3, 4)), rng.random((3, 4)) < 0.6

@@ -67,7 +67,9 @@ def test_initial_values_are_distributed_as_the_authors_draw_them(initialization,
 
 def test_wrong_inputs_are_named(framework):
     found = twin(framework, EMAConfig(d_model=3, state_size=2))
-    with pytest.raises(ConfigError, match=r"x has shape \(2, 5, 4\): expected \(B, L, D\) with D = d_model = 3"):
+    with pytest.raises(
+        ConfigError, match=r"x has shape \(2, 5, 4\): expected \(B, L, D\) with L at least 1 and D = d_model = 3"
+    ):
         found.call({"x": np.zeros((2, 5, 4))})
     with pytest.raises(ConfigError, match=r"state has shape \(2, 2, 3\): expected \(2, 3, 2\)"):
         found.call({"x": np.zeros((2, 5, 3)), "state": np.zeros((2, 2, 3))})

@@ -75,7 +75,9 @@ def test_initial_values_are_distributed_as_the_authors_draw_them():
 
 
 def test_wrong_inputs_are_named(framework):
-    with pytest.raises(ConfigError, match=r"x has shape \(2, 5, 3\): expected \(B, L, D\) with D = d_model = 4"):
+    with pytest.raises(
+        ConfigError, match=r"x has shape \(2, 5, 3\): expected \(B, L, D\) with L at least 1 and D = d_model = 4"
+    ):
         twin(framework, SMALL).call({"x": np.zeros((2, 5, 3))})
     with pytest.raises(ConfigError, match="max_positions is 4: the sequence has 5 positions"):
         twin(framework, SMALL.replace(chunk_size=None, max_positions=4)).call({"x": np.zeros((2, 5, 4))})

@@ -183,6 +183,17 @@ def test_padding_and_batch_mates_change_nothing(framework, window):
         np.testing.assert_allclose(wider[row, :length], alone[0], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("window", [3, None])
+def test_dropout_of_weights_is_the_same_behind_more_padding(framework, window):
+    config = SMALL.replace(bidirectional=True, window=window, attention_dropout=0.5, act_bias=-2.0, capacities=3)
+    found, x = twin(framework, config), inputs(length=5)
+    y = found.call({"x": x}, training=True, dropout_seed=7).outputs["y"]
+    longer, mask = np.pad(x, ((0, 0), (0, 4), (0, 0))), np.tile(np.arange(9) < 5, (3, 1))
+    wider = found.call({"x": longer, "mask": mask}, training=True, dropout_seed=7).outputs["y"]
+    np.testing.assert_allclose(wider[:, :5], y, rtol=0, atol=1e-12)
+    assert np.abs(y - found.call({"x": x}).outputs["y"]).max() > 1e-3
+
+
 def test_the_authors_threshold_makes_rows_depend_on_each_other(framework):
     """The flag does what it says, and without it nothing of the kind happens."""
     config, x = SMALL.replace(bidirectional=True, act_bias=-0.5), inputs()

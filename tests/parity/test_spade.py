@@ -212,7 +212,9 @@ def test_wrong_stacks_are_one_sentence(changes, message):
 
 def test_wrong_calls_are_one_sentence(framework):
     found = twin(framework, SMALL, causal=False)
-    with pytest.raises(ConfigError, match=r"^x has shape \(2, 3, 5\): expected \(B, L, D\) with D = d_model = 4"):
+    with pytest.raises(
+        ConfigError, match=r"^x has shape \(2, 3, 5\): expected \(B, L, D\) with L at least 1 and D = d_model = 4"
+    ):
         found.call({"x": inputs(2, 3, 5)})
     with pytest.raises(ConfigError, match=r"^SpadeConfig.causal is False: a layer that looks ahead takes no state"):
         found.call({"x": inputs(2, 3, 4), "state.s4": inputs(2, 4, 2, 2)})

@@ -56,7 +56,7 @@ def test_wrong_arguments_are_named(framework):
     x = np.zeros((1, 3, 6))
     with pytest.raises(ConfigError, match="takes no state"):
         layer.call({"x": x, "state.keys": np.zeros((1, 2, 2, 4))})
-    with pytest.raises(ConfigError, match=r"expected \(B, L, D\) with D = d_model = 6"):
+    with pytest.raises(ConfigError, match=r"expected \(B, L, D\) with L at least 1 and D = d_model = 6"):
         layer.call({"x": np.zeros((1, 3, 5))})
     layer = twin(framework, SMALL.replace(attention="window", window=WINDOW))
     short = {"state.keys": np.zeros((1, 2, 2, 4)), "state.values": np.zeros((1, 2, 2, 4))}

@@ -158,7 +158,8 @@ class EncoderDecoder(nn.Module):
         given = {"training": training, "dropout_seed": dropout_seed}
         x, after = self.decoder(x, memory, valid, state, mask, **given)
         x = self.decoder_output_dropout(self.decoder_norm(x), dropout_seed, training)
-        return x, {**after, "position": before + x.shape[1]}
+        count = x.shape[1] if mask is None else mask.sum(1, dtype=torch.int32)
+        return x, {**after, "position": before + count}
 
     def logits(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L V"]:
         """The logits of all tokens from the decoder's outputs."""

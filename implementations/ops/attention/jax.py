@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import ConfigError
@@ -269,14 +270,23 @@ def simple_index(relative: Integer[Array, "L T"], max_distance: int) -> Integer[
     return max_distance - 1 + jnp.clip(relative, 1 - max_distance, max_distance - 1)
 
 
-def rotary(x: Float[Array, "B L H K"], start: int = 0) -> Float[Array, "B L H K"]:
-    """Pairs of neighbouring features turned by position times theta^(-2 i / K); the first position is `start`."""
-    half = x.shape[-1] // 2
-    frequency = jnp.exp(jnp.arange(half, dtype=x.dtype) * (-math.log(ROTARY_THETA) / half))
-    angle = (start + jnp.arange(x.shape[1])).astype(x.dtype)[:, None, None] * frequency
+def frequencies(features: int, like: Array) -> Float[Array, " K2"]:
+    """Angles per position of the pairs of rotary features, theta^(-2 i / K), computed in float64."""
+    half = features // 2
+    return jnp.asarray(ROTARY_THETA ** (-np.arange(half) / half), like.dtype)
+
+
+def turned(x: Float[Array, "*batch K"], positions: Integer[Array, "*#batch"]) -> Float[Array, "*batch K"]:
+    """Pairs of neighbouring features turned by position times `frequencies`."""
+    angle = positions.astype(x.dtype)[..., None] * frequencies(x.shape[-1], x)
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
     even, odd = x[..., 0::2], x[..., 1::2]
     return jnp.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).reshape(x.shape)
+
+
+def rotary(x: Float[Array, "B L H K"], start: int = 0) -> Float[Array, "B L H K"]:
+    """Queries or keys turned by their positions, of which the first is `start`."""
+    return turned(x, (start + jnp.arange(x.shape[1]))[None, :, None])
 
 
 def sinusoidal(positions: Integer[Array, " L"], features: int, like: Array) -> Float[Array, "L D"]:

@@ -314,14 +314,23 @@ def simple_index(relative: Integer[Tensor, "L T"], max_distance: int) -> Integer
     return max_distance - 1 + torch.clamp(relative, 1 - max_distance, max_distance - 1)
 
 
-def rotary(x: Float[Tensor, "B L H K"], start: int = 0) -> Float[Tensor, "B L H K"]:
-    """Pairs of neighbouring features turned by position times theta^(-2 i / K); the first position is `start`."""
-    half = x.shape[-1] // 2
-    frequency = torch.exp(torch.arange(half, dtype=x.dtype, device=x.device) * (-math.log(ROTARY_THETA) / half))
-    angle = (start + torch.arange(x.shape[1], device=x.device)).to(x.dtype)[:, None, None] * frequency
+def frequencies(features: int, like: Tensor) -> Float[Tensor, " K2"]:
+    """Angles per position of the pairs of rotary features, theta^(-2 i / K), computed in float64."""
+    half = features // 2
+    return (ROTARY_THETA ** (-torch.arange(half, dtype=torch.float64, device=like.device) / half)).to(like.dtype)
+
+
+def turned(x: Float[Tensor, "*batch K"], positions: Integer[Tensor, "*#batch"]) -> Float[Tensor, "*batch K"]:
+    """Pairs of neighbouring features turned by position times `frequencies`."""
+    angle = positions.to(x.dtype)[..., None] * frequencies(x.shape[-1], x)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).reshape(x.shape)
+
+
+def rotary(x: Float[Tensor, "B L H K"], start: int = 0) -> Float[Tensor, "B L H K"]:
+    """Queries or keys turned by their positions, of which the first is `start`."""
+    return turned(x, (start + torch.arange(x.shape[1], device=x.device))[None, :, None])
 
 
 def sinusoidal(positions: Integer[Tensor, " L"], features: int, like: Tensor) -> Float[Tensor, "L D"]:

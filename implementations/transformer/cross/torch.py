@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError
+from implementations.common.config import require_segment
 from implementations.common.initializers import Keys
 from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter
 from implementations.ops.attention.torch import attend, normalise
@@ -88,8 +88,7 @@ class CrossLayer(nn.Module):
     ) -> Float[Tensor, "B L D"]:
         """Map a segment of any length; positions do not see each other."""
         config = self.config
-        if x.ndim != 3 or x.shape[-1] != config.d_model:
-            raise ConfigError(f"x has shape {tuple(x.shape)}: expected (B, L, D) with D = d_model = {config.d_model}")
+        require_segment(x.shape, config.d_model)
         skip = x
         if config.prenorm:
             x = self.norm1(x)

@@ -28,3 +28,26 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   });
 }
+// A long table gets a field that keeps the rows holding every word typed into it.
+const LONG = 20;
+for (const table of document.querySelectorAll("table[data-sortable]")) {
+  const rows = [...table.tBodies[0].rows];
+  if (rows.length <= LONG) continue;
+  const label = document.createElement("label");
+  const input = document.createElement("input");
+  const count = document.createElement("output");
+  label.className = "filter";
+  input.type = "search";
+  label.append("Filter rows ", input, count);
+  table.parentElement.before(label);
+  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const show = () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    rows.forEach((row, index) => {
+      row.hidden = !words.every((word) => texts[index].includes(word));
+    });
+    count.value = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+  };
+  input.addEventListener("input", show);
+  show();
+}

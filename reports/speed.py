@@ -1,0 +1,224 @@
+"""Layer speed: what the records of benchmark `speed` measured, as frames, ratios and a page."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports import figures, frames, tables
+from reports.blocks import (
+    Block,
+    Cell,
+    Code,
+    Column,
+    Figures,
+    Heading,
+    Items,
+    Page,
+    Paragraph,
+    Row,
+    Span,
+    Table,
+    chip,
+    number,
+    plain,
+)
+from reports.records import Record
+from reports.render import slug
+
+TABLE = "layer_speed"
+TIMES = ("ms_p20", "ms_p50", "ms_p80")
+NUMBERS = (*TIMES, "ratio_to_first", "roofline_share", "tokens_per_second", "memory_bytes", "compile_seconds")
+LEAD = (
+    "One layer alone, against the length of its input: median of turns in which the layers follow one another, with "
+    "the 20 % and 80 % quantiles. Times of different machines or frameworks are never set against each other."
+)
+
+
+@dataclass(frozen=True)
+class SpeedRun:
+    """One record of layer speed; `points` has a row per mode, layer and length, the first layer being the measure."""
+
+    record: Record
+    points: pd.DataFrame
+
+    @property
+    def layers(self) -> list[str]:
+        """Layers in the order in which they were measured."""
+        return list(dict.fromkeys(self.points["layer"]))
+
+    @property
+    def modes(self) -> list[str]:
+        """What was timed."""
+        return list(dict.fromkeys(self.points["mode"]))
+
+    @property
+    def lengths(self) -> list[int]:
+        """Every length, the shortest first."""
+        return sorted(set(self.points["length"]))
+
+    @property
+    def title(self) -> str:
+        """The run in words."""
+        cell = self.record.cell
+        return f"{cell.task}, {tables.title(cell.framework)}, {frames.machine(self.record)}"
+
+    @property
+    def anchor(self) -> str:
+        """Its place on the page."""
+        return f"speed-{self.record.cell.id}"
+
+    def ratios(self, slower: str, faster: str, mode: str = "forward") -> dict[int, float]:
+        """Length -> median time of `slower` over that of `faster`, where both were measured."""
+        rows = self.points.loc[self.points["mode"] == mode].to_dict("records")
+        times = {(row["layer"], row["length"]): row["ms_p50"] for row in rows}
+        shared = [n for n in self.lengths if (slower, n) in times and (faster, n) in times]
+        return {length: times[slower, length] / times[faster, length] for length in shared}
+
+
+def runs(records: Sequence[Record]) -> list[SpeedRun]:
+    """The records that measured the speed of layers, by task, framework and cell."""
+    found = [SpeedRun(record, measurements(record)) for record in records if TABLE in record.tables]
+    order = [run for run in found if len(run.points)]
+    return sorted(order, key=lambda run: (run.record.cell.task, run.record.cell.framework, run.record.cell.id))
+
+
+def measurements(record: Record) -> pd.DataFrame:
+    """The rows of a record that hold a time: layer, mode, length and numbers, NaN where there is none."""
+    rows = []
+    for row in record.tables.get(TABLE, []):
+        length, layer = row.get("length"), row.get("layer")
+        found = {name: _number(row.get(name)) for name in NUMBERS}
+        if not isinstance(layer, str) or isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            continue
+        if all(found[name] > 0 for name in TIMES):
+            mode = row.get("mode")
+            rows.append({"layer": layer, "mode": mode if isinstance(mode, str) else "", "length": length, **found})
+    return pd.DataFrame(rows, columns=["layer", "mode", "length", *NUMBERS])
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        return math.nan
+    return float(value)
+
+
+def speed_page(records: Sequence[Record]) -> Page:
+    """Every run with its figure, ratios, share of the roofline, memory and compile time."""
+    found = runs(records)
+    blocks: list[Block] = [Paragraph((Span(LEAD),), "lead")]
+    if not found:
+        blocks.append(Paragraph((chip("not run"), Span("This would measure every layer on this machine:"))))
+        blocks.append(Code(tables.run_command(benchmarks="speed", profile="smoke")))
+    else:
+        blocks.append(summary(found))
+    for run in found:
+        blocks += run_blocks(run)
+    return Page("speed", "Layer speed", "speed", tuple(blocks))
+
+
+def summary(found: Sequence[SpeedRun]) -> Table:
+    """One row per run."""
+    columns = (
+        Column("Run"),
+        Column("Status", grow=True),
+        Column("Modes"),
+        Column("Lengths"),
+        Column("Gate against the oracle"),
+        Column("Record"),
+    )
+    rows = []
+    for run in found:
+        record = run.record
+        gate = record.tables.get("gate", [])
+        passed = sum(row.get("passed") is True for row in gate)
+        told = (chip(record.status), *([Span(record.reason, "", "quiet")] if record.reason else []))
+        cells = (
+            plain(run.title, f"#{run.anchor}"),
+            Cell(told),
+            plain(", ".join(run.modes)),
+            plain(f"{run.lengths[0]:,} to {run.lengths[-1]:,}"),
+            plain(f"{passed} of {len(gate)} layers pass" if gate else "–"),
+            plain(record.cell.id, tables.cell_path(record)),
+        )
+        rows.append(Row(cells))
+    return Table("What was measured", columns, tuple(rows))
+
+
+def run_blocks(run: SpeedRun) -> Iterator[Block]:
+    """One run: figure and ratios per mode, then every measurement."""
+    yield Heading(run.title, anchor=run.anchor)
+    record = run.record
+    if record.status != "measured":
+        told = f"The run did not end ({record.reason or record.status}); what it had measured until then is shown."
+        yield Paragraph((chip(record.status), Span(told)))
+    made = []
+    for mode in run.modes:
+        points = run.points.loc[run.points["mode"] == mode]
+        made.append(figures.layer_speed(points, slug(f"speed-{record.cell.id}-{mode}"), f"{mode or 'time'}"))
+    yield Figures(tuple(made))
+    for mode in run.modes:
+        yield ratio_table(run, mode)
+    yield measurement_table(run)
+    facts = [
+        (Span(f"{name}:", "", "strong"), Span(frames.text(value)))
+        for name, value in sorted(record.protocol.items())
+        if name not in ("metric", "name", "comparable_to", "differences")
+    ]
+    if facts:
+        yield Items(tuple(facts), style="note")
+
+
+def ratio_table(run: SpeedRun, mode: str) -> Table:
+    """Times of the first layer, and those of the others over it within the same turns."""
+    points = run.points.loc[run.points["mode"] == mode]
+    first, *others = list(dict.fromkeys(points["layer"]))
+    columns = (
+        Column("Length", numeric=True),
+        Column(f"{first}, ms", numeric=True),
+        *(Column(f"{layer}, times {first}", numeric=True) for layer in others),
+    )
+    rows = []
+    for length in sorted(set(points["length"])):
+        at = {row["layer"]: row for row in points.loc[points["length"] == length].to_dict("records")}
+        cells = [number(at[first]["ms_p50"] if first in at else None, 3)]
+        cells += [number(_finite(at[layer]["ratio_to_first"]) if layer in at else None) for layer in others]
+        rows.append(Row((Cell((Span(f"{length:,}"),), length), *cells)))
+    return Table(f"Ratios of median times within a turn, {mode or 'time'}: above 1 is slower", columns, tuple(rows))
+
+
+def measurement_table(run: SpeedRun) -> Table:
+    """Every measurement."""
+    columns = (
+        Column("Layer"),
+        Column("Mode"),
+        Column("Length", numeric=True),
+        Column("Median, ms", numeric=True),
+        Column("20 % to 80 %, ms", numeric=True),
+        Column("Tokens per second", numeric=True),
+        Column("Share of roofline, %", numeric=True),
+        Column("Memory, MiB", numeric=True),
+        Column("Compile, s", numeric=True),
+    )
+    rows = []
+    for row in run.points.to_dict("records"):
+        share, memory = _finite(row["roofline_share"]), _finite(row["memory_bytes"])
+        tokens = _finite(row["tokens_per_second"])
+        cells = (
+            plain(row["layer"]),
+            plain(row["mode"]),
+            Cell((Span(f"{row['length']:,}"),), row["length"]),
+            number(row["ms_p50"], 3),
+            Cell((Span(f"{row['ms_p20']:.3f} to {row['ms_p80']:.3f}"),), row["ms_p20"]),
+            Cell((Span("–" if tokens is None else f"{tokens:,.0f}"),), "" if tokens is None else tokens),
+            number(None if share is None else 100 * share, 1),
+            number(None if memory is None else memory / 2**20, 0),
+            number(_finite(row["compile_seconds"]), 1),
+        )
+        rows.append(Row(cells))
+    return Table("Every measurement of this run", columns, tuple(rows))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,161 @@
+"""What every layer owes the models around it, whatever its architecture, and every twin the other."""
+
+import ast
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from implementations import catalog
+from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig
+from implementations.block_state.config import BlockStateConfig
+from implementations.common.config import ConfigError
+from implementations.common.initializers import Keys
+from implementations.ema.config import EMAConfig
+from implementations.mega.config import MegaConfig
+from implementations.models.config import MODELS
+from implementations.s4.config import S4Config, S4DConfig
+from implementations.s5.config import S5Config
+from implementations.seqboat.config import SeqBoatConfig
+from implementations.spade.config import SpadeConfig, SpadeStackConfig
+from implementations.transformer.config import TransformerConfig
+
+ROOT = Path(__file__).parents[2] / "implementations"
+
+WIDTHS: dict[str, Any] = {"d_model": 4, "heads": 2, "head_width": 2, "d_ff": 4}
+TRANSFORMER = TransformerConfig(causal=True, **WIDTHS)
+STATE = BlockStateConfig(window=3, kernel="s4d", state_size=4, filter_length=6, **WIDTHS)
+RECURRENT = BlockRecurrentConfig(window=3, states=2, buckets=4, max_distance=8, **WIDTHS)
+SPADE = SpadeConfig(d_model=4, heads=2, d_ff=4, window=3, causal=True, s4_state_size=4)
+MEGA = MegaConfig(
+    d_model=4, query_size=2, value_size=3, feedforward_size=4, state_size=2, bidirectional=False, chunk_size=3
+)
+STREAMING: dict[str, Any] = {
+    "s5": S5Config(d_model=4, ssm_size=4),
+    "s4": S4Config(d_model=4, state_size=4),
+    "s4, stepping": S4Config(d_model=4, state_size=4, scan="recurrent"),
+    "s4d": S4DConfig(d_model=4, state_size=4),
+    "ema": EMAConfig(d_model=4, state_size=2),
+    "ema, truncated": EMAConfig(d_model=4, state_size=2, truncation=3),
+    "mega": MEGA,
+    "mega, whole": MEGA.replace(chunk_size=None),
+    "seqboat": SeqBoatConfig(d_model=4, query_size=2, value_size=3, state_size=2, bidirectional=False, window=3),
+    "transformer": TRANSFORMER,
+    "transformer, window": TRANSFORMER.replace(attention="window", window=3),
+    "spade": SPADE,
+    "spade, chunks": SPADE.replace(attention="chunk"),
+    "spade_stack": SpadeStackConfig(bottom=SPADE, upper=SPADE.replace(global_branch=False)),
+    "block_recurrent": RECURRENT,
+    "block_recurrent_feedback": FeedbackConfig(recurrent=RECURRENT, depth=2, recurrent_layers=(0,)),
+    "block_state, SH": STATE,
+    "block_state, MF": STATE.replace(variant="MF", context_states=2),
+    "block_state, unstructured": STATE.replace(kernel="unstructured", variant="MH"),
+}
+
+
+def layer(framework: str, config: Any) -> Any:
+    return catalog.layer_class(config.architecture, framework)(config, Keys(0))
+
+
+def make(framework: str, value: np.ndarray) -> Any:
+    return importlib.import_module("jax.numpy" if framework == "jax" else "torch").asarray(value)
+
+
+def leaves(state: Any) -> dict[str, Any]:
+    if not isinstance(state, dict):
+        return {"": state}
+    return {f"{name}.{path}": leaf for name, child in state.items() for path, leaf in leaves(child).items()}
+
+
+def test_every_architecture_of_the_catalog_is_here():
+    assert {config.architecture for config in STREAMING.values()} == set(catalog.names())
+
+
+def filled(state: Any) -> Any:
+    """A state of the same leaves, each of another value than before everywhere."""
+    if isinstance(state, dict):
+        return {name: filled(child) for name, child in state.items()}
+    return ~state if "bool" in str(state.dtype) else state + 1
+
+
+@pytest.mark.parametrize("framework", catalog.FRAMEWORKS)
+@pytest.mark.parametrize("name", STREAMING)
+def test_a_reset_of_all_rows_is_the_initial_state(framework, name):
+    found = layer(framework, STREAMING[name])
+    initial = found.initial_state(2)
+    after = leaves(found.reset(filled(initial), make(framework, np.ones(2, bool))))
+    assert after.keys() == leaves(initial).keys()
+    for path, leaf in leaves(initial).items():
+        assert bool((after[path] == leaf).all()), path
+
+
+@pytest.mark.parametrize("framework", catalog.FRAMEWORKS)
+@pytest.mark.parametrize("name", STREAMING)
+def test_a_segment_without_a_position_is_one_sentence(framework, name):
+    found = layer(framework, STREAMING[name])
+    with pytest.raises(ConfigError, match=r"^x has shape \(2, 0, 4\): expected \(B, L, D\) with L at least 1 and D = "):
+        found(make(framework, np.zeros((2, 0, 4), np.float32)))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("name", STREAMING)
+def test_states_hold_no_segment_in_memory(name, batch):
+    """PyTorch's views would, and their strides make a compiler trace anew."""
+    found = layer("torch", STREAMING[name])
+    state = found.initial_state(batch)
+    for length in (7, 1):
+        for path, leaf in leaves(state).items():
+            assert leaf.is_contiguous(), path
+            assert leaf.untyped_storage().nbytes() == leaf.nbytes, path
+        _, state = found(make("torch", np.ones((batch, length, 4), np.float32)), state)
+
+
+@pytest.mark.parametrize("config", [catalog.get(name).config for name in catalog.names()] + list(MODELS.values()))
+def test_every_field_is_in_the_docstring(config):
+    documents = " ".join(cls.__doc__ or "" for cls in config.__mro__ if dataclasses.is_dataclass(cls))
+    missing = [f.name for f in dataclasses.fields(config) if not re.search(rf"\b{f.name}\b", documents)]
+    assert missing == []
+
+
+OF_ONE_FRAMEWORK = {
+    "BatchStatistic", "detached", "grows", "owned", "product_precision", "LanguageModel._start", "_associative", "_at",
+    "_blocks", "_compiled_flex", "_edges", "_interleave", "_offered", "_over",
+}  # fmt: skip
+"""Helpers without a counterpart, where the other framework has the function itself."""
+
+OTHERWISE_CALLED = {"random_words", "_fused"}
+"""What takes one argument more in one framework: the device, or the kernel's own window."""
+
+
+def surface(path: Path) -> dict[str, Any]:
+    """Functions, classes and their methods in order, with their arguments and the values these have by default."""
+    found: dict[str, Any] = {}
+
+    def arguments(node: ast.FunctionDef) -> Any:
+        given = node.args
+        names = [a.arg for a in (*given.posonlyargs, *given.args)], [a.arg for a in given.kwonlyargs]
+        values = [d and ast.unparse(d) for d in (*given.defaults, *given.kw_defaults)]
+        return names, values, given.vararg is None, given.kwarg is None
+
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = arguments(node)
+        elif isinstance(node, ast.ClassDef):
+            found[node.name] = "class"
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef):
+                    name = "__call__" if method.name == "forward" else method.name
+                    found[f"{node.name}.{name}"] = arguments(method)
+    return {name: value for name, value in found.items() if name not in OF_ONE_FRAMEWORK}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("jax.py")), ids=lambda path: str(path.parent.relative_to(ROOT)))
+def test_twins_have_the_same_functions_classes_and_arguments(path):
+    ours, theirs = surface(path), surface(path.with_name("torch.py"))
+    assert list(ours) == list(theirs)
+    for name in ours.keys() - OTHERWISE_CALLED:
+        assert ours[name] == theirs[name], name

@@ -1,0 +1,27 @@
+"""The figure of activation rates: drawn from a record's table, and from numbers only."""
+
+import pytest
+from report_records import make_record
+
+from reports import figures, frames
+
+ROWS = [
+    {"layer": 1, "mean": 0.25, "p05": 0.1, "p50": 0.2, "p95": 0.5, "sequences": 10},
+    {"layer": 0, "mean": 0.75, "p05": 0.5, "p50": 0.7, "p95": 1.0, "sequences": 10},
+]
+
+
+def test_layers_are_drawn_in_order_in_percent():
+    record = make_record(tables={"activation_rates": ROWS})
+    points = frames.activation(record)
+    assert points.to_numpy().tolist() == [[0, 75, 50, 100], [1, 25, 10, 50]]
+    figure = figures.activation([record], "name")
+    assert figure is not None
+    assert "Means over the layers: JAX seed 0 50.0 %." in figure.alt
+    assert "active tokens, %" in figure.svg
+
+
+@pytest.mark.parametrize("row", [{}, {**ROWS[0], "mean": "half"}, {**ROWS[0], "p95": None}, {**ROWS[0], "layer": 1e99}])
+def test_what_is_no_number_is_not_drawn(row):
+    assert figures.activation([make_record(tables={"activation_rates": [row]})], "name") is None
+    assert figures.activation([make_record()], "name") is None
