@@ -53,8 +53,8 @@ def site_pages(found: Sequence[records.Record], names: Sequence[str]) -> list[Pa
     groups = {record.cell.id: group for group in (*report.groups, *report.changed) for record in group.records}
     made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
     made += [pages.task_page(report, task) for task in report.tasks]
-    made += language.page(report.groups)
     made += [ablation_page.study_page(study) for study in report.studies]
+    made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
     made.append(speed.speed_page(found))
     made.append(overview.overview(report) if found else overview.empty(report, names))

@@ -229,9 +229,9 @@ def architecture_table(report: Report) -> Table:
 def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
     found = [(Span("Layer speed"), Span("times, ratios and rooflines of single layers", "speed.*"))]
-    found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
     if language.sections(report.groups):
         found.append((Span("Benchmark"), Span("Language models", f"{language.PATH}.*")))
+    found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
     found += ablation_page.links(report.studies)
     found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]
     return found

@@ -184,7 +184,7 @@ def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
 
 def _recipe(architecture: str, task: str, selection: Selection) -> Recipe | None:
     function = recipes.recipes(architecture).get(task)
-    recipe = None if function is None else function(selection.profile)
+    recipe = function(selection.profile) if function else None
     return None if recipe is None else apply_overrides(recipe, selection.overrides)
 
 

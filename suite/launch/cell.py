@@ -117,7 +117,7 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     if spec.fresh:
         store.clear()
     language = cell.recipe.language is not None
-    train = language_loop.train if language else loop.train
+    train, measured = (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
     module = importlib.import_module(f"suite.training.{'language.' if language else ''}{cell.framework}")
     backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind)
     say(f"{cell.label}: {cell.recipe.total_steps} updates on {backend.describe()['device']}")
@@ -129,12 +129,9 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         checkpoint_steps=spec.checkpoint_steps,
     )
     run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
-    origin, facts = provenance.collect(spec.arguments), (cell, spec.protocol, run, data)
-    if cell.recipe.language is not None:
-        record = language_result.measured(*facts, origin, backend.describe())  # pyright: ignore[reportArgumentType]
-    else:
-        rates = activation_rates(cell.recipe, backend, data.test)
-        record = result.measured(*facts, origin, backend.describe(), rates)
+    rates = () if language else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
+    origin = provenance.collect(spec.arguments)
+    record = measured(cell, spec.protocol, run, data, origin, backend.describe(), *rates)  # pyright: ignore
     records.write(record, out)
     store.remove()
     return MEASURED

@@ -90,6 +90,13 @@ def protocol(cell: Cell) -> dict[str, Any]:
     }
 
 
+def ablation(cell: Cell) -> dict[str, Any]:
+    """What the report says of the factor of a cell: the same for all of its levels, seeds and frameworks."""
+    factor = factors()[cell.factor]
+    said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on", "task")}
+    return {**said, "levels": list(factor.levels), "base_level": cell.base_level}
+
+
 def language_protocol(
     recipe: Recipe, task: Task, facts: dict[str, Any], changed: list[str], every: int
 ) -> dict[str, Any]:
@@ -118,13 +125,6 @@ def language_protocol(
     }
 
 
-def ablation(cell: Cell) -> dict[str, Any]:
-    """What the report says of the factor of a cell: the same for all of its levels, seeds and frameworks."""
-    factor = factors()[cell.factor]
-    said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on", "task")}
-    return {**said, "levels": list(factor.levels), "base_level": cell.base_level}
-
-
 def measured(
     cell: Cell,
     facts: dict[str, Any],
@@ -144,7 +144,7 @@ def measured(
         f"last_{facts['metric']}": last[facts["metric"]],
         "parameter_count": device["parameter_count"],
     }
-    predictions = None
+    predictions, positions = None, data.protocol["maximum_length"] * data.protocol.get("documents", 1)
     if run.predictions is not None:
         metrics["majority_accuracy"] = data.majority("test")
         predictions = encode_predictions(run.predictions, data.test.labels, "test", data.protocol["classes"])
@@ -158,7 +158,7 @@ def measured(
         curves=curves(cell.recipe, run),
         tables={TABLE: list(rates)} if rates else {},
         predictions=predictions,
-        timing={**timing(cell.recipe, run, _positions(data)), **device},
+        timing={**timing(cell.recipe, run, positions), **device},
         provenance={**provenance, "data": data.hashes, "started": run.started, "finished": now},
     )
 
@@ -171,11 +171,6 @@ def curves(recipe: Recipe, run: Run) -> dict[str, list[float | None]]:
     curves["step"] = ends
     curves["step_loss"] = [float(np.mean(run.losses[end - 1 - (end - 1) % every : end])) for end in ends]
     return curves
-
-
-def _positions(data: Prepared) -> int:
-    """Positions of an example, padding included."""
-    return data.protocol["maximum_length"] * data.protocol.get("documents", 1)
 
 
 def timing(recipe: Recipe, run: Run, length: int) -> dict[str, Any]:

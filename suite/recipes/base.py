@@ -19,7 +19,7 @@ PROFILES: tuple[Profile, ...] = ("smoke", "small", "paper")
 RESAMPLED = ("s5", "s4", "s4d")
 """Architectures whose time steps can be rescaled."""
 Selection = Literal[
-    "best validation accuracy", "least validation error", "best test accuracy", "best validation loss", "last epoch"
+    "best validation accuracy", "least validation error", "best validation loss", "best test accuracy", "last epoch"
 ]
 
 

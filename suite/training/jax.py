@@ -127,9 +127,8 @@ class Backend:
 
     def _activity_function(self, parameters, statistics, inputs, lengths):
         with matmul_precision(self.recipe.matmul_precision):
-            return self._model(parameters, statistics).activity(
-                inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths
-            )
+            model = self._model(parameters, statistics)
+            return model.activity(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths)
 
     def _move(self, *arrays: np.ndarray | None) -> Any:
         return jax.device_put(arrays, self.device)

@@ -222,7 +222,7 @@ class Loop:
         values = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name not in _ARRAYS}
         arrays = {f"backend.{name}": array for name, array in self.backend.state().items()}
         arrays["losses"] = np.array(run.losses, np.float64)
-        arrays |= {name: getattr(run, name) for name in _KEPT if getattr(run, name) is not None}
+        arrays |= {name: getattr(run, name) for name in _SELECTED if getattr(run, name) is not None}
         self.store.save(arrays, values)
         self.saved_at = time.perf_counter()
 
@@ -231,7 +231,7 @@ class Loop:
         if checkpoint is None:
             return self.run
         arrays = checkpoint.arrays
-        selected: dict[str, Any] = {name: arrays.get(name) for name in _KEPT}
+        selected: dict[str, Any] = {name: arrays.get(name) for name in _SELECTED}
         self.run = Run(**checkpoint.values, losses=arrays["losses"].tolist(), **selected)
         state = {name.removeprefix("backend."): a for name, a in arrays.items() if name.startswith("backend.")}
         self.backend.load_state(state)
@@ -239,8 +239,9 @@ class Loop:
         return self.run
 
 
-_KEPT = ("predictions", "positions")
-_ARRAYS = ("losses", *_KEPT)
+_SELECTED = ("predictions", "positions")
+_ARRAYS = ("losses", *_SELECTED)
+
 SELECTED = {
     "best validation accuracy": ("validation_accuracy", 1),
     "best test accuracy": ("test_accuracy", 1),
@@ -260,7 +261,7 @@ class Classification(Loop):
         return split.batch(indices(split.count, self.recipe.batch_size, self.seed, step))
 
     def evaluate(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        """The measures of the splits; keeps the predicted classes of the last one."""
+        """Loss and measures of the splits; keeps the predicted classes of the last one."""
         predictions = None
         for name in ("validation", "test") if self.data.validation.count else ("test",):
             split, every = getattr(self.data, name), self.recipe.resampling
@@ -286,8 +287,7 @@ class Classification(Loop):
         return measure(self.recipe.model.objective, outputs, split.labels, self.data.protocol.get("measures", ()))
 
     def _is_better(self, row: dict[str, Any]) -> bool:
-        selected = self.run.selected
-        if self.recipe.selection == "last epoch" or selected is None:
+        if self.recipe.selection == "last epoch" or self.run.selected is None:
             return True
         key, sign = SELECTED[self.recipe.selection]
-        return sign * row[key] > sign * self.run.epochs[selected][key]
+        return sign * row[key] > sign * self.run.epochs[self.run.selected][key]
