@@ -112,7 +112,7 @@ def test_free_places_are_where_the_kernel_meets_nothing():
     on.masks[0] = np.maximum(on.masks[0], np.random.default_rng(0).choice([0, 76, 77, 255], on.masks.shape[1]))
     mask = on.masks[0].reshape(on.width, on.width)
     for orientation in (0, 45, 100):
-        free = pathfinder_seeds.free_places(tables, mask, on.frame, orientation)
+        free = pathfinder_seeds.free_places(tables, mask, orientation)
         expected = [
             [row, column]
             for row in range(32)
@@ -236,7 +236,7 @@ def image_statistics(pixels: np.ndarray, markers: np.ndarray) -> dict[str, np.nd
 
 
 def check_distribution(made: Images, key: str) -> None:
-    """Welch's test of every statistic's mean, F test of its spread, and of every bin of the histogram of intensities."""
+    """Welch's test of the mean of every statistic and of every bin of the histogram of intensities, Bonferroni-corrected."""
     expected = published(key)
     count = expected["n"]
     tests = {}
