@@ -23,6 +23,7 @@ from suite.data import (
     manifest,
     mnist,
     pendulum,
+    qmsum,
     raw,
     speech_commands,
     store,
@@ -48,6 +49,7 @@ DATA_SETS = {
             speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
         ),
         *glue.GLUE_SETS,
+        DataSet(qmsum.QmsumSettings, read=qmsum.read),
         *TEXT_SETS.values(),
     )
 }
