@@ -50,6 +50,7 @@ def study_page(study: Study) -> Page:
     ran = ", ".join(sorted({f"profile {family.profile} on {family.hardware}" for family in families}))
     lead = (
         Span(study.architecture, tables.architecture_path(study.architecture), "strong"),
+        Span("·"),
         Span(f"{len(study.factors)} factor{'s' * (len(study.factors) > 1)}, one changed at a time; {ran}."),
     )
     blocks: list[Block] = [Paragraph(lead, "lead"), Items(tuple((Span(rule),) for rule in RULES), "How to read it")]
@@ -122,7 +123,7 @@ def _row(family: Family, level: Level) -> Row:
     count = level.parameters
     return Row(
         (
-            Cell((Span("base" if base else level.name, "", "strong"),)),
+            Cell((Span(level_name(family, level), "", "strong"),)),
             plain(base_values(family) if base else changes_text(level.changes)),
             value_cell(level),
             plain("–", style="quiet") if base else effect_cell(level),
@@ -132,6 +133,14 @@ def _row(family: Family, level: Level) -> Row:
             number(1.0 if base and level.values else level.seconds_ratio),
         )
     )
+
+
+def level_name(family: Family, level: Level) -> str:
+    """A level by its name; the base by that of the level that it is at."""
+    if level is not family.base:
+        return level.name
+    own = frames.text(family.facts.get("base_level"))
+    return f"{own} (base)" if own and own != "base" else "base"
 
 
 def changes_text(changes: dict[str, str]) -> str:
@@ -187,7 +196,12 @@ def interval_text(effect: Effect) -> str:
 
 def p_cell(level: Level) -> Cell:
     """The corrected p-value."""
-    return Cell((Span("–", "", "quiet"),)) if level.p is None else Cell((Span(f"{level.p:.3f}"),), level.p)
+    return Cell((Span("–", "", "quiet"),)) if level.p is None else Cell((Span(p_text(level.p)),), level.p)
+
+
+def p_text(p: float) -> str:
+    """A p-value with three decimals."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def examples_cell(level: Level) -> Cell:
@@ -198,7 +212,7 @@ def examples_cell(level: Level) -> Cell:
     own = level.pairs[0][0]
     low, high = signed(100 * found.low), signed(100 * found.high)
     told = (
-        f"{low} to {high}, McNemar p {found.p:.3f}; only the level right {found.only_first}, only the base "
+        f"{low} to {high}, McNemar p {p_text(found.p)}; only the level right {found.only_first}, only the base "
         f"{found.only_second} of {found.count}"
     )
     spans = (Span(f"seed {own.cell.seed}: {signed(100 * found.difference)}"), Span(told, "", "quiet", line=True))
@@ -212,7 +226,7 @@ def summary_table(studies: list[Study]) -> Table:
         Row(
             (
                 plain(family.factor),
-                plain(level.name or "base"),
+                plain(level_name(family, level)),
                 plain(f"{family.framework}, {family.profile}, {family.hardware}"),
                 value_cell(level),
                 plain("–") if level is family.base else effect_cell(level),

@@ -18,26 +18,17 @@ from implementations.ops.scan import Method
 class S5Config(Config):
     """One S5 layer (arXiv 2208.04933; authors' code lindermanlab/S5 at 3c18fdb).
 
-        d_model: model width D. ssm_size: full state size; half of it is kept under conj_sym. blocks: J HiPPO-N blocks on
-    <<<<<<< HEAD
-        the diagonal. C_init: the authors' names; see `initial_ssm` for what they draw. discretization: zero-order hold, as
-        in all published runs, or the bilinear rule. dt_min, dt_max: range of the initial time steps, log-uniform.
-        clip_eigs: bound real parts of eigenvalues by -1e-4. bidirectional: a second scan from the right. activation: the
-        block after the SSM. norm: over batch and length, or over features. prenorm: normalise before the SSM, else after
-        the residual sum. dropout: before and behind the gate of the activation block, one mask per sequence and feature for
-        all positions. bn_momentum: share of the old running statistic kept. mask_padding: keep padded positions out of the
-        states and of the batch statistics, so that results do not depend on padding; the authors let padding in, which the
-        paper recipes keep (False). scan: the algorithm of the recurrence.
-    =======
-        the diagonal. Lambda_init: the eigenvalues of these blocks ("hippo"), or others in their place; see `initial_ssm`.
-        C_init: the authors' names; see `initial_ssm` for what they draw. dt_min, dt_max: range of the initial time steps,
-        log-uniform. timescale: a time step of every state ("vector", the authors' code) or one of all ("scalar").
-        clip_eigs: bound real parts of eigenvalues by -1e-4. bidirectional: a second scan from the
-        right. activation: the block after the SSM. norm: over batch and length, or over features. prenorm: normalise
-        before the SSM, else after the residual sum. bn_momentum: share of the old running statistic kept.
-        mask_padding: keep padded positions out of the states and of the batch statistics, so that results do not depend
-        on padding; the authors let padding in, which the paper recipes keep (False). scan: the algorithm of the recurrence.
-    >>>>>>> i4-abl
+    d_model: model width D. ssm_size: full state size; half of it is kept under conj_sym. blocks: J HiPPO-N blocks on
+    the diagonal. Lambda_init: their eigenvalues ("hippo"), or others in their place; see `initial_ssm`. C_init: the
+    authors' names; see `initial_ssm` for what they draw. discretization: zero-order hold, as in all published runs, or
+    the bilinear rule. dt_min, dt_max: range of the initial time steps, log-uniform. timescale: a time step of every
+    state ("vector", the authors' code) or one of all ("scalar"). clip_eigs: bound real parts of eigenvalues by -1e-4.
+    bidirectional: a second scan from the right. activation: the block after the SSM. norm: over batch and length, or
+    over features. prenorm: normalise before the SSM, else after the residual sum. dropout: before and behind the gate
+    of the activation block, one mask per sequence and feature for all positions. bn_momentum: share of the old running
+    statistic kept. mask_padding: keep padded positions out of the states and of the batch statistics, so that results
+    do not depend on padding; the authors let padding in, which the paper recipes keep (False). scan: the algorithm of
+    the recurrence.
     """
 
     architecture: ClassVar[str | None] = "s5"

@@ -22,6 +22,9 @@ from suite.data import (
     listops_released,
     manifest,
     mnist,
+    pathfinder,
+    pathfinder_generator,
+    pathfinder_released,
     pendulum,
     qmsum,
     raw,
@@ -42,6 +45,8 @@ DATA_SETS = {
         DataSet(imdb.TextSettings, read=imdb.read),
         DataSet(aan.RetrievalSettings, read=aan.read),
         DataSet(cifar.ImageSettings, read=cifar.read),
+        DataSet(pathfinder.PathfinderSettings, pathfinder_generator.generate, pathfinder_released.read),
+        DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
         DataSet(cifar.ColourSettings, read=cifar.read),
         DataSet(mnist.MnistSettings, read=mnist.read),
         DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
@@ -91,6 +96,12 @@ class Place:
         return self.root / "raw" / manifest.read(self.data_set.name).raw
 
     @property
+    def has_raw(self) -> bool:
+        """Whether every original file that these settings read lies there."""
+        release = manifest.read(self.data_set.name).release.of(self.settings.reads)
+        return self.raw.is_dir() and all(raw.is_there(file, self.raw) for file in release.files)
+
+    @property
     def command(self) -> str:
         """The command that prepares or mends it."""
         words = ["python", "-m", "suite.data", "prepare", self.data_set.name, "--root", str(self.root)]
@@ -105,7 +116,7 @@ class Place:
     @property
     def remedy(self) -> str:
         """What to do where it is not prepared."""
-        if self.settings.source == "generated" or (self.settings.source == "released" and self.raw.is_dir()):
+        if self.settings.source == "generated" or (self.settings.source == "released" and self.has_raw):
             return f"Prepare it with: {self.command}"
         own = self.command if "--from" in self.command else f"{self.command} --from DIR"
         if self.settings.source == "local":
@@ -142,7 +153,7 @@ def open_dataset(
     if wanted.directory.exists():
         return wanted.open(verify)
     source = wanted.settings.source
-    if prepare and (source == "generated" or (source == "released" and wanted.raw.is_dir())):
+    if prepare and (source == "generated" or (source == "released" and wanted.has_raw)):
         return prepare_dataset(name, root, jobs=jobs, **settings)
     raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
 
@@ -156,10 +167,11 @@ def prepare_dataset(
     "released" unless that says "local". Raises UnknownData, SettingsError, NoData, and DataError where nothing can be
     written or an original file is missing, malformed or not the released one.
     """
-    released_source = {"source": "released"} if released and "released" in find(name).settings.SOURCES else {}
-    wanted = place(name, root, released_source | settings)
+    own_files = ("released", "local") if released else ()
+    of_files = next((source for source in own_files if source in find(name).settings.SOURCES), "released")
+    wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
     source, data_set = wanted.settings.source, wanted.data_set
-    if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
+    if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:

@@ -31,7 +31,16 @@ def split(
     """The first `counts[i]` outputs of the SplitMix64 stream seeded by `words[i]`, for each i, one after the other."""
     before = np.cumsum(counts) - counts
     ordinal = np.arange(1, int(counts.sum()) + 1) - np.repeat(before, counts)
-    state = np.repeat(words, counts) + ordinal.astype(np.uint64) * _GOLDEN
+    return _mixed(np.repeat(words, counts) + ordinal.astype(np.uint64) * _GOLDEN)
+
+
+def nth(words: UInt64[np.ndarray, " n"], ordinal: int | Int64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
+    """Output `ordinal` (from 0; one, or one for each) of the SplitMix64 stream seeded by each word."""
+    return _mixed(words + (np.atleast_1d(ordinal) + 1).astype(np.uint64) * _GOLDEN)
+
+
+def _mixed(state: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
+    """The output function of SplitMix64; changes its argument."""
     state ^= state >> np.uint64(30)
     state *= _MIX_1
     state ^= state >> np.uint64(27)
@@ -40,7 +49,7 @@ def split(
     return state
 
 
-def below(words: UInt64[np.ndarray, " n"], bound: int, shift: int) -> Int64[np.ndarray, " n"]:
+def below(words: UInt64[np.ndarray, " n"], bound: int | Int64[np.ndarray, " n"], shift: int) -> Int64[np.ndarray, " n"]:
     """Integers in [0, bound) from the 32 bits of each word above bit `shift`, uniform within bound / 2**32."""
     bits = (words >> np.uint64(shift)) & _LOW_32
     return ((bits * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from implementations.models.config import ClassifierConfig, DualEncoderConfig, FilmRegressorConfig, ModelConfig
 from implementations.ops.scan import CHUNK
 from implementations.s5.config import S5Config
+from suite.recipes import language
 from suite.recipes.base import DataSpec, Profile, Recipe, Selection
 from suite.training.optimizer import OptConfig, Schedule, s5_optimizer
 
@@ -339,3 +340,14 @@ def operations_per_token(model: ModelConfig) -> float:
     if isinstance(model, FilmRegressorConfig):
         encoder = model.channels * (2 * 25 * model.side**2 + 2 * 9 * model.channels * (model.side // 4) ** 2)
     return model.depth * (products + gates + scan + 30 * D) + encoder
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """Layers that look back only, with layer norm, for language modelling; a recipe of this project."""
+    sizes = {"smoke": (96, 64, 4, 4), "small": (384, 384, 12, 11)}
+    d_model, ssm_size, blocks, depth = sizes[size]
+    layer = S5Config(d_model=d_model, ssm_size=ssm_size, blocks=blocks, dropout=language.SCALES[size].dropout)
+    return language.Layers(layer, depth, rule=("ssm.B", "ssm.Lambda_re", "ssm.Lambda_im", "ssm.log_step"))
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers)

@@ -94,6 +94,7 @@ class Backend:
         self.model = catalog.model_class(recipe.model, "torch")(recipe.model, Keys(seed, dtype)).to(self.device)
         self.parameters, self.statistics = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         self.optimizer = adam(self.spec, self.parameters)
+        self.carried: Tensors = {}
         self.compiled = recipe.compile and self.device.type == "cuda"
         self._loss = torch.compile(self._loss_function, dynamic=False) if self.compiled else self._loss_function
         self._captured: dict[Any, Captured] = {}
@@ -117,12 +118,20 @@ class Backend:
     def _update(self, *moved: Any) -> Tensor:
         """Loss, gradients and optimizer step on tensors of the device."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(*moved)
+        loss = self._loss_of(*moved)
         loss.backward()
         if self.spec.clip_norm is not None:
             clip_by_global_norm([p.grad for p in self.parameters.values() if p.grad is not None], self.spec.clip_norm)
         self.optimizer.step()
         return loss.detach()
+
+    def _loss_of(self, *moved: Any) -> Tensor:
+        """The loss of an update; what the next one starts from beside the parameters is changed here: nothing."""
+        return self._loss(*moved)
+
+    def _arrays(self, batch: Any) -> tuple[np.ndarray | None, ...]:
+        """The arrays of a batch that an update takes."""
+        return batch.inputs, batch.lengths, batch.labels
 
     def _run(self, function: Callable[..., Tensor], moved: Sequence[Tensor | None], **options: Any) -> Tensor:
         """The function as it is, or on a GPU its recording for arguments of these shapes and these options."""
@@ -135,7 +144,7 @@ class Backend:
 
     def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Tensor:
         """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
-        moved = self._move(batch.inputs, batch.lengths, batch.labels, np.asarray(dropout_seed, np.int64))
+        moved = self._move(*self._arrays(batch), np.asarray(dropout_seed, np.int64))
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rates[group["name"]])
@@ -177,11 +186,12 @@ class Backend:
                 step.fill_(self.step)
 
     def _tensors(self) -> Tensors:
-        """Parameters, statistics and moments by name: the tensors themselves."""
+        """Parameters, statistics, moments and what is carried by name: the tensors themselves."""
         found = self.optimizer.state
         parts = {
             "parameters": self.parameters,
             "statistics": self.statistics,
+            "carried": self.carried,
             "first_moment": {path: found[p]["exp_avg"] for path, p in self.parameters.items()},
             "second_moment": {path: found[p]["exp_avg_sq"] for path, p in self.parameters.items()},
         }

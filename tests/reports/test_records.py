@@ -7,6 +7,7 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from report_records import Factory, everything, store
@@ -125,6 +126,29 @@ def test_predictions_come_back(classes: int, encoding: str) -> None:
     np.testing.assert_array_equal(records.decode_predictions(stored), predicted)
     again = records.encode_predictions(predicted.astype(np.uint32), labels.astype(np.int32), "test", classes)
     assert again == stored
+    right = records.decode_correct(stored)
+    assert right is not None
+    np.testing.assert_array_equal(right, predicted == labels)
+
+
+def test_records_from_before_the_correct_examples_were_kept_stay_as_they_are(make: Factory, tmp_path: Path) -> None:
+    new = make()
+    assert new.predictions is not None
+    old = msgspec.structs.replace(new, predictions=msgspec.structs.replace(new.predictions, correct=""))
+    path = records.write(old, tmp_path)
+    assert b'"correct"' not in path.read_bytes()
+    assert records.read(path) == old
+    assert records.decode_correct(records.read(path).predictions) is None  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("correct", ["!!!!", "AAAA", "eJwDAAAAAAE="])
+def test_damaged_correct_examples_are_an_error_that_names_the_file(correct: str, make: Factory, tmp_path: Path) -> None:
+    record = make()
+    assert record.predictions is not None
+    spoiled = msgspec.structs.replace(record, predictions=msgspec.structs.replace(record.predictions, correct=correct))
+    path = records.write(spoiled, tmp_path)
+    with pytest.raises(RecordError, match=rf"{path.name} is not valid: .* split 'test'"):
+        records.read(path)
 
 
 def test_predictions_refuse_what_they_cannot_hold() -> None:
