@@ -26,6 +26,7 @@ from suite.data import (
     pathfinder_generator,
     pathfinder_released,
     pendulum,
+    qmsum,
     raw,
     speech_commands,
     store,
@@ -53,6 +54,7 @@ DATA_SETS = {
             speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
         ),
         *glue.GLUE_SETS,
+        DataSet(qmsum.QmsumSettings, read=qmsum.read),
         *TEXT_SETS.values(),
     )
 }
