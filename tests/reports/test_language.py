@@ -114,7 +114,7 @@ def test_the_site_has_a_page_of_language_models(tmp_path):
     for suffix in ("html", "md"):
         page = (tmp_path / "site" / f"language.{suffix}").read_text()
         for said in (
-            "block_state (SH:s4)",
+            "(SH:s4)",
             "2.500",
             "bits of all tokens divided by bytes",
             "every document from its first",

@@ -89,10 +89,24 @@ def test_evaluation_is_the_same_in_every_cut_and_changes_nothing(framework):
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
-def log_loss(framework: str, model: Any, text: Any, document: int) -> float:
-    """The sum of the losses of a document read at once."""
+@pytest.mark.parametrize("framework", BACKENDS)
+def test_states_are_emptied_after_a_length(framework):
+    recipe, text = language_texts.recipe(evaluation_batch_size=1), language_texts.text().test
+    made = backend(framework, recipe)
+    whole = made.model if framework == "torch" else made._model(made.parameters, made.statistics)
+    expected = sum(log_loss(framework, whole, text, d, cut) for d in range(text.count) for cut in (0, 12, 24))
+    assert evaluate(recipe, made, text, length=12).nats == pytest.approx(expected, rel=2e-5)
+    assert abs(expected - evaluate(recipe, made, text).nats) > 1e-3
+
+
+def log_loss(framework: str, model: Any, text: Any, document: int, cut: int | None = None) -> float:
+    """The sum of the losses of a document read at once, or of twelve tokens from `cut` on by themselves."""
     targets = text.document(document).astype(np.int32)[None]
     inputs = np.concatenate([[[text.begin]], targets[:, :-1]], 1).astype(np.int32)
+    if cut is not None:
+        inputs, targets = inputs[:, cut : cut + 12], targets[:, cut : cut + 12]
+    if not targets.size:
+        return 0.0
     if framework == "torch":
         import torch
 
