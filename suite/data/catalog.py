@@ -26,6 +26,7 @@ from suite.data import (
     pathfinder_generator,
     pathfinder_released,
     pendulum,
+    qmsum,
     raw,
     speech_commands,
     store,
@@ -53,6 +54,7 @@ DATA_SETS = {
             speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
         ),
         *glue.GLUE_SETS,
+        DataSet(qmsum.QmsumSettings, read=qmsum.read),
         *TEXT_SETS.values(),
     )
 }
@@ -132,6 +134,15 @@ def place(name: str, root: str | Path | None, settings: dict[str, Any]) -> Place
     return Place(data_set, data_set.settings.from_dict(settings), data_root(root))
 
 
+def available(name: str, root: str | Path | None = None, **settings: Any) -> bool:
+    """Whether `open_dataset` would find or make a data set, without a look into its files; raises SettingsError."""
+    if name not in DATA_SETS:
+        return False
+    wanted = place(name, root, settings)
+    source = wanted.settings.source
+    return wanted.directory.exists() or source == "generated" or (source == "released" and wanted.has_raw)
+
+
 def open_dataset(
     name: str,
     root: str | Path | None = None,
@@ -150,8 +161,7 @@ def open_dataset(
     wanted = place(name, root, settings)
     if wanted.directory.exists():
         return wanted.open(verify)
-    source = wanted.settings.source
-    if prepare and (source == "generated" or (source == "released" and wanted.has_raw)):
+    if prepare and available(name, root, **settings):
         return prepare_dataset(name, root, jobs=jobs, **settings)
     raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
 

@@ -33,7 +33,7 @@ _STREAMS = {"train": 0, "validation": 1, "test": 2}
 
 
 def sine(x: Float[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
-    """sin x to about 1e-15, the same bits on every machine: reduced to [-pi/2, pi/2] and a Taylor polynomial."""
+    """sin x to about 1e-15 within some turns of 0, the same bits on every machine: reduced to [-pi/2, pi/2] and a Taylor polynomial."""
     turns = np.rint(x * (1 / math.pi))
     x = (x - turns * 3.141592653589793) - turns * 1.2246467991473532e-16
     square, total = x * x, np.zeros_like(x)
