@@ -37,7 +37,6 @@ from reports.records import Record
 from reports.render import slug
 from reports.statistics import summarize
 
-BENCHMARKS = ("lm", "length")
 PATH = "language"
 METRICS = {
     "bits_per_byte": ("Bits per byte", 3),
@@ -68,7 +67,7 @@ def sections(groups: Sequence[Group]) -> list[list[Group]]:
     """The groups of language models that may stand in one table, by task, profile and protocol."""
     found: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
-        if group.benchmark not in BENCHMARKS or not any(entry.values for entry in group.entries.values()):
+        if group.benchmark not in frames.LANGUAGE or not any(entry.values for entry in group.entries.values()):
             continue
         measured = {key: value for key, value in group.protocol.items() if key not in ASIDE}
         found.setdefault((group.task, group.profile, frames.fingerprint(measured)), []).append(group)
@@ -154,7 +153,7 @@ def table(section: Sequence[Group]) -> Table:
                         number(frames.shown(measured[0].metrics.get("unigram_bits_per_byte"), ""), 3),
                         Cell((Span("–" if count is None else f"{count:,.0f}"),), "" if count is None else count),
                         Cell(tuple(seeds)),
-                        published(group),
+                        tables.published_cell(group.reference),
                     )
                 )
             )
@@ -177,13 +176,6 @@ def mean_cell(found: Sequence[float], digits: int) -> Cell:
     sample = summarize(found)
     spread = "" if sample.std is None else f" ± {sample.std:.{digits}f}"
     return Cell((Span(f"{sample.mean:,.{digits}f}{spread}"),), sample.mean)
-
-
-def published(group: Group) -> Cell:
-    """The paper's number where it was measured by this protocol, else a dash."""
-    follows = frames.text(group.protocol.get("comparable_to"))
-    same = group.reference is not None and follows != "" and group.reference[1].protocol == follows
-    return tables.published_cell(group.reference if same else None)
 
 
 def learned(group: Group) -> list[Span]:
