@@ -116,6 +116,7 @@ def language_protocol(
         "metric_definitions": DEFINITIONS,
         "selection": f"{recipe.selection}; the test numbers reported are those of the selected evaluation",
         "evaluation": evaluation,
+        **({"lengths": list(language.lengths)} if language.lengths else {}),
         "training": "documents in order, states carried without gradient"
         if language.carried
         else "windows of the text",
