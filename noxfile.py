@@ -21,7 +21,7 @@ def run(session: nox.Session, program: str, *arguments: str) -> None:
     """Run a program of the shared environment, which is made and brought up to date first."""
     if not (PROGRAMS / "python").exists():
         session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
-    install = ("-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[jax,torch,data,dev]")
+    install = ("-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[jax,torch,data,language,dev]")
     session.run(str(PROGRAMS / "python"), *install, external=True)
     path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", "")])
     session.run(str(PROGRAMS / program), *arguments, external=True, env={"PATH": path})
@@ -48,9 +48,30 @@ def lra(session: nox.Session) -> None:
 
 
 @nox.session
+def lm(session: nox.Session) -> None:
+    """Language models on the book that is shipped, to a report; arguments go to `python -m suite.run`.
+
+    Four architectures unless `--architectures` is among them, one task unless `--tasks` is.
+    """
+    chosen = session.posargs
+    tasks = [] if "--tasks" in chosen or "--benchmarks" in chosen else ["--tasks", "lm.book"]
+    few = ["--architectures", "s5", "transformer", "block_recurrent", "block_state"]
+    names = [] if "--architectures" in chosen else few
+    run(session, "python", "-m", "suite.run", *tasks, *names, *chosen)
+
+
+@nox.session
 def speed(session: nox.Session) -> None:
     """One layer of every architecture against sequence length, to a report; arguments go to `python -m suite.run`."""
     run(session, "python", "-m", "suite.run", "--benchmarks", "speed", *session.posargs)
+
+
+@nox.session
+def ablations(session: nox.Session) -> None:
+    """Ablations, to a report; arguments go to `python -m suite.run`, in place of a selection of a few minutes."""
+    few = ("--architectures", "s5", "--factors", "s5.step", "s5.discretization", "--frameworks", "jax")
+    few += ("--seeds", "0", "1", "2", "--set", "epochs=5")
+    run(session, "python", "-m", "suite.run", "--benchmarks", "ablation", *(session.posargs or few))
 
 
 @nox.session

@@ -93,6 +93,7 @@ _MODELS = {
     "dual_encoder": ("implementations.models", "DualEncoder"),
     "language_model": ("implementations.models.language", "LanguageModel"),
     "encoder_decoder": ("implementations.models.encoder_decoder", "EncoderDecoder"),
+    "film_regressor": ("implementations.models.film", "FilmRegressor"),
 }
 _BY_NAME = {architecture.name: architecture for architecture in _ARCHITECTURES}
 

@@ -22,8 +22,8 @@ from reports.blocks import (
     plain,
 )
 from reports.render import slug
-from reports.statistics import Effect
-from reports.verdicts import signed
+from reports.statistics import ALPHA, Effect
+from reports.verdicts import p_text, signed
 
 RULES = (
     "One factor is changed at a time; the unchanged recipe, the base, is shared by all factors.",
@@ -50,6 +50,7 @@ def study_page(study: Study) -> Page:
     ran = ", ".join(sorted({f"profile {family.profile} on {family.hardware}" for family in families}))
     lead = (
         Span(study.architecture, tables.architecture_path(study.architecture), "strong"),
+        Span("·"),
         Span(f"{len(study.factors)} factor{'s' * (len(study.factors) > 1)}, one changed at a time; {ran}."),
     )
     blocks: list[Block] = [Paragraph(lead, "lead"), Items(tuple((Span(rule),) for rule in RULES), "How to read it")]
@@ -114,6 +115,8 @@ def level_table(family: Family) -> Table:
     )
     rows = [_row(family, family.base)] + [_row(family, level) for level in family.levels]
     where = f"{tables.title(family.framework)}, profile {family.profile}, {family.hardware}"
+    followed = frames.text((family.base.records or family.levels[0].records)[0].protocol.get("name"))
+    where += f", protocol {followed}" if followed else ""
     return Table(f"{family.factor}: levels against the base; {where}", columns, tuple(rows))
 
 
@@ -122,7 +125,7 @@ def _row(family: Family, level: Level) -> Row:
     count = level.parameters
     return Row(
         (
-            Cell((Span("base" if base else level.name, "", "strong"),)),
+            Cell((Span(level_name(family, level), "", "strong"),)),
             plain(base_values(family) if base else changes_text(level.changes)),
             value_cell(level),
             plain("–", style="quiet") if base else effect_cell(level),
@@ -132,6 +135,14 @@ def _row(family: Family, level: Level) -> Row:
             number(1.0 if base and level.values else level.seconds_ratio),
         )
     )
+
+
+def level_name(family: Family, level: Level) -> str:
+    """A level by its name; the base by that of the level that it is at."""
+    if level is not family.base:
+        return level.name
+    own = frames.text(family.facts.get("base_level"))
+    return f"{own} (base)" if own and own != "base" else "base"
 
 
 def changes_text(changes: dict[str, str]) -> str:
@@ -148,7 +159,7 @@ def base_values(family: Family) -> str:
     found: dict[str, str] = {}
     for level in family.levels:
         if len(level.changes) <= 4:
-            found |= {name: change.partition(" → ")[0] for name, change in level.changes.items()}
+            found |= {name: change.partition(" → ")[0] for name, change in level.changes.items() if " → " in change}
     told = (f"{name.removeprefix('model.').removeprefix('layer.')}: {value}" for name, value in found.items())
     return "; ".join(told) or "the unchanged recipe"
 
@@ -187,7 +198,9 @@ def interval_text(effect: Effect) -> str:
 
 def p_cell(level: Level) -> Cell:
     """The corrected p-value."""
-    return Cell((Span("–", "", "quiet"),)) if level.p is None else Cell((Span(f"{level.p:.3f}"),), level.p)
+    if level.p is None:
+        return Cell((Span("–", "", "quiet"),))
+    return Cell((Span(p_text(level.p).removeprefix("= ")),), level.p)
 
 
 def examples_cell(level: Level) -> Cell:
@@ -198,7 +211,7 @@ def examples_cell(level: Level) -> Cell:
     own = level.pairs[0][0]
     low, high = signed(100 * found.low), signed(100 * found.high)
     told = (
-        f"{low} to {high}, McNemar p {found.p:.3f}; only the level right {found.only_first}, only the base "
+        f"{low} to {high}, McNemar p {p_text(found.p)}; only the level right {found.only_first}, only the base "
         f"{found.only_second} of {found.count}"
     )
     spans = (Span(f"seed {own.cell.seed}: {signed(100 * found.difference)}"), Span(told, "", "quiet", line=True))
@@ -212,7 +225,7 @@ def summary_table(studies: list[Study]) -> Table:
         Row(
             (
                 plain(family.factor),
-                plain(level.name or "base"),
+                plain(level_name(family, level)),
                 plain(f"{family.framework}, {family.profile}, {family.hardware}"),
                 value_cell(level),
                 plain("–") if level is family.base else effect_cell(level),
@@ -225,6 +238,22 @@ def summary_table(studies: list[Study]) -> Table:
         for level in (family.base, *family.levels)
     ]
     return Table("Ablations", columns, tuple(rows))
+
+
+def conclusions(studies: list[Study]) -> list[tuple[Span, ...]]:
+    """A line for each family with tests: which levels differ from the base."""
+    found = []
+    for family in (family for study in studies for families in study.factors.values() for family in families):
+        tested = [level for level in family.levels if level.p is not None]
+        apart = [level for level in tested if level.p is not None and level.p <= ALPHA]
+        if tested:
+            where = f"{tables.title(family.framework)}, profile {family.profile}, {family.hardware}"
+            names = ", ".join(f"{x.name} {signed(x.effect.difference)}" for x in apart if x.effect)
+            told = (
+                f"Ablation {family.factor} ({where}): {len(apart)} of {len(tested)} tested levels differ from the base"
+            )
+            found.append((Span(f"{told} (Holm p ≤ {ALPHA:g}){': ' * bool(names)}{names}."),))
+    return found
 
 
 def links(studies: list[Study]) -> list[tuple[Span, ...]]:

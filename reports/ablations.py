@@ -85,13 +85,18 @@ def studies(records: Iterable[Record]) -> list[Study]:
     everything = list(records)
     by_id = {record.cell.id: record for record in everything}
     members: dict[tuple[str, ...], list[Record]] = {}
-    for record in everything:
-        cell = record.cell
-        if cell.factor:
-            base = by_id.get(cell.base)
-            recipe = frames.fingerprint(base.recipe) if base else ""
-            key = (cell.task, cell.architecture, cell.factor, cell.profile, cell.hardware, recipe, cell.framework)
-            members.setdefault(key, []).append(record)
+    known: dict[tuple[str, ...], set[str]] = {}
+    # Records without a base last: they join the only family that they can be meant for.
+    bases_of = {r.cell.id: _base(r, by_id) for r in everything if r.cell.factor}
+    for record in sorted((r for r in everything if r.cell.factor), key=lambda record: not bases_of[record.cell.id]):
+        cell, base = record.cell, bases_of[record.cell.id]
+        key = (cell.task, cell.architecture, cell.factor, cell.profile, cell.hardware, cell.framework)
+        recipes = known.setdefault(key, set())
+        if base:
+            recipes.add(recipe := frames.fingerprint(base.recipe))
+        else:
+            recipe = next(iter(recipes)) if len(recipes) == 1 else ""
+        members.setdefault((*key, recipe), []).append(record)
     profiles = {name: str(index) for index, name in enumerate(frames.PROFILES)}
     found: dict[tuple[str, str], dict[str, list[Family]]] = {}
     for key in sorted(members, key=lambda key: (*key[:3], profiles.get(key[3], key[3]), *key[4:])):
@@ -105,8 +110,8 @@ def _family(records: Sequence[Record], by_id: dict[str, Record]) -> Family:
     cell, metric = first.cell, frames.headline(first)
     given = first.protocol.get("ablation")
     facts: dict[str, Any] = given if isinstance(given, dict) else {}
-    bases = {record.cell.base: by_id[record.cell.base] for record in records if record.cell.base in by_id}
-    unchanged = sorted(bases.values(), key=_seed)
+    found = {base.cell.id: base for base in (_base(record, by_id) for record in records) if base}
+    unchanged = sorted(found.values(), key=_seed)
     levels = [_level(members, by_id, metric) for members in _by_level(records)]
     listed = facts.get("levels")
     order = [frames.text(name) for name in listed] if isinstance(listed, list) else []
@@ -114,6 +119,15 @@ def _family(records: Sequence[Record], by_id: dict[str, Record]) -> Family:
     base = Level("", tuple(unchanged), _values(unchanged, metric), {})
     where = (cell.architecture, cell.framework, cell.profile, cell.hardware)
     return Family(cell.factor, facts, *where, metric, base, tuple(_corrected(levels)))
+
+
+def _base(record: Record, by_id: dict[str, Record]) -> Record | None:
+    """The record of the unchanged recipe that a record names, if it is of the same kind of run."""
+    found, cell = by_id.get(record.cell.base), record.cell
+    if found is None or found.cell.factor:
+        return None
+    same = ("architecture", "framework", "seed", "profile", "hardware")
+    return found if all(getattr(found.cell, name) == getattr(cell, name) for name in same) else None
 
 
 def _by_level(records: Sequence[Record]) -> list[list[Record]]:
@@ -129,7 +143,8 @@ def _by_level(records: Sequence[Record]) -> list[list[Record]]:
 
 def _level(records: Sequence[Record], by_id: dict[str, Record], metric: str) -> Level:
     """One level beside its base: what it changes, and its effect unless a seed of either side failed."""
-    pairs = [(record, by_id[record.cell.base]) for record in records if record.cell.base in by_id]
+    beside = [(record, _base(record, by_id)) for record in records]
+    pairs = [(record, base) for record, base in beside if base]
     changes = _changes(*pairs[0]) if pairs else {}
     whole = not any(record.status == "failed" for pair in pairs for record in pair)
     both = [pair for pair in pairs if all(_values([record], metric) for record in pair)]
@@ -170,10 +185,12 @@ def _protocol(record: Record) -> str:
 
 
 def _changes(record: Record, base: Record) -> dict[str, str]:
-    """The values of a recipe that differ from the base's, as "16 → 32", by the names of their fields."""
+    """The values of a recipe that differ from the base's, as "16 → 32", by the names of their fields; only the new one
+    where the base's recipe does not write it, being the default."""
     ours, theirs = (dict(frames.leaves({**r.recipe, "source": None})) for r in (record, base))
     names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
-    return {name: f"{theirs.get(name, '–')} → {ours.get(name, '–')}" for name in names}
+    before = {name: f"{theirs[name]} → " if name in theirs else "" for name in names}
+    return {name: before[name] + ours.get(name, "–") for name in names}
 
 
 def _examples(record: Record, base: Record) -> ExampleComparison | None:

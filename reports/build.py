@@ -1,6 +1,8 @@
 """Build a report: `python -m reports.build RUNS [RUNS ...] -o SITE`."""
 
 import argparse
+import functools
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from reports import (
     atomic,
     contradictions,
     figures,
+    language,
     overview,
     pages,
     published,
@@ -37,22 +40,54 @@ class BuildError(RuntimeError):
 def site_files(runs_dirs: Sequence[Path]) -> dict[str, bytes]:
     """Every file of a site by its path, `index.html` last; raises RecordError and PublishedError."""
     found = records.read_all(runs_dirs)
+    files = {f"records/{record.cell.id}.json": records.to_json(record) for record in found} | _constant_files()
+    renderer = Renderer(pages.SECTIONS)
+    for page in site_pages(found, [Path(path).resolve().name for path in runs_dirs]):
+        files |= _page_files(renderer, page)
+    return files
+
+
+def site_pages(found: Sequence[records.Record], names: Sequence[str]) -> list[Page]:
+    """The pages that depend on records, the overview last; `names` are those of the runs folders."""
     report = pages.Report.of(found, published.shipped())
     groups = {record.cell.id: group for group in (*report.groups, *report.changed) for record in group.records}
     made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
     made += [pages.task_page(report, task) for task in report.tasks]
     made += [ablation_page.study_page(study) for study in report.studies]
+    made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
-    made += [*published_pages.published_pages(report.published), pages.methods_page()]
-    made += [contradictions.contradictions_page(report.published), speed.speed_page(found)]
-    names = [Path(path).resolve().name for path in runs_dirs]
+    made.append(speed.speed_page(found))
     made.append(overview.overview(report) if found else overview.empty(report, names))
-    files = {f"records/{record.cell.id}.json": records.to_json(record) for record in found}
+    return made
+
+
+def constant_pages() -> list[Page]:
+    """The pages that depend on no record."""
+    literature = published.shipped()
+    made = published_pages.published_pages(literature)
+    return [*made, contradictions.contradictions_page(literature), pages.methods_page()]
+
+
+@functools.cache
+def _constant_files() -> dict[str, bytes]:
     renderer = Renderer(pages.SECTIONS)
-    for page in made:
+    return {name: data for page in constant_pages() for name, data in _page_files(renderer, page).items()}
+
+
+def _page_files(renderer: Renderer, page: Page) -> dict[str, bytes]:
+    """A page in both forms, after its figures."""
+    files = {f"figures/{item.name}.svg": figures.standalone(item.svg) for item in _figures(page)}
+    return files | {f"{page.path}.md": renderer.markdown(page), f"{page.path}.html": renderer.html(page)}
+
+
+def markdown_files(runs_dirs: Sequence[Path], raw: str) -> dict[str, bytes]:
+    """The Markdown pages and their figures only; links to raw records lead to `raw`, a path from the pages."""
+    found = records.read_all(runs_dirs)
+    renderer = Renderer(pages.SECTIONS, {"records": raw})
+    files: dict[str, bytes] = {}
+    for page in (*constant_pages(), *site_pages(found, [Path(path).resolve().name for path in runs_dirs])):
         files |= {f"figures/{item.name}.svg": figures.standalone(item.svg) for item in _figures(page)}
         files[f"{page.path}.md"] = renderer.markdown(page)
-        files[f"{page.path}.html"] = renderer.html(page)
     return files
 
 
@@ -63,7 +98,23 @@ def build(runs_dirs: Sequence[Path], site: Path) -> Path:
     after it, so a build that is killed leaves a readable site. Raises RecordError, PublishedError, BuildError.
     """
     site = Path(site)
-    files = site_files(runs_dirs)
+    return _replace(site, site_files(runs_dirs)) / "index.html"
+
+
+def build_markdown(runs_dirs: Sequence[Path], site: Path) -> Path:
+    """Write only the Markdown pages and their figures and return the `index.md`; raises as `build` does.
+
+    They link to the raw records of one runs folder, where they lie; the pages read on a code host.
+    """
+    site = Path(site)
+    if len(runs_dirs) != 1:
+        raise BuildError("Markdown pages link to the records of one runs folder; give one")
+    raw = Path(os.path.relpath(Path(runs_dirs[0]) / "records", site)).as_posix()
+    return _replace(site, markdown_files(runs_dirs, raw)) / "index.md"
+
+
+def _replace(site: Path, files: dict[str, bytes]) -> Path:
+    """Make a folder hold exactly `files` besides what no report wrote, which must be in nobody's way."""
     known = _manifest(site)
     foreign = sorted(path for path in files if path not in known and (site / path).exists())
     if foreign:
@@ -79,7 +130,7 @@ def build(runs_dirs: Sequence[Path], site: Path) -> Path:
         raise BuildError(
             f"cannot write {error.filename or site}: {error.strerror}; free the disk and repeat"
         ) from error
-    return site / "index.html"
+    return site
 
 
 def text_table(runs_dirs: Sequence[Path]) -> str:
@@ -119,10 +170,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m reports.build", description="Render records into a static site.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="folder with records/, written by suite.run")
+    parser.add_argument("--markdown", action="store_true", help="Markdown pages and figures only, for a code host")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="SITE", help="folder of the site")
     options = parser.parse_args(arguments)
     try:
-        index = build(options.runs, options.out)
+        index = (build_markdown if options.markdown else build)(options.runs, options.out)
         print(text_table(options.runs), end="")
     except (records.RecordError, published.PublishedError, architectures.ArchitectureError, BuildError) as error:
         print(f"error: {error}", file=sys.stderr)

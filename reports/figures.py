@@ -177,7 +177,7 @@ def layer_speed(points: pd.DataFrame, name: str, title: str) -> Figure:
 
     def draw(axes: Axes) -> None:
         for index, layer in enumerate(layers):
-            shown = points[points["layer"] == layer].sort_values("length")
+            shown = points.loc[points["layer"] == layer].sort_values(by="length")
             colour, marker = LAYERS[index % len(LAYERS)], MARKERS[index % len(MARKERS)]
             axes.plot(
                 shown["length"], shown["ms_p50"], color=colour, marker=marker, markersize=3.6, linewidth=1.4,
@@ -192,7 +192,7 @@ def layer_speed(points: pd.DataFrame, name: str, title: str) -> Figure:
         axes.yaxis.set_minor_formatter(NullFormatter())
         _legend(axes)
 
-    longest = points[points["length"] == points["length"].max()]
+    longest = points.loc[points["length"] == points["length"].max()]
     told = "; ".join(f"{_plain(row['layer'])} {row['ms_p50']:.3g} ms" for row in longest.to_dict("records"))
     caption = f"{title}: median time of one layer, shaded from the 20 % to the 80 % quantile of the turns."
     alt = f"Line chart on two log scales, time of one layer against length. At {longest['length'].max():,}: {told}."
@@ -238,6 +238,9 @@ def effects(family: Family, name: str) -> Figure | None:
             axes.plot([effect.difference], [row], "o", color=colour, markerfacecolor=filled, markersize=6.5, zorder=3)
         axes.set_yticks(range(len(shown)), [_plain(level) for level, _ in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
+        low, high = axes.get_xlim()
+        if family.unit:
+            axes.set_xlim(min(low, -0.5), max(high, 0.5))
         axes.set_xlabel(f"level − base, {_plain(family.metric.replace('_', ' '))}{unit}")
         widest = max(len(_plain(level)) for level, _ in shown)
         axes.figure.subplots_adjust(left=min(0.45, 0.05 + 0.0135 * widest))

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -17,7 +17,7 @@ import pandas as pd
 from reports.published import Number, PaperNumbers, Published
 from reports.records import Record
 from reports.statistics import Sample, summarize, wilson_interval
-from reports.verdicts import Verdict, judge
+from reports.verdicts import Verdict, judge, within_table
 
 FRAMEWORKS = ("jax", "torch")
 FRAMEWORK_TITLE = {"jax": "JAX", "torch": "PyTorch"}
@@ -176,8 +176,20 @@ def groups(records: Iterable[Record], published: Published, shown_as: str = "res
         members.setdefault((*key, protocol), []).append(record)
     order = {profile: str(index) for index, profile in enumerate(PROFILES)}
     keys = sorted(members, key=lambda key: (*key[:3], order.get(key[3], key[3]), *key[3:]))
-    found = [_group(key, members[key], published) for key in keys]
+    found = _corrected([_group(key, members[key], published) for key in keys])
     return sorted(found, key=lambda group: not any(entry.values for entry in group.entries.values()))
+
+
+def _corrected(found: list[Group]) -> list[Group]:
+    """The groups with verdicts that hold beside each other: Holm's rule over every verdict of a benchmark."""
+    for benchmark in {group.benchmark for group in found}:
+        places = [(i, name) for i, group in enumerate(found) if group.benchmark == benchmark for name in group.entries]
+        for (i, name), verdict in zip(
+            places, within_table([found[i].entries[name].verdict for i, name in places]), strict=True
+        ):
+            entries = {**found[i].entries, name: replace(found[i].entries[name], verdict=verdict)}
+            found[i] = replace(found[i], entries=entries)
+    return found
 
 
 def _group(key: tuple[str, ...], records: list[Record], published: Published) -> Group:

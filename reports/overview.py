@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports import ablation_page, architectures, claims, frames, tables
+from reports import ablation_page, architectures, claims, frames, language, tables
 from reports.blocks import (
     Block,
     Code,
@@ -122,7 +122,9 @@ def conclusions(report: Report) -> list[Spans]:
         told = f"Nothing here confirms or contradicts a published number: {'; '.join(reasons)}."
         lines.append([Span(told)])
     for group in report.groups:
-        lines += [line for line in (learned(group), apart(group)) if line]
+        found = language.learned(group) if group.benchmark == language.BENCHMARK else learned(group)
+        lines += [line for line in (found, apart(group)) if line]
+    lines += ablation_page.conclusions(report.studies)
     failed = [record for record in report.records if record.status == "failed"]
     if failed:
         links = [Span(record_name(record), tables.cell_path(record)) for record in failed[:5]]
@@ -228,6 +230,8 @@ def architecture_table(report: Report) -> Table:
 def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
     found = [(Span("Layer speed"), Span("times, ratios and rooflines of single layers", "speed.*"))]
+    if language.sections(report.groups):
+        found.append((Span("Benchmark"), Span("Language models", f"{language.PATH}.*")))
     found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
     found += ablation_page.links(report.studies)
     found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]

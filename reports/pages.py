@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import architectures, figures, frames, tables
+from reports import architectures, figures, frames, language, tables
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -24,6 +24,7 @@ from reports.blocks import (
     plain,
 )
 from reports.frames import Group
+from reports.paired import paired_blocks
 from reports.published import Published
 from reports.published_pages import published_table
 from reports.records import Record
@@ -96,6 +97,8 @@ def task_page(report: Report, task: str) -> Page:
     """One task: results, curves, every seed, every published number."""
     groups = [group for group in report.groups if group.task == task]
     blocks: list[Block] = tables.result_table(groups, f"Results on {task}, in the unit of the published number")
+    for section in language.sections(groups):
+        blocks += [Heading(f"Perplexities, profile {section[0].profile}"), *language.blocks_of(section)]
     for group in groups:
         heading = f"{group.architecture}, profile {group.profile}"
         same = [g for g in groups if (g.architecture, g.profile) == (group.architecture, group.profile)]
@@ -111,6 +114,7 @@ def task_page(report: Report, task: str) -> Page:
                 "profile": group.profile,
             }
             blocks.append(Code(tables.run_command(**selection), "To run what is missing"))
+    blocks += paired_blocks(groups)
     pairs = report.published.on_task(task)
     if pairs:
         blocks += [Heading("Published numbers"), published_table(f"Published on {task}", pairs)]
@@ -181,6 +185,10 @@ def methods_page() -> Page:
         "fewest that have one. Where it prints none, its number counts as one run with our standard deviation.",
         f"The seeds that an underpowered cell needs are those that decide with {100 * POWER:g} % probability "
         "if the observed difference is the true one; with one seed they are planned with the published std.",
+        "Several verdicts of one benchmark must hold together: their p-values are adjusted by Holm's rule, and one "
+        f"that holds alone only is underpowered. So any of them is wrong in at most {100 * ALPHA:g} % of reports.",
+        "Two models are compared on the same test examples by McNemar's exact test, with Holm's rule within a table, "
+        "and only within one task, profile, protocol and seed.",
         "Mean ± sample standard deviation over all seeds that ended; never the best seed. A group with a failed seed "
         "has no verdict. The interval of one accuracy is Wilson's, for the finite test split.",
         "Effects of ablations are paired by seed, with Student's t intervals; their p-values are corrected by Holm's "

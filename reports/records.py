@@ -126,9 +126,11 @@ def read(path: Path) -> Record:
     try:
         record = msgspec.json.decode(path.read_bytes(), type=Record)
         _check_curves(record)
+        if record.predictions:
+            decode_correct(record.predictions)
     except OSError as error:
         raise RecordError(f"cannot read record {path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RecordError) as error:
         raise RecordError(f"record {path} is not valid: {error}; delete it and run its cell again") from error
     if path.name != f"{record.cell.id}.json":
         raise RecordError(f"record {path} is of cell {record.cell.id!r} - at `$.cell.id`; rename or delete the file")

@@ -6,7 +6,7 @@ import html
 import posixpath
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -43,11 +43,16 @@ def slug(value: str) -> str:
     return f"{safe}-{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
-def link(page: Page, href: str, suffix: str = ".html") -> str:
-    """A root-relative path as seen from `page`; anchors and https URLs stay as they are. Page paths end in `.*`."""
+def link(page: Page, href: str, suffix: str = ".html", places: Mapping[str, str] | None = None) -> str:
+    """A root-relative path as seen from `page`; anchors and https URLs stay as they are. Page paths end in `.*`.
+
+    `places` says where folders of the site lie that are kept elsewhere.
+    """
     if href.startswith(("#", "https://")):
         return href
     path, hash_, anchor = href.partition("#")
+    folder, slash, rest = path.partition("/")
+    path = (places or {}).get(folder, folder) + slash + rest
     path = path[:-2] + suffix if path.endswith(".*") else path
     return posixpath.relpath(path, posixpath.dirname(page.path) or ".") + hash_ + anchor
 
@@ -60,13 +65,13 @@ def markdown(value: str) -> str:
     return _BLOCK_START.sub(lambda match: f"{match[1]}&#{ord(match[2])};", value)
 
 
-def markdown_spans(page: Page, spans: Spans) -> str:
+def markdown_spans(page: Page, spans: Spans, places: Mapping[str, str] | None = None) -> str:
     """Spans as one line of Markdown."""
     parts = []
     for span in spans:
         body = f"${span.text}$" if span.style == "math" else markdown(span.text)
         body = f"**{body}**" if span.style in ("strong", "chip", "value") and body else body
-        body = f"[{body}]({link(page, span.href, '.md')})" if span.href else body
+        body = f"[{body}]({link(page, span.href, '.md', places)})" if span.href else body
         parts.append(("<br>" if span.line and parts else "") + body)
     return " ".join(part for part in parts if part)
 
@@ -97,9 +102,10 @@ def text_table(table: Table) -> str:
 
 
 class Renderer:
-    """The templates, loaded once."""
+    """The templates, loaded once; Markdown links to folders that are kept elsewhere follow `places`."""
 
-    def __init__(self, sections: Sequence[Span]):
+    def __init__(self, sections: Sequence[Span], places: Mapping[str, str] | None = None):
+        self._places = places
         loader = jinja2.FileSystemLoader(TEMPLATES)
         options = {"loader": loader, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
         self._html = jinja2.Environment(autoescape=True, finalize=_finalize, **options)
@@ -122,8 +128,8 @@ class Renderer:
         template = self._markdown.get_template("page.md.j2")
         text = template.render(
             page=page,
-            spans=lambda spans: markdown_spans(page, spans),
-            href=lambda href: link(page, href, ".md"),
+            spans=lambda spans: markdown_spans(page, spans, self._places),
+            href=lambda href: link(page, href, ".md", self._places),
             alt=lambda value: html.escape(markdown(value)) if "<" in value else markdown(value),
             **self._common,
         )

@@ -71,10 +71,10 @@ class SpeedRun:
 
     def ratios(self, slower: str, faster: str, mode: str = "forward") -> dict[int, float]:
         """Length -> median time of `slower` over that of `faster`, where both were measured."""
-        of_mode = self.points[self.points["mode"] == mode]
-        sides = [of_mode[of_mode["layer"] == layer].set_index("length")["ms_p50"] for layer in (slower, faster)]
-        shared = sorted(set(sides[0].index) & set(sides[1].index))
-        return {int(length): float(sides[0][length] / sides[1][length]) for length in shared}
+        rows = self.points.loc[self.points["mode"] == mode].to_dict("records")
+        times = {(row["layer"], row["length"]): row["ms_p50"] for row in rows}
+        shared = [n for n in self.lengths if (slower, n) in times and (faster, n) in times]
+        return {length: times[slower, length] / times[faster, length] for length in shared}
 
 
 def runs(records: Sequence[Record]) -> list[SpeedRun]:
@@ -155,7 +155,7 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
         yield Paragraph((chip(record.status), Span(told)))
     made = []
     for mode in run.modes:
-        points = run.points[run.points["mode"] == mode]
+        points = run.points.loc[run.points["mode"] == mode]
         made.append(figures.layer_speed(points, slug(f"speed-{record.cell.id}-{mode}"), f"{mode or 'time'}"))
     yield Figures(tuple(made))
     for mode in run.modes:
@@ -172,7 +172,7 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
 
 def ratio_table(run: SpeedRun, mode: str) -> Table:
     """Times of the first layer, and those of the others over it within the same turns."""
-    points = run.points[run.points["mode"] == mode]
+    points = run.points.loc[run.points["mode"] == mode]
     first, *others = list(dict.fromkeys(points["layer"]))
     columns = (
         Column("Length", numeric=True),
@@ -181,7 +181,7 @@ def ratio_table(run: SpeedRun, mode: str) -> Table:
     )
     rows = []
     for length in sorted(set(points["length"])):
-        at = {row["layer"]: row for row in points[points["length"] == length].to_dict("records")}
+        at = {row["layer"]: row for row in points.loc[points["length"] == length].to_dict("records")}
         cells = [number(at[first]["ms_p50"] if first in at else None, 3)]
         cells += [number(_finite(at[layer]["ratio_to_first"]) if layer in at else None) for layer in others]
         rows.append(Row((Cell((Span(f"{length:,}"),), length), *cells)))

@@ -28,12 +28,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Difference of two means, its (1 - 2 alpha) interval and what the interval shows against the margin."""
+    """Difference of two means, its (1 - 2 alpha) interval and what the interval shows against the margin.
+
+    `p` is the smallest level at which one of the claims equivalent, above and below can be made.
+    """
 
     difference: float
     low: float
     high: float
     outcome: Literal["equivalent", "above", "below", "undecided"]
+    p: float
 
 
 def summarize(values: Sequence[float]) -> Sample:
@@ -72,13 +76,29 @@ def equivalence(measured: Sample, published: Sample, margin: float, alpha: float
     error, degrees = _welch(measured.std, measured.n, published)
     half = float(stats.t.ppf(1 - alpha, degrees)) * error if error > 0 else 0.0
     low, high = difference - half, difference + half
+    p = float(claim_p_values(np.array(difference), np.array(error), np.array(degrees), margin).min())
     if -margin < low and high < margin:
-        return Comparison(difference, low, high, "equivalent")
+        return Comparison(difference, low, high, "equivalent", p)
     if low > margin:
-        return Comparison(difference, low, high, "above")
+        return Comparison(difference, low, high, "above", p)
     if high < -margin:
-        return Comparison(difference, low, high, "below")
-    return Comparison(difference, low, high, "undecided")
+        return Comparison(difference, low, high, "below", p)
+    return Comparison(difference, low, high, "undecided", p)
+
+
+def claim_p_values(
+    difference: Float[np.ndarray, "*n"], error: Float[np.ndarray, "*n"], degrees: Float[np.ndarray, "*n"], margin: float
+) -> Float[np.ndarray, "*n 3"]:
+    """p of each claim about a true difference: inside +- margin, above it, below it; one-sided t tests, elementwise.
+
+    `error` is the standard error of the difference; where it is 0 a claim that holds has p 0.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to_upper = np.nan_to_num((difference - margin) / error, nan=0.0)
+        to_lower = np.nan_to_num((difference + margin) / error, nan=0.0)
+    under, over = stats.t.cdf(to_upper, degrees), stats.t.sf(to_lower, degrees)
+    above, below = stats.t.sf(to_upper, degrees), stats.t.cdf(to_lower, degrees)
+    return np.stack([np.maximum(under, over), above, below], axis=-1)
 
 
 def required_runs(

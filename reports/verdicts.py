@@ -4,12 +4,15 @@ Only runs of the paper's own recipe (profile `paper`) under a protocol that foll
 always all of their seeds. Everything else is `not comparable` and says why.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from scipy import stats
+
 from reports.published import Number
-from reports.statistics import POWER, Sample, equivalence, required_runs, summarize
+from reports.statistics import ALPHA, POWER, Sample, equivalence, holm, required_runs, summarize
 
 Status = Literal["measured", "compiled", "published", "failed", "no data", "not run"]
 Kind = Literal["reproduced", "above", "below", "underpowered", "not comparable"]
@@ -27,7 +30,7 @@ VERDICT_MEANING: dict[str, str] = {
     "reproduced": "the 90 % interval of the difference to the published mean lies inside the margin",
     "above": "the whole interval lies above the margin",
     "below": "the whole interval lies below the margin",
-    "underpowered": "the interval crosses a margin, or there is one seed only; the seeds that would decide are named",
+    "underpowered": "the seeds so far do not decide; how many would, if any number can, is said",
     "not comparable": "another recipe or protocol, failed seeds or an unchecked transcription; the reason is named",
 }
 
@@ -36,16 +39,42 @@ MARGINS: dict[str, tuple[float, str]] = {"lra": (1.5, "%")}
 
 # A printed std needs two runs or more; where the paper does not say how many, it counts as the fewest.
 UNSTATED_RUNS = 2
-TOO_CLOSE = "too close to the margin to decide with any number of seeds here, the published mean is too uncertain"
+MOST_RUNS = 1000
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a verdict was tested on: measured seeds, the published number, the margin and the p of its claim.
+
+    `stated` is whether the paper says how many runs its number stands on.
+    """
+
+    measured: Sample
+    published: Sample
+    margin: float
+    unit: str
+    stated: bool
+    p: float = 1.0
+
+    @property
+    def difference(self) -> float:
+        """Measured less published mean."""
+        return self.measured.mean - self.published.mean
+
+    @property
+    def side(self) -> str:
+        """Where the difference lies."""
+        return "inside" if abs(self.difference) < self.margin else "outside"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict and the one sentence that gives its reason."""
+    """A verdict and the sentences that give its reason; `needs` is how many seeds in all would decide."""
 
     kind: Kind
     reason: str
     needs: int | None = None
+    tested: Tested | None = None
 
     @property
     def label(self) -> str:
@@ -75,19 +104,87 @@ def judge(
     margin, unit = MARGINS[benchmark]
     published = Sample(number.value, number.std, number.n or UNSTATED_RUNS)
     measured = summarize(values)
+    tested = Tested(measured, published, margin, unit, number.n is not None)
     if measured.std is None:
-        return _single_seed(measured, published, margin, unit)
+        return _single_seed(tested)
     result = equivalence(measured, published, margin)
     what = (
         f"difference {signed(result.difference)}, 90 % interval {signed(result.low)} to {signed(result.high)}, "
         f"margin ±{margin:g} {unit}, n = {measured.n}"
     )
+    tested = replace(tested, p=result.p)
     if result.outcome == "undecided":
-        needs = required_runs(measured.std, published, margin, result.difference)
-        more = "" if needs else f"; {TOO_CLOSE}"
-        return Verdict("underpowered", what + more, needs and max(needs, measured.n + 1))
+        needs, told = _more_seeds(tested, ALPHA)
+        return Verdict("underpowered", f"{what}. The interval reaches across the margin. {told}", needs, tested)
     kinds: dict[str, Kind] = {"equivalent": "reproduced", "above": "above", "below": "below"}
-    return Verdict(kinds[result.outcome], what)
+    return Verdict(kinds[result.outcome], what, None, tested)
+
+
+def within_table(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of one table, each of which must hold beside the others by Holm's rule."""
+    tested = [verdict.tested for verdict in verdicts if verdict.tested]
+    if len(tested) < 2:
+        return list(verdicts)
+    adjusted = iter(holm([test.p for test in tested]).tolist())
+    return [_corrected(v, next(adjusted), len(tested)) if v.tested else v for v in verdicts]
+
+
+def _corrected(verdict: Verdict, p: float, count: int) -> Verdict:
+    """The verdict with its adjusted p; one that holds alone and not among `count` is underpowered."""
+    if verdict.kind == "underpowered" or verdict.tested is None:
+        return verdict
+    among = f"p {p_text(verdict.tested.p)}, beside the other verdicts, {count} in all, {p_text(p)} (Holm)"
+    if p <= ALPHA:
+        return replace(verdict, reason=f"{verdict.reason}; {among}")
+    needs, told = _more_seeds(verdict.tested, ALPHA / count)
+    return Verdict(
+        "underpowered",
+        f"{verdict.reason}; {among}: alone it would be “{verdict.kind}”, beside the others that may be chance. {told}",
+        needs,
+        verdict.tested,
+    )
+
+
+def p_text(p: float) -> str:
+    """A p-value with two digits that say something."""
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+
+
+def _more_seeds(tested: Tested, alpha: float) -> tuple[int | None, str]:
+    """How many seeds in all would decide, and that in a sentence; None where no number of them would."""
+    measured = tested.measured
+    if measured.std is None:
+        raise ValueError("planning more seeds needs the spread of at least two")
+    needs = required_runs(measured.std, tested.published, tested.margin, tested.difference, alpha, MOST_RUNS)
+    if needs is None:
+        return None, _no_number_decides(tested)
+    needs = max(needs, measured.n + 1)
+    return needs, (
+        f"{seeds(needs - measured.n)}, {needs} in all, would decide with {100 * POWER:g} % probability "
+        "if the difference and the spread seen so far are the true ones"
+    )
+
+
+def seeds(more: int) -> str:
+    """A number of seeds to run."""
+    return f"{more} more seed{'s' if more > 1 else ''}"
+
+
+def _no_number_decides(tested: Tested) -> str:
+    """Why more seeds here would not help: the published mean is too uncertain, or the difference sits on the margin."""
+    published, unit = tested.published, "points" if tested.unit == "%" else tested.unit
+    gap = abs(abs(tested.difference) - tested.margin)
+    where = f"the difference lies {gap:.2f} {unit} {tested.side} the margin"
+    if published.std is None or published.n < 2:
+        return f"No number of seeds here would decide: {where}, and the paper prints no spread of its own runs"
+    half = float(stats.t.ppf(1 - ALPHA, published.n - 1)) * published.std / math.sqrt(published.n)
+    if half <= gap:
+        return f"More than {MOST_RUNS:,} seeds would be needed: {where}"
+    runs = f"{published.n} runs" + ("" if tested.stated else " (as many as a std needs; the paper does not say)")
+    return (
+        f"No number of seeds here would decide: {where}, and the published mean itself, from {runs} with a std of "
+        f"{published.std:g}, is only known to ±{half:.2f} {unit}"
+    )
 
 
 def _not_comparable(
@@ -120,14 +217,17 @@ def _not_comparable(
     return ""
 
 
-def _single_seed(measured: Sample, published: Sample, margin: float, unit: str) -> Verdict:
-    difference = measured.mean - published.mean
-    what = f"one seed, difference {signed(difference)}, margin ±{margin:g} {unit}"
+def _single_seed(tested: Tested) -> Verdict:
+    """One seed shows no spread, so nothing is tested; the published spread plans how many seeds would."""
+    published, margin = tested.published, tested.margin
+    what = (
+        f"difference {signed(tested.difference)}, {tested.side} the margin of ±{margin:g} {tested.unit}. "
+        "One seed shows no spread to test with"
+    )
     if published.std is None:
-        return Verdict("underpowered", what + "; no std is published to plan with", 2)
-    needs = required_runs(published.std, published, margin, difference)
+        return Verdict("underpowered", f"{what}, and the paper prints none: a second seed is needed", 2)
+    needs = required_runs(published.std, published, margin, tested.difference, most=MOST_RUNS)
     if needs is None:
-        return Verdict(
-            "underpowered", what + "; the difference is too close to the margin to plan with the published std"
-        )
-    return Verdict("underpowered", f"{what}; n planned with the published std and {100 * POWER:g} % power", needs)
+        return Verdict("underpowered", f"{what}. {_no_number_decides(tested)}")
+    planned = f"{seeds(needs - 1)}, {needs} in all, would decide with {100 * POWER:g} % probability"
+    return Verdict("underpowered", f"{what}. If the spread is the published {published.std:g}, {planned}", needs)

@@ -42,7 +42,8 @@ class Cell:
     """One run: an architecture on a task in a framework with a seed.
 
     `recipe` is None where nothing is trained; `settings` says then what is measured, where there is a choice. `factor`
-    and `level` name what an ablation changed, and `base` is the id of the cell without that change.
+    and `level` name what an ablation changed, `base_level` what it changed from, and `base` is the id of the cell
+    without that change.
     """
 
     benchmark: str
@@ -56,6 +57,7 @@ class Cell:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     factor: str = ""
     level: str = ""
+    base_level: str = ""
     base: str = ""
 
     @functools.cached_property
@@ -84,7 +86,7 @@ class Cell:
             if identity:
                 del values["recipe"]["source"]
                 values["recipe"]["model"] = self.recipe.model.identity()
-        for name in ("settings", "factor", "level", "base"):
+        for name in ("settings", "factor", "level", "base_level", "base"):
             if not values[name]:
                 del values[name]
         return values
@@ -147,6 +149,7 @@ class _What:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     factor: str = ""
     level: str = ""
+    base_level: str = ""
     base: Recipe | None = None
 
 
@@ -159,7 +162,8 @@ def _one(what: _What, task: Task, architecture: str, framework: str, seed: int, 
     like = all_tasks()[factors()[what.factor].task]
     base = Cell(like.benchmark, like.name, *where, what.base)
     yield base
-    yield Cell(task.benchmark, task.name, *where, what.recipe, factor=what.factor, level=what.level, base=base.id)
+    changed = Cell(task.benchmark, task.name, *where, what.recipe, factor=what.factor, level=what.level)
+    yield dataclasses.replace(changed, base_level=what.base_level, base=base.id)
 
 
 def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
@@ -180,7 +184,8 @@ def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
 
 def _recipe(architecture: str, task: str, selection: Selection) -> Recipe | None:
     function = recipes.recipes(architecture).get(task)
-    return None if function is None else apply_overrides(function(selection.profile), selection.overrides)
+    recipe = function(selection.profile) if function else None
+    return None if recipe is None else apply_overrides(recipe, selection.overrides)
 
 
 def _changed(architecture: str, selection: Selection) -> list[_What]:
@@ -193,10 +198,11 @@ def _changed(architecture: str, selection: Selection) -> list[_What]:
         if base is None:
             raise SelectionError(f"factor {factor.name} changes {factor.task}, which has no recipe of {architecture}")
         try:
-            variants = factor.variants(base)
+            own, variants = factor.base_level(base), factor.variants(base)
         except ConfigError as error:
             raise SelectionError(f"factor {factor.name} does not fit this recipe: {error}") from error
-        found += [_What(recipe, factor=factor.name, level=level, base=base) for level, recipe in variants.items()]
+        where = {"factor": factor.name, "base_level": own, "base": base}
+        found += [_What(recipe, level=level, **where) for level, recipe in variants.items()]
     return found
 
 

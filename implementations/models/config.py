@@ -12,6 +12,8 @@ from implementations.common.conventions import COMPUTE_DTYPE, ComputeDtype
 from implementations.transformer.config import TransformerConfig
 from implementations.transformer.cross import require_cross
 
+Objective = Literal["cross_entropy", "squared_error", "gaussian"]
+
 POSITION_DEVIATION = 0.02
 """Standard deviation of the initial values of learned absolute positions (Long Range Arena, models/transformer)."""
 
@@ -79,6 +81,12 @@ class ModelConfig(Config):
         return layer.d_model
 
     @property
+    def objective(self) -> Objective:
+        """What is minimised: the mean over examples of the cross entropy with the label, of the squared error of one
+        number, or of minus the Gaussian log likelihood of the targets."""
+        return "cross_entropy"
+
+    @property
     def input_positions(self) -> str:
         """The absolute positions added to the encoder's output where a layer asks for them: "none", "sinusoidal" or
         "learned"."""
@@ -139,7 +147,7 @@ class PooledConfig(ModelConfig):
     """One vector per sequence, and one of `classes` from it.
 
     input_kind: tokens are one-hot, before a linear encoder. pooling: "mean" over the genuine positions, or the "last"
-    genuine position.
+    genuine position. classes: 1 for a number in place of a class.
     """
 
     classes: int
@@ -148,6 +156,11 @@ class PooledConfig(ModelConfig):
     def validate(self) -> None:
         super().validate()
         self.require(self.classes >= 1, "classes", "expected at least 1")
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised."""
+        return "squared_error" if self.classes == 1 else "cross_entropy"
 
 
 @dataclass(frozen=True)
@@ -285,8 +298,42 @@ class EncoderDecoderConfig(ModelConfig):
         return super().from_dict(values)
 
 
+@dataclass(frozen=True)
+class FilmRegressorConfig(ModelConfig):
+    """Mean and variance of `targets` numbers at every frame of a film (S5, Pendulum).
+
+    A frame has side x side pixels and, behind them, the time since the one before: input_size = side^2 + 1.
+    channels: of the two convolutions. hidden: of the frame's vector and of the heads. time: what becomes of the times,
+    "steps" of the layers, which must be S5's, a number to "append" to the frame's vector, or "ignore".
+    """
+
+    model: ClassVar[str] = "film_regressor"
+
+    side: int = 24
+    channels: int = 12
+    hidden: int = 30
+    targets: int = 2
+    time: Literal["steps", "append", "ignore"] = "steps"
+
+    def validate(self) -> None:
+        super().validate()
+        for name in ("channels", "hidden", "targets"):
+            self.require(getattr(self, name) >= 1, name, "expected at least 1")
+        self.require(self.side >= 8 and self.side % 8 == 0, "side", "expected a positive multiple of 8")
+        self.require(self.input_kind == "values", "input_kind", "expected 'values'")
+        self.require(self.input_size == self.side**2 + 1, "input_size", f"expected side^2 + 1 = {self.side**2 + 1}")
+        timed = all(layer.architecture == "s5" for layer in self.layers)
+        self.require(timed or self.time != "steps", "time", "expected 'append' or 'ignore' for layers other than s5")
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised."""
+        return "gaussian"
+
+
 MODELS: dict[str, type[ModelConfig]] = {
-    cls.model: cls for cls in (ClassifierConfig, DualEncoderConfig, LanguageModelConfig, EncoderDecoderConfig)
+    cls.model: cls
+    for cls in (ClassifierConfig, DualEncoderConfig, LanguageModelConfig, EncoderDecoderConfig, FilmRegressorConfig)
 }
 
 

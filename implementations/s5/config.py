@@ -9,7 +9,7 @@ import numpy as np
 
 from implementations.common import conventions
 from implementations.common.config import Config
-from implementations.common.hippo import diagonal_blocks, normal_blocks
+from implementations.common.hippo import diagonal, normal_blocks
 from implementations.common.initializers import Keys, lecun_normal, log_uniform, normal
 from implementations.ops.scan import Method
 
@@ -18,26 +18,17 @@ from implementations.ops.scan import Method
 class S5Config(Config):
     """One S5 layer (arXiv 2208.04933; authors' code lindermanlab/S5 at 3c18fdb).
 
-        d_model: model width D. ssm_size: full state size; half of it is kept under conj_sym. blocks: J HiPPO-N blocks on
-    <<<<<<< HEAD
-        the diagonal. C_init: the authors' names; see `initial_ssm` for what they draw. discretization: zero-order hold, as
-        in all published runs, or the bilinear rule. dt_min, dt_max: range of the initial time steps, log-uniform.
-        clip_eigs: bound real parts of eigenvalues by -1e-4. bidirectional: a second scan from the right. activation: the
-        block after the SSM. norm: over batch and length, or over features. prenorm: normalise before the SSM, else after
-        the residual sum. dropout: before and behind the gate of the activation block, one mask per sequence and feature for
-        all positions. bn_momentum: share of the old running statistic kept. mask_padding: keep padded positions out of the
-        states and of the batch statistics, so that results do not depend on padding; the authors let padding in, which the
-        paper recipes keep (False). scan: the algorithm of the recurrence.
-    =======
-        the diagonal. Lambda_init: the eigenvalues of these blocks ("hippo"), or others in their place; see `initial_ssm`.
-        C_init: the authors' names; see `initial_ssm` for what they draw. dt_min, dt_max: range of the initial time steps,
-        log-uniform. timescale: a time step of every state ("vector", the authors' code) or one of all ("scalar").
-        clip_eigs: bound real parts of eigenvalues by -1e-4. bidirectional: a second scan from the
-        right. activation: the block after the SSM. norm: over batch and length, or over features. prenorm: normalise
-        before the SSM, else after the residual sum. bn_momentum: share of the old running statistic kept.
-        mask_padding: keep padded positions out of the states and of the batch statistics, so that results do not depend
-        on padding; the authors let padding in, which the paper recipes keep (False). scan: the algorithm of the recurrence.
-    >>>>>>> i4-abl
+    d_model: model width D. ssm_size: full state size; half of it is kept under conj_sym. blocks: J HiPPO-N blocks on
+    the diagonal. Lambda_init: their eigenvalues ("hippo"), or others in their place; see `initial_ssm`. C_init: the
+    authors' names; see `initial_ssm` for what they draw. discretization: zero-order hold, as in all published runs, or
+    the bilinear rule. dt_min, dt_max: range of the initial time steps, log-uniform. timescale: a time step of every
+    state ("vector", the authors' code) or one of all ("scalar"). clip_eigs: bound real parts of eigenvalues by -1e-4.
+    bidirectional: a second scan from the right. activation: the block after the SSM. norm: over batch and length, or
+    over features. prenorm: normalise before the SSM, else after the residual sum. dropout: before and behind the gate
+    of the activation block, one mask per sequence and feature for all positions. bn_momentum: share of the old running
+    statistic kept. mask_padding: keep padded positions out of the states and of the batch statistics, so that results
+    do not depend on padding; the authors let padding in, which the paper recipes keep (False). scan: the algorithm of
+    the recurrence.
     """
 
     architecture: ClassVar[str | None] = "s5"
@@ -112,13 +103,13 @@ def initial_ssm(config: S5Config, keys: Keys) -> dict[str, np.ndarray]:
     with a component variance of 1/(ssm_size d_model) ("lecun_normal") or 1/ssm_size ("trunc_standard_normal");
     "complex_normal" draws C itself with component variance 1/2.
 
-    Lambda_init other than "hippo" changes the eigenvalues alone, block by block: "lin" and "inv" are those of S4D-Lin
-    and S4D-Inv (S5-Lin and S5-Inv of the paper's appendix), "antisymmetric" those of a random antisymmetric matrix.
+    Lambda_init other than "hippo" changes the eigenvalues alone, of the whole state without blocks: "lin" and "inv" are
+    those of S4D-Lin and S4D-Inv (S5-Lin and S5-Inv of the paper's appendix, which says no more of them),
+    "antisymmetric" those of a random antisymmetric matrix.
     """
     eigenvalues, v, v_inverse = normal_blocks(config.ssm_size, config.blocks, config.conj_sym)
     if config.Lambda_init != "hippo":
-        drawn = keys.child("Lambda")
-        eigenvalues = diagonal_blocks(config.Lambda_init, config.ssm_size, config.blocks, config.conj_sym, drawn)
+        eigenvalues = diagonal(config.Lambda_init, config.ssm_size, config.conj_sym, keys.child("Lambda"))
     values = {
         "Lambda_re": np.real(eigenvalues),
         "Lambda_im": np.imag(eigenvalues),

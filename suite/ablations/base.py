@@ -34,6 +34,10 @@ class Factor:
         """The architecture whose recipe is changed."""
         return self.name.partition(".")[0]
 
+    def base_level(self, base: Recipe) -> str:
+        """The name of the level that the unchanged recipe is at, "base" where it is at none."""
+        return next((name for name, change in self.levels.items() if change(base) == base), "base")
+
     def variants(self, base: Recipe) -> dict[str, Recipe]:
         """The changed recipes by level, without the level that the base is at.
 

@@ -1,4 +1,4 @@
-"""The command line of the data layer: `python -m suite.data list|prepare|verify`."""
+"""The command line of the data layer: `python -m suite.data list|fetch|import|verify|prepare|doctor`."""
 
 import argparse
 import dataclasses
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from suite.data import catalog, manifest
+from suite.data import acquire, catalog, doctor, manifest
 from suite.data.errors import DataError, SettingsError, UnknownData
 
 _EPILOG = """\
@@ -43,16 +43,25 @@ def _parser() -> argparse.ArgumentParser:
     data_sets = "\n".join(f"  {name:<16}{catalog.find(name).title}" for name in catalog.names())
     parser = argparse.ArgumentParser(
         prog="python -m suite.data",
-        description="List, prepare and verify the benchmark's data sets.",
+        description="List, download, import, verify and prepare the benchmark's data sets, and say what is missing.",
         epilog=_EPILOG.format(data_sets=data_sets),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="list|prepare|verify")
+    commands = parser.add_subparsers(required=True, metavar="list|fetch|import|verify|prepare|doctor")
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", type=Path, default=None, help="folder of all data (default: $LONGSEQ_DATA or ./data)")
 
     listing = commands.add_parser("list", parents=[root], help="show the data sets and what is prepared of them")
     listing.set_defaults(run=_list)
+
+    fetch = commands.add_parser("fetch", parents=[root], help="download the original files, verify and unpack them")
+    fetch.add_argument("names", nargs="+", metavar="name", help="data sets of `list`")
+    fetch.set_defaults(run=_fetch)
+
+    importing = commands.add_parser("import", parents=[root], help="take the original files from a copy at hand")
+    importing.add_argument("name", help="a data set of `list`")
+    importing.add_argument("path", type=Path, help="an archive, or a folder with the files or archives somewhere in it")
+    importing.set_defaults(run=_import)
 
     prepare = commands.add_parser(
         "prepare", parents=[root], help="prepare a data set, or mend it", argument_default=argparse.SUPPRESS
@@ -68,9 +77,13 @@ def _parser() -> argparse.ArgumentParser:
         prepare.add_argument(flag, dest=field.name, type=_reader(field), metavar="VALUE", help=f"setting of {field.of}")
     prepare.set_defaults(run=_prepare)
 
-    verify = commands.add_parser("verify", parents=[root], help="hash everything prepared and compare")
+    verify = commands.add_parser("verify", parents=[root], help="hash everything original and prepared, and compare")
     verify.add_argument("names", nargs="*", metavar="name", help="data sets (default: all)")
     verify.set_defaults(run=_verify)
+
+    examine = commands.add_parser("doctor", parents=[root], help="say what is here, whether it is whole, and what next")
+    examine.add_argument("names", nargs="*", metavar="name", help="data sets (default: all)")
+    examine.set_defaults(run=_doctor)
     return parser
 
 
@@ -130,6 +143,33 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
+def _fetch(options: argparse.Namespace) -> int:
+    root = catalog.data_root(options.root)
+    for name in options.names:
+        catalog.find(name)
+    for name in options.names:
+        print(*acquire.fetch(name, root), sep="\n")
+        print(f"next: {catalog.place(name, root, {}).command}")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    root = catalog.data_root(options.root)
+    catalog.find(options.name)
+    print(*acquire.take(options.name, options.path, root), sep="\n")
+    print(f"next: {catalog.place(options.name, root, {}).command}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    root = catalog.data_root(options.root)
+    findings = [doctor.examine(name, root) for name in options.names or catalog.names()]
+    for found in findings:
+        print(f"{found.name}\n  original files: {found.raw}\n  prepared: {found.prepared}")
+        print(f"  next: {found.next or 'nothing to do'}")
+    return 0 if all(found.healthy for found in findings) else 1
+
+
 def _prepare(options: argparse.Namespace) -> int:
     settings = {name: value for name, value in vars(options).items() if name in _fields()}
     if options.jobs is not None and options.jobs < 1:
@@ -145,10 +185,17 @@ def _verify(options: argparse.Namespace) -> int:
     root = catalog.data_root(options.root)
     names = options.names or catalog.names()
     folders = [(name, folder) for name in names for folder in catalog.prepared_folders(name, root)]
-    if not folders:
+    original = {folder: name for name in names if (folder := catalog.place(name, root, {}).raw).is_dir()}
+    if not folders and not original:
         print(f"error: nothing of {', '.join(names)} is prepared in {root}", file=sys.stderr)
         return 1
     status = 0
+    for folder, name in original.items():
+        try:
+            print(acquire.verify(name, folder))
+        except DataError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 1
     for name, folder in folders:
         try:
             catalog.open_folder(folder, name, root)

@@ -15,6 +15,7 @@ from implementations.common.config import nearest
 from suite.data import (
     aan,
     cifar,
+    glue,
     imdb,
     listops,
     listops_generator,
@@ -24,6 +25,8 @@ from suite.data import (
     pathfinder,
     pathfinder_generator,
     pathfinder_released,
+    pendulum,
+    qmsum,
     raw,
     speech_commands,
     store,
@@ -46,9 +49,12 @@ DATA_SETS = {
         DataSet(pathfinder.PathXSettings, pathfinder_generator.generate, pathfinder_released.read),
         DataSet(cifar.ColourSettings, read=cifar.read),
         DataSet(mnist.MnistSettings, read=mnist.read),
+        DataSet(pendulum.PendulumSettings, pendulum.generate, opened=pendulum.PreparedFilms),
         DataSet(
             speech_commands.SpeechCommandsSettings, read=speech_commands.read, opened=speech_commands.PreparedClips
         ),
+        *glue.GLUE_SETS,
+        DataSet(qmsum.QmsumSettings, read=qmsum.read),
         *TEXT_SETS.values(),
     )
 }
@@ -90,6 +96,12 @@ class Place:
         return self.root / "raw" / manifest.read(self.data_set.name).raw
 
     @property
+    def has_raw(self) -> bool:
+        """Whether every original file that these settings read lies there."""
+        release = manifest.read(self.data_set.name).release.of(self.settings.reads)
+        return self.raw.is_dir() and all(raw.is_there(file, self.raw) for file in release.files)
+
+    @property
     def command(self) -> str:
         """The command that prepares or mends it."""
         words = ["python", "-m", "suite.data", "prepare", self.data_set.name, "--root", str(self.root)]
@@ -104,7 +116,7 @@ class Place:
     @property
     def remedy(self) -> str:
         """What to do where it is not prepared."""
-        if self.settings.source == "generated" or (self.settings.source == "released" and self.raw.is_dir()):
+        if self.settings.source == "generated" or (self.settings.source == "released" and self.has_raw):
             return f"Prepare it with: {self.command}"
         own = self.command if "--from" in self.command else f"{self.command} --from DIR"
         if self.settings.source == "local":
@@ -120,6 +132,15 @@ def place(name: str, root: str | Path | None, settings: dict[str, Any]) -> Place
     """The place of a data set; raises UnknownData and SettingsError."""
     data_set = find(name)
     return Place(data_set, data_set.settings.from_dict(settings), data_root(root))
+
+
+def available(name: str, root: str | Path | None = None, **settings: Any) -> bool:
+    """Whether `open_dataset` would find or make a data set, without a look into its files; raises SettingsError."""
+    if name not in DATA_SETS:
+        return False
+    wanted = place(name, root, settings)
+    source = wanted.settings.source
+    return wanted.directory.exists() or source == "generated" or (source == "released" and wanted.has_raw)
 
 
 def open_dataset(
@@ -140,8 +161,7 @@ def open_dataset(
     wanted = place(name, root, settings)
     if wanted.directory.exists():
         return wanted.open(verify)
-    source = wanted.settings.source
-    if prepare and (source == "generated" or (source == "released" and wanted.raw.is_dir())):
+    if prepare and available(name, root, **settings):
         return prepare_dataset(name, root, jobs=jobs, **settings)
     raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
 
@@ -159,7 +179,7 @@ def prepare_dataset(
     of_files = next((source for source in own_files if source in find(name).settings.SOURCES), "released")
     wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
     source, data_set = wanted.settings.source, wanted.data_set
-    if source != "generated" and released is None and (source == "local" or not wanted.raw.is_dir()):
+    if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
         raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from suite.data.errors import DataError
-from suite.data.random_split import held_out
+from suite.data.permutation import torch_permutation
 from suite.data.sequences import Advance, Sequences, silent, stack
 from suite.data.settings import Settings, integer
 
@@ -56,19 +56,20 @@ def bit_reversal(n: int) -> Int64[np.ndarray, " n"]:
 def read(settings: MnistSettings, folder: Path, advance: Advance = silent) -> dict[str, Sequences]:
     """The splits, from the four idx files; DataError names a file that is malformed or has too few images."""
     (images, labels), (test_images, test_labels) = (read_part(folder, part) for part in PARTS)
-    train, validation = held_out(len(labels), 0.1)
+    order = torch_permutation(len(labels))
+    train, validation = np.split(order, [int(len(labels) * 0.9)])
     parts = {
         "train": (images[train], labels[train]),
         "validation": (images[validation], labels[validation]),
         "test": (test_images, test_labels),
     }
-    order = bit_reversal(SIDE * SIDE) if settings.permuted else slice(None)
+    pixel_order = bit_reversal(SIDE * SIDE) if settings.permuted else slice(None)
     splits = {}
     for split, wanted in settings.counts.items():
         pixels, digits = parts[split]
         if len(digits) < wanted:
             raise DataError(f"{folder} has {len(digits)} examples for {split}, {wanted} are wanted")
-        splits[split] = stack(pixels[:wanted].reshape(wanted, SIDE * SIDE)[:, order], digits[:wanted])
+        splits[split] = stack(pixels[:wanted].reshape(wanted, SIDE * SIDE)[:, pixel_order], digits[:wanted])
         advance(wanted)
     return splits
 

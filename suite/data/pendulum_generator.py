@@ -10,11 +10,11 @@ reduced in integers. The normal draws alone call the C library (`log`); where it
 """
 
 import math
-from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
 
 from suite.data.sequences import Advance, Sequences, silent
 
@@ -33,7 +33,7 @@ _STREAMS = {"train": 0, "validation": 1, "test": 2}
 
 
 def sine(x: Float[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
-    """sin x to about 1e-15, the same bits on every machine: reduced to [-pi/2, pi/2] and a Taylor polynomial."""
+    """sin x to about 1e-15 within some turns of 0, the same bits on every machine: reduced to [-pi/2, pi/2] and a Taylor polynomial."""
     turns = np.rint(x * (1 / math.pi))
     x = (x - turns * 3.141592653589793) - turns * 1.2246467991473532e-16
     square, total = x * x, np.zeros_like(x)
@@ -47,16 +47,18 @@ def cosine(x: Float[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
     return sine(x + math.pi / 2)
 
 
-def angles(count: int, frames: int, random: np.random.RandomState) -> Float64[np.ndarray, "count frames"]:
-    """The pendulum's angle from the upright, in radians, at every frame; it starts at rest, anywhere."""
-    theta, velocity = random.uniform(0, 2 * math.pi, count), np.zeros(count)
+def angles(
+    start: Float[np.ndarray, " N"], kicks: Float[np.ndarray, "N frames_less_1"]
+) -> Float64[np.ndarray, "N frames"]:
+    """The pendulum's angle from the upright, in radians, at every frame: at rest at `start` and then pushed about."""
+    theta, velocity = start, np.zeros_like(start)
     pull, step = GRAVITY * LENGTH * MASS / (MASS * LENGTH**2 / 3), STEP / SUBSTEPS
     film = [theta]
-    for _ in range(frames - 1):
+    for kick in kicks.T:
         for _ in range(SUBSTEPS):
             velocity = velocity + step * (pull * sine(theta) - velocity * FRICTION)
             theta = theta + step * velocity
-        velocity = velocity + random.normal(0.0, TRANSITION_NOISE, count)
+        velocity = velocity + kick
         theta = theta % (2 * math.pi)
         film.append(theta)
     return np.stack(film, 1) - math.pi
@@ -73,33 +75,35 @@ def reduction() -> Float64[np.ndarray, "24 128"]:
     return exact
 
 
-def drawn(x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]) -> Bool[np.ndarray, "N 128 128"]:
-    """Pixels (row, column) of a thick line from the centre towards (x, y) of a unit circle, ended at a whole pixel."""
-    centre = DRAWN_SIZE // 2
-    dx, dy = ((end * DRAWN_LENGTH + centre).astype(np.int32) - centre for end in (x, y))
-    offset = np.arange(DRAWN_SIZE, dtype=np.int32) - centre
-    columns, rows = offset[None, None, :], offset[None, :, None]
-    square = (dx * dx + dy * dy)[:, None, None]
-    along = columns * dx[:, None, None] + rows * dy[:, None, None]
-    across = columns * dy[:, None, None] - rows * dx[:, None, None]
+def drawn(dx: int, dy: int) -> Bool[np.ndarray, "128 128"]:
+    """Pixels (row, column) of a thick line from the centre to the pixel `dx` to the right and `dy` below."""
+    offset = np.arange(DRAWN_SIZE) - DRAWN_SIZE // 2
+    columns, rows = offset[None, :], offset[:, None]
+    along, across, square = columns * dx + rows * dy, columns * dy - rows * dx, dx * dx + dy * dy
     return (along >= 0) & (along <= square) & (4 * across * across <= DRAWN_WIDTH**2 * square)
 
 
-def images(theta: Float[np.ndarray, "N F"]) -> UInt8[np.ndarray, "N F 24 24"]:
-    """One picture per angle, reduced by Lanczos weights as Pillow does."""
-    weights, flat = reduction(), theta.reshape(-1)
-    pictures = []
-    for part in np.array_split(flat, max(len(flat) // 500, 1)):
-        lines = drawn(sine(part), cosine(part)).astype(np.float64)
-        light = weights @ (lines @ weights.T)  # sums of integers below 2^53: exact in any order
-        pictures.append((255 * np.clip(light / 2**32, 0, 1)).astype(np.uint8))
-    return np.concatenate(pictures).reshape(*theta.shape, SIZE, SIZE)
+@lru_cache(maxsize=1 << 10)
+def picture(dx: int, dy: int) -> UInt8[np.ndarray, "24 24"]:
+    """The line reduced to 24 x 24 by Lanczos weights, as Pillow does."""
+    weights = reduction()
+    light = weights @ drawn(dx, dy).astype(np.float64) @ weights.T  # sums of integers below 2^53: exact in any order
+    return (255 * np.clip(light / 2**32, 0, 1)).astype(np.uint8)
 
 
-def shares(count: int, frames: int, random: np.random.RandomState) -> Float64[np.ndarray, "count frames"]:
+def pictures(theta: Float[np.ndarray, "N F"]) -> UInt8[np.ndarray, "N F 24 24"]:
+    """One picture per angle; a line ends at a whole pixel, so that there are a few hundred of them."""
+    centre = DRAWN_SIZE // 2
+    ends = ((end * DRAWN_LENGTH + centre).astype(np.int64) - centre for end in (sine(theta), cosine(theta)))
+    different, which = np.unique(np.stack([end.reshape(-1) for end in ends]), axis=1, return_inverse=True)
+    found = np.stack([picture(dx, dy) for dx, dy in different.T.tolist()])
+    return found[which.reshape(-1)].reshape(*theta.shape, SIZE, SIZE)
+
+
+def shares(count: int, random: np.random.RandomState) -> Float64[np.ndarray, "count frames"]:
     """How much of a frame is the picture, the rest being noise: a random walk, stretched so that it stays at 0 and 1."""
     walk = [random.uniform(0.0, 1.0, count)]
-    for _ in range(frames - 1):
+    for _ in range(FRAMES - 1):
         walk.append(np.clip(walk[-1] + random.uniform(-WALK, WALK, count), 0.0, 1.0))
     low, high = random.uniform(0.0, 0.25, (count, 1)), random.uniform(0.75, 1.0, (count, 1))
     found = np.clip((np.stack(walk, 1) - low) / (high - low), 0.0, 1.0)
@@ -107,45 +111,53 @@ def shares(count: int, frames: int, random: np.random.RandomState) -> Float64[np
     return found
 
 
-def films(
-    count: int, kept: int, random: np.random.RandomState
-) -> tuple[UInt8[np.ndarray, "N F 24 24"], Float32[np.ndarray, "N F 2"], Int64[np.ndarray, "N F"]]:
-    """Noisy frames, the sine and cosine of the angle at them, and their times in frames; `kept` of 100 frames each."""
-    theta = angles(count, FRAMES, random)
-    seen = theta + random.normal(0.0, OBSERVATION_NOISE, theta.shape)
-    share = shares(count, FRAMES, random)
-    order = np.argsort(random.randint(0, 1 << 32, (count, FRAMES), dtype=np.uint32), 1, kind="stable")
-    times = np.sort(order[:, :kept], 1)
-    theta, seen, share = (np.take_along_axis(each, times, 1) for each in (theta, seen, share))
-    noise = random.uniform(0.0, 255.0, (count, kept, SIZE, SIZE))
-    share = share[..., None, None]
-    frames = (share * images(seen) + (1 - share) * noise).astype(np.uint8)
-    return frames, np.stack([sine(theta), cosine(theta)], -1).astype(np.float32), times
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of a block of films, but for the noise in their frames, which `random` goes on to draw."""
+
+    start: Float64[np.ndarray, " N"]
+    kicks: Float64[np.ndarray, "N frames_less_1"]
+    seen: Float64[np.ndarray, "N frames"]
+    share: Float64[np.ndarray, "N frames"]
+    times: Int64[np.ndarray, "N frames"]
+    random: np.random.RandomState
 
 
-def _block(split: str, seed: int, kept: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (films, F, 577): pixels and the frames since the one before, 1 at the first; and targets."""
+def draw(split: str, seed: int, kept: int, block: int) -> Draws:
+    """What chance decides in a block of a split: `kept` of the frames are watched, in order."""
     words = np.random.SeedSequence([seed, _STREAMS[split], block]).generate_state(4)
-    frames, targets, times = films(BLOCK, kept, np.random.RandomState(words))
+    random = np.random.RandomState(words)
+    start = random.uniform(0, 2 * math.pi, BLOCK)
+    kicks = random.normal(0.0, TRANSITION_NOISE, (BLOCK, FRAMES - 1))
+    seen = random.normal(0.0, OBSERVATION_NOISE, (BLOCK, FRAMES))
+    share = shares(BLOCK, random)
+    order = np.argsort(random.randint(0, 1 << 32, (BLOCK, FRAMES), dtype=np.uint32), 1, kind="stable")
+    return Draws(start, kicks, seen, share, np.sort(order[:, :kept], 1), random)
+
+
+def film(theta: Float[np.ndarray, "N frames"], draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (N, F, 577), pixels and the frames since the one before (1 at the first), and targets (N, F, 2)."""
+    times = draws.times
+    angle, seen, share = (np.take_along_axis(each, times, 1) for each in (theta, theta + draws.seen, draws.share))
+    noise = draws.random.uniform(0.0, 255.0, (*times.shape, SIZE, SIZE))
+    frames = (share[..., None, None] * pictures(seen) + (1 - share[..., None, None]) * noise).astype(np.uint8)
     since = np.diff(times, axis=1, prepend=times[:, :1] - 1).astype(np.uint8)
-    return np.concatenate([frames.reshape(BLOCK, kept, -1), since[..., None]], -1), targets
+    inputs = np.concatenate([frames.reshape(*times.shape, -1), since[..., None]], -1)
+    return inputs, np.stack([sine(angle), cosine(angle)], -1).astype(np.float32)
 
 
-def generate_split(
-    split: str, count: int, kept: int, seed: int, jobs: int | None = 1, advance: Advance = silent
-) -> Sequences:
+def generate_split(split: str, count: int, kept: int, seed: int, advance: Advance = silent) -> Sequences:
     """The first `count` films of a split: tokens (total, 577) uint8 and labels (count, F, 2) float32."""
-    blocks = range(-(-count // BLOCK))
-    made = []
-    if jobs == 1 or len(blocks) == 1:
-        for block in blocks:
-            made.append(_block(split, seed, kept, block))
-            advance(min(BLOCK, count - block * BLOCK))
-    else:
-        with ProcessPoolExecutor(jobs) as pool:
-            for block, found in enumerate(pool.map(partial(_block, split, seed, kept), blocks)):
-                made.append(found)
-                advance(min(BLOCK, count - block * BLOCK))
-    inputs, targets = (np.concatenate(each)[:count] for each in zip(*made, strict=True))
+    blocks = [draw(split, seed, kept, block) for block in range(-(-count // BLOCK))]
+    inputs = np.zeros((count, kept, SIZE * SIZE + 1), np.uint8)
+    targets = np.zeros((count, kept, 2), np.float32)
+    if blocks:
+        start, kicks = (np.concatenate([getattr(each, name) for each in blocks]) for name in ("start", "kicks"))
+        theta = angles(start, kicks)  # all at once: it is many small steps
+    for number, draws in enumerate(blocks):
+        rows = slice(number * BLOCK, min((number + 1) * BLOCK, count))
+        made = film(theta[number * BLOCK : (number + 1) * BLOCK], draws)
+        inputs[rows], targets[rows] = (part[: rows.stop - rows.start] for part in made)
+        advance(rows.stop - rows.start)
     offsets = np.arange(count + 1, dtype=np.int64) * kept
     return Sequences(inputs.reshape(count * kept, -1), offsets, targets)

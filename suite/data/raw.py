@@ -18,16 +18,24 @@ def find(release: Release, folder: Path) -> Path:
 
     Raises DataError, which names the first file that is missing where most of them are.
     """
-    best, most = folder, 0
+    found = best(release, folder)
+    missing = next((file.name for file in release.files if not is_there(file, found)), None)
+    if missing is not None:
+        names = ", ".join(file.name for file in release.files)
+        raise DataError(f"{found / missing} is missing; --from takes the folder that holds {names}")
+    return found
+
+
+def best(release: Release, folder: Path) -> Path:
+    """The folder with most files of a release: the one given or one inside it."""
+    chosen, most = folder, 0
     for candidate in _folders(folder):
-        found = sum(_is_there(file, candidate) for file in release.files)
-        if found == len(release.files):
-            return candidate
+        found = sum(is_there(file, candidate) for file in release.files)
         if found > most:
-            best, most = candidate, found
-    missing = next(file.name for file in release.files if not _is_there(file, best))
-    names = ", ".join(file.name for file in release.files)
-    raise DataError(f"{best / missing} is missing; --from takes the folder that holds {names}")
+            chosen, most = candidate, found
+        if most == len(release.files):
+            break
+    return chosen
 
 
 def _folders(folder: Path) -> Iterator[Path]:
@@ -44,7 +52,8 @@ def _folders(folder: Path) -> Iterator[Path]:
         level.sort()
 
 
-def _is_there(file: ReleasedFile, folder: Path) -> bool:
+def is_there(file: ReleasedFile, folder: Path) -> bool:
+    """Whether a file, or one that matches the pattern, is in a folder."""
     if "*" not in file.name:
         return (folder / file.name).is_file()
     return next(folder.glob(file.name), None) is not None
@@ -85,7 +94,7 @@ def digest(file: ReleasedFile, folder: Path, paths: list[Path]) -> str:
 
 def _compare(file: ReleasedFile, folder: Path, count: int, found: str) -> None:
     path = folder / file.name
-    remedy = "fetch it again, or say --source local if these are files of your own"
+    remedy = "fetch it again, or prepare files of your own with --source local --from DIR"
     if file.files is not None and count != file.files:
         raise DataError(f"{path}: {count:,} files, the release has {file.files:,}; {remedy}")
     if file.sha256 is not None and found != file.sha256:

@@ -25,13 +25,15 @@ from reports import records
 from suite import provenance
 from suite.data import open_dataset
 from suite.hardware.profiles import PROFILES
-from suite.launch import result
+from suite.launch import language_result, result
 from suite.matrix import Cell
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import measure
+from suite.training import loop
 from suite.training.activity import activation_rates
 from suite.training.checkpoint import CheckpointStore
-from suite.training.loop import Controls, Diverged, Stopped, train
+from suite.training.language import loop as language_loop
+from suite.training.loop import Controls, Diverged, Stopped
 
 MEASURED, ERROR, NOT_FINISHED, FAILED = 0, 1, 3, 4
 REASON = "cell failed: "
@@ -114,7 +116,9 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     store.lock()
     if spec.fresh:
         store.clear()
-    module = importlib.import_module(f"suite.training.{cell.framework}")
+    language = cell.recipe.language is not None
+    train, measured = (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
+    module = importlib.import_module(f"suite.training.{'language.' if language else ''}{cell.framework}")
     backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind)
     say(f"{cell.label}: {cell.recipe.total_steps} updates on {backend.describe()['device']}")
     controls = Controls(
@@ -124,10 +128,11 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         checkpoint_seconds=spec.checkpoint_seconds,
         checkpoint_steps=spec.checkpoint_steps,
     )
-    run = train(cell.recipe, data, backend, cell.seed, store, controls)
-    rates = activation_rates(cell.recipe, backend, data.test)
+    run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
+    rates = () if language else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
     origin = provenance.collect(spec.arguments)
-    records.write(result.measured(cell, spec.protocol, run, data, origin, backend.describe(), rates), out)
+    record = measured(cell, spec.protocol, run, data, origin, backend.describe(), *rates)  # pyright: ignore
+    records.write(record, out)
     store.remove()
     return MEASURED
 

@@ -58,12 +58,25 @@ def total_operations(cell: Cell) -> float | None:
     """Floating-point operations of a whole run: three passes per training position, one per evaluated position."""
     assert cell.recipe is not None
     recipe, settings = cell.recipe, cell.recipe.data.settings
+    if recipe.language is not None:
+        return _language_operations(cell)
     per_token = operations_per_token(cell.architecture, recipe.model)
     if per_token is None:
         return None
     trained = 3 * recipe.total_steps * recipe.batch_size
     evaluated = recipe.epochs * (settings.get("validation", 0) + settings.get("test", 0))
     return per_token * positions(cell) * (trained + evaluated) * (2 if cell.task == "lra.retrieval" else 1)
+
+
+def _language_operations(cell: Cell) -> float | None:
+    """Of a language model: three passes per trained token; one per token that each evaluation reads is left out."""
+    assert cell.recipe is not None
+    assert cell.recipe.language is not None
+    recipe, language = cell.recipe, cell.recipe.language
+    per_token = operations_per_token(cell.architecture, recipe.model)
+    if per_token is None:
+        return None
+    return 3 * per_token * recipe.total_steps * recipe.batch_size * language.segment
 
 
 # Padded positions of an example, for data without a loader here.

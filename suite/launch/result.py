@@ -22,8 +22,10 @@ from suite.matrix import Cell
 from suite.recipes.base import Recipe, differences
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import slopes
-from suite.tasks import all_tasks
+from suite.tasks import Task, all_tasks
 from suite.training.activity import TABLE
+from suite.training.language import loop as language_loop
+from suite.training.language.metrics import DEFINITIONS
 from suite.training.loop import Run
 
 SPEED_PROTOCOL = {
@@ -36,13 +38,20 @@ SPEED_PROTOCOL = {
     "growth": "exponent of a power law through the medians of the longest lengths",
 }
 
+_LOSSES = {
+    "cross_entropy": "mean cross entropy in nats",
+    "squared_error": "mean squared error",
+    "gaussian": "mean over positions of minus the Gaussian log likelihood of all targets, in nats",
+}
+
 STEP_POINTS = 2_000
 """Points of the step-loss curve at most; longer runs are averaged over equal windows."""
 
 
 def record_cell(cell: Cell) -> RecordCell:
     """The cell as records name it."""
-    values = {key: value for key, value in cell.to_dict().items() if key not in ("recipe", "settings")}
+    left_out = ("recipe", "settings", "base_level")
+    values = {key: value for key, value in cell.to_dict().items() if key not in left_out}
     return RecordCell(id=cell.id, **values)
 
 
@@ -53,7 +62,7 @@ def window(recipe: Recipe) -> int:
 
 def protocol(cell: Cell) -> dict[str, Any]:
     """What decides whether the cell's numbers may be compared: the same for every seed and framework of its task."""
-    task, recipe = all_tasks()[cell.task], cell.recipe
+    task, recipe = all_tasks()[factors()[cell.factor].task if cell.factor else cell.task], cell.recipe
     if cell.settings:
         return {"name": cell.task, "metric": task.metric, **SPEED_PROTOCOL}
     if recipe is None:
@@ -65,14 +74,16 @@ def protocol(cell: Cell) -> dict[str, Any]:
     if cell.factor:
         facts = {**facts, "ablation": ablation(cell)}
     every = window(recipe)
+    if recipe.language is not None:
+        return language_protocol(recipe, task, facts, changed, every)
     return {
         **facts,
         "metric": task.metric,
         "metric_definition": facts.get("metric", "accuracy over all examples of the split"),
-        "selection": f"{recipe.selection}; the test accuracy reported is that of the selected epoch",
+        "selection": f"{recipe.selection}; the {task.metric.replace('_', ' ')} reported is that of the selected epoch",
         "evaluation": "every epoch, on all examples; the last batch is filled up and the filling discarded",
         "training": "shuffled epochs; the examples that fill no batch sit an epoch out",
-        "step_loss": "mean cross entropy in nats" + (f", averaged over {every} updates" if every > 1 else ""),
+        "step_loss": _LOSSES[recipe.model.objective] + (f", averaged over {every} updates" if every > 1 else ""),
         "comparable_to": "" if changed else task.comparable_to,
         "differences": [*changed, *facts.get("differences", [])],
         "test_count": recipe.data.settings.get("test"),
@@ -83,7 +94,35 @@ def ablation(cell: Cell) -> dict[str, Any]:
     """What the report says of the factor of a cell: the same for all of its levels, seeds and frameworks."""
     factor = factors()[cell.factor]
     said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on", "task")}
-    return {**said, "levels": list(factor.levels)}
+    return {**said, "levels": list(factor.levels), "base_level": cell.base_level}
+
+
+def language_protocol(
+    recipe: Recipe, task: Task, facts: dict[str, Any], changed: list[str], every: int
+) -> dict[str, Any]:
+    """The protocol of a language model; what follows from the text is added once it is open."""
+    language = language_loop.of(recipe)
+    if language.evaluation == "carried":
+        evaluation = "every document from its first token, states carried through the whole of it; every token counts"
+    else:
+        evaluation = (
+            f"windows of {language.evaluation_segment} tokens by themselves, at every multiple of {language.stride} of "
+            f"a document; the last {language.stride} tokens of each count, and all of a document's first"
+        )
+    return {
+        **facts,
+        "metric": task.metric,
+        "metric_definition": DEFINITIONS[task.metric],
+        "metric_definitions": DEFINITIONS,
+        "selection": f"{recipe.selection}; the test numbers reported are those of the selected evaluation",
+        "evaluation": evaluation,
+        "training": "documents in order, states carried without gradient"
+        if language.carried
+        else "windows of the text",
+        "step_loss": "mean loss per token in nats" + (f", averaged over {every} updates" if every > 1 else ""),
+        "comparable_to": "" if changed else task.comparable_to,
+        "differences": [*changed, *facts.get("differences", [])],
+    }
 
 
 def measured(
@@ -98,16 +137,17 @@ def measured(
     """The record of a run that reached its end; `rates` are those of `activation_rates`."""
     assert cell.recipe is not None
     assert run.selected is not None
-    assert run.predictions is not None
     best, last = run.epochs[run.selected], run.epochs[-1]
     metrics: dict[str, float | None] = {key: best[key] for key in best if key not in ("epoch", "epoch_step")}
     metrics |= {
         "selected_epoch": best["epoch"],
-        "last_test_accuracy": last["test_accuracy"],
-        "majority_accuracy": data.majority("test"),
+        f"last_{facts['metric']}": last[facts["metric"]],
         "parameter_count": device["parameter_count"],
     }
-    classes = data.protocol["classes"]
+    predictions, positions = None, data.protocol["maximum_length"] * data.protocol.get("documents", 1)
+    if run.predictions is not None:
+        metrics["majority_accuracy"] = data.majority("test")
+        predictions = encode_predictions(run.predictions, data.test.labels, "test", data.protocol["classes"])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Record(
         cell=record_cell(cell),
@@ -115,15 +155,16 @@ def measured(
         recipe=cell.recipe.to_dict(),
         protocol=facts,
         metrics=metrics,
-        curves=_curves(cell.recipe, run),
+        curves=curves(cell.recipe, run),
         tables={TABLE: list(rates)} if rates else {},
-        predictions=encode_predictions(run.predictions, data.test.labels, "test", classes),
-        timing={**_timing(cell.recipe, run, data), **device},
+        predictions=predictions,
+        timing={**timing(cell.recipe, run, positions), **device},
         provenance={**provenance, "data": data.hashes, "started": run.started, "finished": now},
     )
 
 
-def _curves(recipe: Recipe, run: Run) -> dict[str, list[float | None]]:
+def curves(recipe: Recipe, run: Run) -> dict[str, list[float | None]]:
+    """The curves of a run: numbers of its epochs, and the losses of its updates."""
     curves: dict[str, Any] = {key: [row[key] for row in run.epochs] for key in run.epochs[0]}
     every = window(recipe)
     ends = [min(end, len(run.losses)) for end in range(every, len(run.losses) + every, every)]
@@ -132,10 +173,11 @@ def _curves(recipe: Recipe, run: Run) -> dict[str, list[float | None]]:
     return curves
 
 
-def _timing(recipe: Recipe, run: Run, data: Prepared) -> dict[str, Any]:
+def timing(recipe: Recipe, run: Run, length: int) -> dict[str, Any]:
+    """What a run took, whose examples have `length` positions."""
     seconds = np.array(run.block_seconds) / np.array(run.block_steps)
-    tokens = recipe.batch_size * data.protocol["maximum_length"]
-    quantiles = np.quantile(seconds, [0.2, 0.5, 0.8]).tolist() if len(seconds) else [None] * 3
+    tokens = recipe.batch_size * length
+    quantiles: list[Any] = np.quantile(seconds, [0.2, 0.5, 0.8]).tolist() if len(seconds) else [None] * 3
     return {
         "compile_seconds": run.compile_seconds,
         **{f"step_seconds_p{p}": q for p, q in zip((20, 50, 80), quantiles, strict=True)},

@@ -1,7 +1,8 @@
 """Training recipes: one file per architecture, a typed function per task.
 
 An architecture joins by a file `suite/recipes/<architecture>.py` with a dictionary `RECIPES` from task to a function of
-the profile, and a function `operations_per_token(model)` for estimates of cost. A benchmark with recipes of several
+the profile, and a function `operations_per_token(model)` for estimates of cost. Those of language models, where there
+are any, stand in `LANGUAGE_RECIPES` and give None in a profile without a recipe. A benchmark with recipes of several
 architectures has a file of its own, whose `RECIPES` are by architecture: `BENCHMARKS`.
 """
 
@@ -15,14 +16,15 @@ from implementations.common.config import Config
 from implementations.models.config import ModelConfig
 from suite.recipes.base import Profile, Recipe
 
-BENCHMARKS = ("sequences",)
+BENCHMARKS = ("sequences", "glue")
 
 
-def recipes(architecture: str) -> dict[str, Callable[[Profile], Recipe]]:
+def recipes(architecture: str) -> dict[str, Callable[[Profile], Recipe | None]]:
     """Task -> recipe function of an architecture; empty where it has no recipes yet."""
     module, found = f"{__name__}.{architecture}", {}
     if importlib.util.find_spec(module) is not None:
-        found |= importlib.import_module(module).RECIPES
+        own = importlib.import_module(module)
+        found |= own.RECIPES | getattr(own, "LANGUAGE_RECIPES", {})
     for benchmark in BENCHMARKS:
         found |= importlib.import_module(f"{__name__}.{benchmark}").RECIPES.get(architecture, {})
     return found

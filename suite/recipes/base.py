@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from implementations.common.config import Config, ConfigError, nearest
 from implementations.common.conventions import MatmulPrecision
-from implementations.models.config import ModelConfig, config_from_dict
+from implementations.models.config import LanguageModelConfig, ModelConfig, config_from_dict
 from suite.training.optimizer import OptimizerSpec
 
 C = TypeVar("C", bound=Config)
@@ -18,19 +18,48 @@ Profile = Literal["smoke", "small", "paper"]
 PROFILES: tuple[Profile, ...] = ("smoke", "small", "paper")
 RESAMPLED = ("s5", "s4", "s4d")
 """Architectures whose time steps can be rescaled."""
-Selection = Literal["best validation accuracy", "best test accuracy", "last epoch"]
+Selection = Literal[
+    "best validation accuracy", "least validation error", "best validation loss", "best test accuracy", "last epoch"
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec(Config):
-    """A prepared data set by name, with the settings it is prepared with; `train` counts the training examples."""
+    """A prepared data set by name, with the settings it is prepared with; `train` counts the training examples of
+    labelled data."""
 
     name: str
     settings: dict[str, Any]
 
+
+@dataclasses.dataclass(frozen=True)
+class LanguageTraining(Config):
+    """How a language model is trained and evaluated.
+
+    updates: between two evaluations, of which there are `Recipe.epochs`. segment: tokens of a training segment.
+    carried: documents in order, the states carried from segment to segment without their gradient (truncated
+    backpropagation through time) and emptied where a document starts; else windows of the token stream by themselves,
+    each from empty states. shuffle: the documents in a new order in every round through them.
+    evaluation: "carried", documents from their first token, states carried over segments of `evaluation_segment`
+    tokens; "strided", windows of so many tokens by themselves, of which only the last `stride` count.
+    """
+
+    updates: int
+    segment: int
+    evaluation_segment: int
+    carried: bool = True
+    shuffle: bool = True
+    evaluation: Literal["carried", "strided"] = "carried"
+    stride: int | None = None
+
     def validate(self) -> None:
-        train = self.settings.get("train")
-        self.require(isinstance(train, int) and train > 0, "settings", "expected a positive integer under 'train'")
+        for name in ("updates", "segment", "evaluation_segment"):
+            self.require(getattr(self, name) >= 1, name, "expected at least 1")
+        if self.evaluation == "carried":
+            self.require(self.stride is None, "stride", "expected None where evaluation is 'carried'")
+        else:
+            fits = self.stride is not None and 1 <= self.stride <= self.evaluation_segment
+            self.require(fits, "stride", f"expected 1 to evaluation_segment = {self.evaluation_segment}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +68,8 @@ class Recipe(Config):
 
     `source` says where each published number comes from and is no part of a cell's identity; `compile` lets the PyTorch
     backend use `torch.compile` on a GPU (JAX always compiles). Where `resampling` is k > 1, the trained model is also
-    evaluated on every k-th position, with the time steps of its SSMs k times as long (S5, section 4.2).
+    evaluated on every k-th position, with the time steps of its SSMs k times as long (S5, section 4.2). `language` is
+    there where a language model is trained; its epochs are stretches of `language.updates` updates.
     """
 
     model: ModelConfig
@@ -53,21 +83,40 @@ class Recipe(Config):
     compile: bool = True
     resampling: int = 1
     source: dict[str, str] = dataclasses.field(default_factory=dict)
+    language: LanguageTraining | None = None
 
     def validate(self) -> None:
         for name in ("batch_size", "epochs", "evaluation_batch_size", "resampling"):
             self.require(getattr(self, name) >= 1, name, "expected at least 1")
-        train = self.data.settings["train"]
+        if self.language is not None:
+            self._validate_language(self.language)
+            return
+        train = self.data.settings.get("train")
+        if not isinstance(train, int) or train < 1:
+            raise ConfigError(f"DataSpec.settings is {self.data.settings}: expected a positive integer under 'train'")
+        by_loss = self.selection == "best validation loss"
+        self.require(not by_loss, "selection", "expected a rule by accuracy, or the last epoch")
         self.require(self.batch_size <= train, "batch_size", f"expected at most the {train} training examples")
         rescales = all(layer.architecture in RESAMPLED for layer in self.model.layers)
         rule = f"expected 1, or layers of {' or '.join(RESAMPLED)}"
         self.require(self.resampling == 1 or rescales, "resampling", rule)
-        selects = self.selection != "best validation accuracy" or self.data.settings.get("validation", 1) > 0
+        selects = "validation" not in self.selection or self.data.settings.get("validation", 1) > 0
         self.require(selects, "selection", "expected another rule where data.settings.validation is 0")
+
+    def _validate_language(self, language: LanguageTraining) -> None:
+        self.require(isinstance(self.model, LanguageModelConfig), "model", "expected a language model")
+        rules = ("best validation loss", "last epoch")
+        self.require(self.selection in rules, "selection", f"expected one of {', '.join(map(repr, rules))}")
+        grows = any(getattr(layer, "attention", None) == "full" for layer in self.model.layers)
+        carries = language.carried or language.evaluation == "carried"
+        rule = "expected carried false and a strided evaluation: the states of full attention grow without end"
+        self.require(not (grows and carries), "language", rule)
 
     @property
     def steps_per_epoch(self) -> int:
         """Updates per epoch; the remainder of a shuffled epoch is dropped, as the S5 authors do."""
+        if self.language is not None:
+            return self.language.updates
         return self.data.settings["train"] // self.batch_size
 
     @property
@@ -85,17 +134,22 @@ class Recipe(Config):
         return new.replace(optimizer=new.optimizer.replace(schedule=schedule))
 
     def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `resampling` where it is not used: cells run before there was such a field keep
-        their identity."""
+        """As `Config.to_dict`, without `resampling` and `language` where they are not used: cells run before there were
+        such fields keep their identity."""
         values = super().to_dict()
         if self.resampling == 1:
             del values["resampling"]
+        if self.language is None:
+            del values["language"]
         return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        model = values.get("model")
-        return super().from_dict({**values, "model": config_from_dict(model)} if isinstance(model, dict) else values)
+        values = dict(values)
+        for name, build in (("model", config_from_dict), ("language", LanguageTraining.from_dict)):
+            if isinstance(values.get(name), dict):
+                values[name] = build(values[name])
+        return super().from_dict(values)
 
 
 def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:

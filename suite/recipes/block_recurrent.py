@@ -8,11 +8,13 @@ recurrent/*.gin. The paper has language modelling only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig
 from implementations.models.config import ClassifierConfig, ModelConfig
 from implementations.transformer.config import TransformerConfig
+from suite.recipes import language, meliad
 from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -141,3 +143,27 @@ def operations_per_token(model: ModelConfig) -> float:
         read = 2 * inner if layer.configuration == "single" else D
         states += 2 * read * layer.d_ff + maps * 2 * layer.d_ff * D
     return model.depth * (tokens + states * S / W + 20 * D) + 2 * model.input_size * D
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """fixed:skip in small, for language modelling: the last layer but two recurs, or in smoke the last; a recipe of
+    this project. Other gates and configurations are `--set model.layer.gate=lstm`."""
+    changes, depth, place = {
+        "smoke": ({"d_model": 64, "heads": 2, "head_width": 32, "d_ff": 128, "window": 32, "states": 16}, 2, 1),
+        "small": ({"d_model": 256, "heads": 4, "head_width": 64, "d_ff": 1_024, "window": 128, "states": 128}, 5, 2),
+    }[size]
+    dropout = language.SCALES[size].dropout
+    layer = recurrent().replace(**changes, dropout=dropout, attention_dropout=dropout)
+    placed = tuple((i, layer.sliding) for i in range(depth) if i != place)
+    return language.Layers(layer, depth, placed)
+
+
+def published_language(task: language.Task) -> Recipe:
+    """Rec:fixed:skip of table 1 on books, papers or source code; others are `--set model.layer.gate=lstm`."""
+    layer = TABLE["Rec:fixed:skip"]
+    recurs = {i % DEPTH for i in RECURRENT}
+    placed = tuple((i, layer.sliding) for i in range(DEPTH) if i not in recurs)
+    return meliad.recipe(task, language.Layers(layer, DEPTH, placed))
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers, {task: partial(published_language, task) for task in meliad.TASKS})

@@ -8,11 +8,13 @@ google-research/meliad@cc1aef5 wherever the paper is silent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from implementations.block_state.config import BlockStateConfig
 from implementations.models.config import ClassifierConfig, ModelConfig
 from implementations.transformer.config import TransformerConfig
+from suite.recipes import language, meliad
 from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.recipes.s5 import LISTOPS_RELEASE
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
@@ -28,6 +30,9 @@ SIZES: dict[Size, dict[str, Any]] = {
     "large": {"heads": 16, "d_ff": 8192},
 }
 """About 200M parameters with the vocabulary, and about 400M ("-L"); D is 1024 and heads are 128 wide in both."""
+
+SSM_LEAVES = ("ssm.log_step", "ssm.A_real", "ssm.A_imag", "ssm.B", "ssm.P")
+"""What has the rate of an SSM."""
 
 PLACES: dict[Size, tuple[int, ...]] = {"small": (1, 7, 9), "large": (1, 5, 7, 12)}
 """The layers, counted from 1, that have contexts; the others are sliding-window Transformer layers."""
@@ -99,7 +104,7 @@ def lra_listops(profile: Profile = "paper") -> Recipe:
     steps = train // batch
     optimizer = OptimizerSpec(
         groups={"regular": Group(0.003, 0.04), "ssm": Group(0.001)},
-        rule=dict.fromkeys(("ssm.log_step", "ssm.A_real", "ssm.A_imag", "ssm.B", "ssm.P"), "ssm"),
+        rule=dict.fromkeys(SSM_LEAVES, "ssm"),
         schedule=Schedule(warmup_steps=steps, total_steps=epochs * steps),
         clip_norm=1.0,
     )
@@ -132,3 +137,37 @@ def operations_per_token(model: ModelConfig) -> float:
     products = 2 * D * inner * (4 + 2 * projected) + 4 * inner * D + (6 if layer.gated else 4) * D * layer.d_ff
     transforms = 10 * 13 * D * (1 + layer.channels)
     return model.depth * (products + 4 * inner * (seen + contexts) + transforms + 30 * D) + 2 * model.input_size * D
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """SH with S4 in small, in the first layer (and the fifth of small), sliding windows above it; a recipe of this
+    project. MH and MF are `--set model.layer.variant=MF`."""
+    changes, depth, places = {
+        "smoke": (
+            {"d_model": 64, "heads": 2, "head_width": 32, "d_ff": 160, "window": 32, "context_states": 8},
+            2,
+            (0,),
+        ),
+        "small": (
+            {"d_model": 256, "heads": 4, "head_width": 64, "d_ff": 1_024, "window": 128, "context_states": 32},
+            5,
+            (0, 3),
+        ),
+    }[size]
+    with_contexts = layer(**changes, dropout=language.SCALES[size].dropout)
+    placed = tuple((i, with_contexts.sliding) for i in range(depth) if i not in places)
+    return language.Layers(with_contexts, depth, placed, SSM_LEAVES)
+
+
+def published_language(task: language.Task) -> Recipe:
+    """BST:SH:S4 of table 1 on books, papers or source code; others are `--set model.layer.variant=MF`."""
+    placed = tuple((i, other) for i, other in enumerate(stack()) if i + 1 not in PLACES["small"])
+    source = {
+        "model.layer": "arXiv 2306.09539, table 1: window 512, SSM state 16, contexts in layers 1, 7 and 9 (their "
+        "places and the dropout are not confirmed)",
+        "optimizer": "arXiv 2306.09539: the setup of the Block-Recurrent Transformer; see there",
+    }
+    return meliad.recipe(task, language.Layers(layer(), DEPTH, placed), source)
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers, {task: partial(published_language, task) for task in meliad.TASKS})

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from implementations.ema.config import EMAConfig
 from implementations.models.config import ModelConfig
-from suite.recipes import lra
+from suite.recipes import language, lra
 from suite.recipes.base import Profile, Recipe
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -53,3 +53,15 @@ def operations_per_token(model: ModelConfig) -> float:
     layer = lra.layer_of(model)
     assert isinstance(layer, EMAConfig)
     return model.depth * (lra.FFT_OPERATIONS + 10) * layer.d_model + 2 * model.input_size * layer.d_model
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """Moving averages of the past only, for language modelling; a recipe of this project.
+
+    Nothing mixes features, so that more layers gain little: small has fewer parameters than the other architectures.
+    """
+    d_model, state_size, depth = {"smoke": (256, 16, 3), "small": (1_024, 16, 4)}[size]
+    return language.Layers(EMAConfig(d_model=d_model, state_size=state_size, residual=True, activation="silu"), depth)
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers)

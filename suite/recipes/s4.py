@@ -13,7 +13,7 @@ from typing import Any
 
 from implementations.models.config import ModelConfig
 from implementations.s4.config import BankConfig, S4Config
-from suite.recipes import lra
+from suite.recipes import language, lra
 from suite.recipes.base import Profile, Recipe, Selection
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -183,3 +183,13 @@ def operations_per_token(model: ModelConfig) -> float:
     D, K = layer.d_model, layer.channels
     mixing = {"glu": 4, "linear": 2, "none": 0}[layer.output] * K * D * D
     return model.depth * (lra.FFT_OPERATIONS * (1 + K) / 2 * D + mixing + 30 * D) + 2 * model.input_size * D
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """Layers that look back only, for language modelling; a recipe of this project."""
+    d_model, state_size, depth = {"smoke": (96, 16, 4), "small": (384, 64, 12)}[size]
+    layer = S4Config(d_model=d_model, state_size=state_size, dropout=language.SCALES[size].dropout)
+    return language.Layers(layer, depth, rule=tuple(f"ssm.{name}" for name in (*FIXED_RATE, "log_step")))
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers)

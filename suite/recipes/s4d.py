@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 from implementations.s4.config import S4DConfig
-from suite.recipes import lra
+from suite.recipes import language, lra
 from suite.recipes.base import Profile, Recipe
 from suite.recipes.s4 import PUBLISHED, REPOSITORY, SMALL, SMOKE, SMOKE_LISTOPS, operations_per_token
 
@@ -76,3 +76,13 @@ RECIPES: dict[str, Callable[[Profile], Recipe]] = {
     "lra.pathfinder": lra_pathfinder,
     "lra.pathx": lra_pathx,
 }
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """Layers that look back only, for language modelling; a recipe of this project."""
+    d_model, state_size, depth = {"smoke": (96, 16, 4), "small": (384, 64, 12)}[size]
+    layer = S4DConfig(d_model=d_model, state_size=state_size, dropout=language.SCALES[size].dropout)
+    return language.Layers(layer, depth, rule=tuple(f"ssm.{name}" for name in ("A_real", "A_imag", "B", "log_step")))
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers)

@@ -1,4 +1,4 @@
-"""Images pixel by pixel and speech sample by sample: the published recipes of S5 and SeqBoat.
+"""Images pixel by pixel, speech sample by sample and a filmed pendulum: the published recipes of S5 and SeqBoat.
 
 S5: Smith, Warrington and Linderman 2023 (arXiv 2208.04933), table 11 for the pixels, for which the authors released no
 run scripts, and `bin/run_experiments/run_speech35.sh` at lindermanlab/S5@3c18fdb. SeqBoat: Ren et al. 2023 (arXiv
@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from implementations.models.config import ClassifierConfig
+from implementations.models.config import ClassifierConfig, FilmRegressorConfig
 from suite.recipes import s5, seqboat
 from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
@@ -48,6 +48,8 @@ SCALINGS: dict[tuple[str, Profile], Scaling] = {
     ("speech", "small"): Scaling(10_000, 1_000, 5, 20, 4, _s5_layer(48, 64, 8)),
     ("seqboat", "smoke"): Scaling(200, 50, 2, 10, 2, {"d_model": 16, "query_size": 8, "value_size": 32}),
     ("seqboat", "small"): Scaling(5_000, 500, 5, 20, 4, {"d_model": 32, "query_size": 16, "value_size": 64}),
+    ("pendulum", "smoke"): Scaling(600, 200, 12, 20, 2, {}),
+    ("pendulum", "small"): Scaling(2_000, 1_000, 20, 32, 4, {}),
 }
 
 
@@ -149,7 +151,7 @@ def speech10(profile: Profile = "paper") -> Recipe:
         compile=False,  # PyTorch counts the active tokens at run time, which a recorded step cannot
         source={
             "model.layer, optimizer, batch_size, epochs, selection": f"{seqboat.REPOSITORY} experiment/run_sc.sh",
-            "model": seqboat.AROUND,
+            "not expressed": seqboat.NOT_EXPRESSED,
             "optimizer": f"{seqboat.REPOSITORY} fairseq/optim/adam.py (its epsilon is not corrected for the bias)",
             "optimizer.schedule": f"{seqboat.REPOSITORY} fairseq/optim/lr_scheduler/linear_decay_schedule.py",
             "data": f"{seqboat.REPOSITORY} fairseq/data/audio/speech_commands_dataset.py",
@@ -158,12 +160,37 @@ def speech10(profile: Profile = "paper") -> Recipe:
     return scale(recipe, "seqboat", profile)
 
 
+def pendulum(profile: Profile = "paper") -> Recipe:
+    """The pendulum by S5, run_pendulum.sh on the branch `pendulum`. Overriding `model.time` gives S5-append and S5-drop
+    (`ignore`) of the paper."""
+    script = f"{s5.REPOSITORY}, branch pendulum, bin/run_experiments/run_pendulum.sh"
+    numbers = s5.Published(
+        script="", n_layers=4, d_model=30, ssm_size_base=16, blocks=8, C_init="trunc_standard_normal",
+        activation_fn="half_glu2", opt_config="standard", ssm_lr_base=0.003, lr_factor=4, weight_decay=0.0, bsz=32,
+        epochs=100, warmup_end=1, p_dropout=0.0, dt_min=0.01,
+    )  # fmt: skip
+    layer = numbers.layer().replace(norm="layer", prenorm=False, bidirectional=False)
+    model = FilmRegressorConfig(layer=layer, depth=4, input_kind="values", input_size=577)
+    data = DataSpec("pendulum", {"train": 2_000, "validation": 1_000, "test": 1_000})
+    recipe = numbers.recipe(model, data, "least validation error")
+    source = {
+        "model, optimizer, batch_size, epochs": script,
+        "model": "the same branch, s5/cru/util.py, s5/seq_model.py",
+        "optimizer.rule": recipe.source["optimizer.rule, optimizer.norm_decay"],
+        "optimizer.schedule": recipe.source["optimizer.schedule"],
+        "data": "andrewwarrington/Continuous-Recurrent-Units@f6df8ae lib/pendulum_generation.py",
+        "selection": "the same branch, s5/train_helpers.py:eval_step",
+    }
+    return scale(recipe.replace(evaluation_batch_size=50, source=source), "pendulum", profile)
+
+
 RECIPES: dict[str, dict[str, Callable[[Profile], Recipe]]] = {
     "s5": {
         "pixels.smnist": smnist,
         "pixels.psmnist": psmnist,
         "pixels.scifar": scifar,
         "speech.sc35": speech35,
+        "pendulum.regression": pendulum,
     },
     "seqboat": {"speech.sc10": speech10},
 }

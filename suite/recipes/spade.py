@@ -16,8 +16,8 @@ from typing import Any, Literal
 from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
 from implementations.spade.config import SpadeConfig, SpadeStackConfig
 from implementations.transformer.config import TransformerConfig
-from suite.recipes import s5
-from suite.recipes.base import DataSpec, Profile, Recipe, Selection
+from suite.recipes import language, s5
+from suite.recipes.base import DataSpec, LanguageTraining, Profile, Recipe, Selection
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
 REPOSITORY = "microsoft/EfficientLongSequenceModeling@0819294"
@@ -211,6 +211,9 @@ RECIPES: dict[str, Callable[[Profile], Recipe]] = {name: _task(name) for name in
 CUTOFFS, FACTOR, SOFTMAX_DROPOUT = (20_000, 60_000), 4, 0.2
 """Of the adaptive input and the tied adaptive softmax on WikiText-103 (fairseq's `transformer_lm_wiki103`)."""
 
+NESTEROV_TO_ADAM = 0.0005
+"""The rate of Adam in place of 1.0 for Nesterov's accelerated gradient: this project's."""
+
 SEGMENT = 3_072
 """Tokens per sample of `run_lm.sh`; sequences are cut without regard to sentences."""
 
@@ -301,3 +304,69 @@ def operations_per_token(model: ModelConfig) -> float:
     assert isinstance(stacked, SpadeStackConfig)
     layers = sum(_layer_operations(layer) for layer in stacked.layers)
     return model.depth * layers + 2 * model.input_size * stacked.d_model
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """The published language model's layers in small; a recipe of this project."""
+    changes, depth = {
+        "smoke": ({"d_model": 64, "heads": 2, "d_ff": 128, "window": 32, "s4_state_size": 16}, 3),
+        "small": ({"d_model": 256, "heads": 4, "d_ff": 1_024, "window": 128, "s4_state_size": 64}, 6),
+    }[size]
+    dropout = language.SCALES[size].dropout
+    bottom = language_model().bottom.replace(**changes, dropout=dropout, hidden_dropout=dropout)
+    rule = tuple(f"s4.{leaf}" for leaf in ("A_real", "A_imag", "P", "B", "log_step"))
+    return language.Layers(stack(bottom, depth), 1, rule=rule)
+
+
+def wikitext103() -> Recipe:
+    """The language model of `run_lm.sh` on WikiText-103."""
+    steps, warmup, evaluations = 286_000, 16_000, 22
+    model = language.model(
+        "wikitext103",
+        language.Layers(language_model(), 1),
+        cutoffs=CUTOFFS,
+        factor=FACTOR,
+        scale_embedding=True,
+        final_norm="none",
+        embedding_dropout=0.3,
+        output_dropout=SOFTMAX_DROPOUT,
+    )
+    script = f"{REPOSITORY} run_lm.sh"
+    schedule = Schedule(
+        warmup_steps=warmup,
+        total_steps=steps,
+        lr_min=1e-4 * NESTEROV_TO_ADAM,
+        decay="cosine_after_warmup",
+        warmup_from=1e-7 * NESTEROV_TO_ADAM,
+    )
+    return Recipe(
+        model=model,
+        optimizer=optimizer(NESTEROV_TO_ADAM, 0.0, schedule).replace(clip_norm=0.1),
+        batch_size=3,
+        evaluation_batch_size=3,
+        epochs=evaluations,
+        data=language.DATA["wikitext103"][0],
+        selection="best validation loss",
+        source={
+            "model": f"{script}; fairseq transformer_lm_wiki103",
+            "model.embedding_dropout, output_dropout": "fairseq: dropout 0.3 behind the embedding, 0.2 in the softmax",
+            "language.segment, carried": f"{script}: 3,072 tokens a sample, cut without regard to sentences",
+            "batch_size": f"{script}: update-freq 3 of one sample; the number of GPUs is not stated",
+            "optimizer.schedule": f"{script}: warm-up of 16,000 updates and one cosine of 270,000",
+            "optimizer.groups": f"{script}: S4's A and B at 0.001, their time steps at the model's rate",
+            "not expressed": "Nesterov's accelerated gradient at rate 1.0: here Adam at a rate of this project's, with "
+            "warm-up, cosine and clipping as they are; dropout of attention weights (0.1)",
+            "language.evaluation, epochs, selection": "this project's: the script does not evaluate",
+        },
+        language=LanguageTraining(
+            updates=steps // evaluations,
+            segment=SEGMENT,
+            evaluation_segment=SEGMENT,
+            carried=False,
+            evaluation="strided",
+            stride=SEGMENT // 2,
+        ),
+    )
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers, {"wikitext103": wikitext103})

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from implementations.models.config import ModelConfig
 from implementations.transformer.config import TransformerConfig
-from suite.recipes import lra
+from suite.recipes import language, lra, meliad
 from suite.recipes.base import Profile, Recipe, Selection
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -255,3 +255,21 @@ def operations_per_token(model: ModelConfig) -> float:
     seen = 2 * layer.window if layer.window is not None else (layer.max_length or 1024) // 2
     products = 8 * D * inner + (6 if layer.gated else 4) * D * layer.d_ff
     return model.depth * (products + 4 * inner * seen + 20 * D) + 2 * model.input_size * D
+
+
+def language_layers(size: language.Size) -> language.Layers:
+    """Slide in small, for language modelling; a recipe of this project. XL is `--set model.layer.attention=xl`."""
+    changes, depth = {
+        "smoke": ({"d_model": 64, "heads": 2, "head_width": 32, "d_ff": 128, "window": 32}, 3),
+        "small": ({"d_model": 256, "heads": 4, "head_width": 64, "d_ff": 1_024, "window": 128}, 6),
+    }[size]
+    return language.Layers(slide().replace(**changes, dropout=language.SCALES[size].dropout), depth)
+
+
+def published_language(task: language.Task) -> Recipe:
+    """Slide:12L on books, papers or source code."""
+    layer, depth, _ = BASELINES["Slide:12L"]
+    return meliad.recipe(task, language.Layers(layer(), depth))
+
+
+LANGUAGE_RECIPES = language.recipes(language_layers, {task: partial(published_language, task) for task in meliad.TASKS})

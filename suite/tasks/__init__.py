@@ -15,7 +15,9 @@ from typing import Any, Literal
 FRAMEWORKS = ("jax", "torch")
 BENCHMARKS = {
     "lra": "suite.tasks.lra",
+    "lm": "suite.tasks.language",
     "sequences": "suite.tasks.sequences",
+    "glue": "suite.tasks.glue",
     "equivalence": "suite.tasks.parity",
     "speed": "suite.tasks.speed",
     "ablation": "suite.tasks.ablation",

@@ -16,6 +16,7 @@ from implementations.common.initializers import Keys
 from implementations.common.jax import BatchStatistic, matmul_precision
 from implementations.parameters import check
 from suite.recipes.base import Recipe
+from suite.training.measures import LEAST_VARIANCE, LOG_2_PI
 from suite.training.optimizer import OptimizerSpec
 
 Arrays = dict[str, Array]
@@ -25,6 +26,22 @@ def cross_entropy(logits: Float[Array, "B C"], labels: Array) -> Float[Array, ""
     """Mean cross entropy in nats, in float32 or better."""
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
+
+
+def squared_error(outputs: Float[Array, "B 1"], targets: Array) -> Float[Array, ""]:
+    """Mean squared error of one number for each example."""
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+
+def gaussian(outputs: Float[Array, "B L outputs"], targets: Float[Array, "B L K"]) -> Float[Array, ""]:
+    """Mean over positions of minus the log likelihood of K targets in nats; outputs are K means and K variances."""
+    mean, variance = jnp.split(outputs, 2, -1)
+    variance = jnp.maximum(variance, LEAST_VARIANCE)
+    terms = jnp.log(variance) + (targets - mean) ** 2 / variance + LOG_2_PI
+    return 0.5 * terms.sum(-1).mean()
+
+
+OBJECTIVES = {"cross_entropy": cross_entropy, "squared_error": squared_error, "gaussian": gaussian}
 
 
 def clip_by_global_norm(gradients: Arrays, limit: float) -> Arrays:
@@ -70,34 +87,47 @@ class Backend:
         # Committed to the device like everything the step returns: otherwise the second step would compile again.
         self.parameters, self.statistics = jax.device_put((_flat(parameters), _flat(statistics)), self.device)
         self.moments = tuple({path: jnp.zeros_like(p) for path, p in self.parameters.items()} for _ in range(2))
+        self.carried: Arrays = {}
         self._dtype = next(iter(self.parameters.values())).dtype
-        self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2))
+        self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2, 3))
         self._logits = jax.jit(self._logits_function, static_argnames="step_rescale")
         self._activity = jax.jit(self._activity_function)
 
-    def _train_function(self, parameters, statistics, moments, batch, rates, corrections, dropout_seed):
+    def _train_function(self, parameters, statistics, moments, carried, batch, rates, corrections, dropout_seed):
         def loss_of(parameters):
-            model = nnx.merge(self._graph, _nested(parameters | statistics))
-            inputs, lengths, labels = batch
-            logits = model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths,
-                           training=True, dropout_seed=dropout_seed)  # fmt: skip
-            return cross_entropy(logits, labels), _flat(nnx.state(model, BatchStatistic))
+            model = self._model(parameters, statistics)
+            loss, after = self._loss_function(model, carried, batch, dropout_seed)
+            return loss, (after, _flat(nnx.state(model, BatchStatistic)))
 
         with matmul_precision(self.recipe.matmul_precision):
-            (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
+            (loss, (carried, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
         if self.spec.clip_norm is not None:
             gradients = clip_by_global_norm(gradients, self.spec.clip_norm)
         parameters, moments = adam(self.spec, parameters, gradients, moments, rates, corrections)
-        return parameters, statistics, moments, loss
+        return parameters, statistics, moments, carried, loss
+
+    def _model(self, parameters: Arrays, statistics: Arrays) -> Any:
+        return nnx.merge(self._graph, _nested(parameters | statistics))
+
+    def _arrays(self, batch: Any) -> tuple[np.ndarray | None, ...]:
+        """The arrays of a batch that an update takes."""
+        return batch.inputs, batch.lengths, batch.labels
+
+    def _loss_function(self, model: Any, carried: Arrays, batch: Any, dropout_seed: Any) -> tuple[Array, Arrays]:
+        """The loss of an update, and what the next one starts from beside the parameters: nothing here."""
+        inputs, lengths, labels = batch
+        logits = model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths,
+                       training=True, dropout_seed=dropout_seed)  # fmt: skip
+        return OBJECTIVES[self.recipe.model.objective](logits, labels), carried
 
     def _logits_function(self, parameters, statistics, inputs, lengths, **options):
         with matmul_precision(self.recipe.matmul_precision):
-            model = nnx.merge(self._graph, _nested(parameters | statistics))
+            model = self._model(parameters, statistics)
             return model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths, **options)
 
     def _activity_function(self, parameters, statistics, inputs, lengths):
         with matmul_precision(self.recipe.matmul_precision):
-            model = nnx.merge(self._graph, _nested(parameters | statistics))
+            model = self._model(parameters, statistics)
             return model.activity(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths)
 
     def _move(self, *arrays: np.ndarray | None) -> Any:
@@ -105,11 +135,12 @@ class Backend:
 
     def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Array:
         """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
-        moved = self._move(batch.inputs, batch.lengths, batch.labels)
+        moved = self._move(*self._arrays(batch))
         typed = {group: np.asarray(rate, self._dtype) for group, rate in rates.items()}
         corrections = tuple(np.asarray(c, self._dtype) for c in self.spec.bias_corrections(self.step))
-        self.parameters, self.statistics, self.moments, loss = self._train(
-            self.parameters, self.statistics, self.moments, moved, typed, corrections, np.uint32(dropout_seed)
+        self.parameters, self.statistics, self.moments, self.carried, loss = self._train(
+            *(self.parameters, self.statistics, self.moments, self.carried),
+            *(moved, typed, corrections, np.uint32(dropout_seed)),
         )
         self.step += 1
         return loss
@@ -130,16 +161,19 @@ class Backend:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""
-        parts = ("parameters", self.parameters), ("statistics", self.statistics)
+        parts = ("parameters", self.parameters), ("statistics", self.statistics), ("carried", self.carried)
         moments = ("first_moment", self.moments[0]), ("second_moment", self.moments[1])
         arrays = {f"{part}.{path}": array for part, found in (*parts, *moments) for path, array in found.items()}
         return {**jax.tree.map(np.array, jax.device_get(arrays)), "step": np.array(self.step)}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of `state`; missing, unknown or misshapen arrays raise ParameterError."""
-        check(dict(state), self.state())
-        moved = {name: jax.device_put(np.array(array, self._dtype), self.device) for name, array in state.items()}
+        expected = self.state()
+        check(dict(state), expected)
+        typed = {name: np.array(array, expected[name].dtype) for name, array in state.items() if name != "step"}
+        moved = {name: jax.device_put(array, self.device) for name, array in typed.items()}
         self.parameters, self.statistics = _part(moved, "parameters"), _part(moved, "statistics")
+        self.carried = _part(moved, "carried")
         self.moments = (_part(moved, "first_moment"), _part(moved, "second_moment"))
         self.step = int(state["step"])
 

@@ -1,7 +1,8 @@
 """The training loop, without a framework: what is trained on, when it is evaluated, selected, timed and saved.
 
-Batches are a pure function of (seed, step), so is the dropout seed, and a checkpoint holds everything else; a run that
-is killed and started again ends in the same numbers.
+`Loop` is what all runs share; `Classification` is the loop of labelled examples, and that of language models is
+`suite/training/language/loop.py`. Batches are a pure function of (seed, step), so is the dropout seed, and a checkpoint
+holds everything else; a run that is killed and started again ends in the same numbers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from suite.data import Batch, Prepared, Split
 from suite.data.batches import evaluation_batches, indices
 from suite.recipes.base import Recipe
 from suite.training.checkpoint import CheckpointStore
+from suite.training.measures import Found, measure
 
 BLOCK_STEPS = 50
 """Updates between two synchronisations with the device, at most."""
@@ -36,7 +38,7 @@ class Stopped(RuntimeError):
 
 
 class Backend(Protocol):
-    """What the loop asks of `suite/training/{jax,torch}.py`."""
+    """What the loop asks of `suite/training/{jax,torch}.py`; `evaluate` gives logits (B, C) there."""
 
     def train_step(self, batch: Any, rates: dict[str, float], dropout_seed: int) -> Any: ...
     def losses(self, handles: list[Any]) -> Float[np.ndarray, " n"]: ...
@@ -49,13 +51,17 @@ class Backend(Protocol):
 
 @dataclasses.dataclass
 class Run:
-    """How far a run is: everything that a checkpoint holds beside the backend's state."""
+    """How far a run is: everything that a checkpoint holds beside the backend's state.
+
+    `predictions` (classes) and `positions` (what a language model lost by position) are those of the selected epoch.
+    """
 
     step: int = 0
     losses: list[float] = dataclasses.field(default_factory=list)
-    epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     selected: int | None = None
     predictions: Int[np.ndarray, " n"] | None = None
+    positions: Float[np.ndarray, "bins 2"] | None = None
     compile_seconds: float = 0.0
     block_seconds: list[float] = dataclasses.field(default_factory=list)
     block_steps: list[int] = dataclasses.field(default_factory=list)
@@ -97,22 +103,31 @@ def train(
     recipe: Recipe, data: Prepared, backend: Backend, seed: int, store: CheckpointStore, controls: Controls
 ) -> Run:
     """Train to the end of the recipe from wherever the checkpoint is; raises Diverged and Stopped."""
-    return _Loop(recipe, data, backend, seed, store, controls).run_to_end()
+    return Classification(recipe, data, backend, seed, store, controls).run_to_end()
 
 
-class _Loop:
-    def __init__(self, recipe, data, backend, seed, store, controls) -> None:
-        self.recipe: Recipe = recipe
-        self.data: Prepared = data
-        self.backend: Backend = backend
-        self.seed: int = seed
-        self.store: CheckpointStore = store
-        self.controls: Controls = controls
+class Loop:
+    """Updates, evaluations, checkpoints and stops of any run; a subclass says what a batch is and what is evaluated."""
+
+    def __init__(
+        self, recipe: Recipe, data: Any, backend: Any, seed: int, store: CheckpointStore, controls: Controls
+    ) -> None:
+        self.recipe, self.data, self.backend = recipe, data, backend
+        self.seed, self.store, self.controls = seed, store, controls
         self.run = Run()
         self.first_step = True
         self.clock = self.saved_at = time.perf_counter()
 
+    def batch(self, step: int) -> Any:
+        """The batch of an update, a pure function of seed and step."""
+        raise NotImplementedError
+
+    def evaluate(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Write an epoch's numbers into its row; gives the arrays to keep where the epoch is selected, else None."""
+        raise NotImplementedError
+
     def run_to_end(self) -> Run:
+        """Train from wherever the checkpoint is; raises Diverged and Stopped."""
         recipe, run = self.recipe, self._restore()
         run.starts += 1
         run.started = run.started or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -154,50 +169,34 @@ class _Loop:
         return int(min(max(BLOCK_SECONDS / max(per_step, 1e-9), 1), BLOCK_STEPS))
 
     def _update(self, step: int) -> Any:
-        split = self.data.train
-        batch = split.batch(indices(split.count, self.recipe.batch_size, self.seed, step))
-        return self.backend.train_step(batch, self.recipe.optimizer.rates(step), dropout_seed(self.seed, step))
+        return self.backend.train_step(
+            self.batch(step), self.recipe.optimizer.rates(step), dropout_seed(self.seed, step)
+        )
 
     def _finish_epoch(self) -> None:
-        """Evaluate on all examples of every split that the protocol looks at, and select."""
+        """Evaluate every split that the protocol looks at, and select."""
         run, recipe, started = self.run, self.recipe, time.perf_counter()
-        row: dict[str, float] = {"epoch": len(run.epochs) + 1, "epoch_step": run.step}
+        row: dict[str, Any] = {"epoch": len(run.epochs) + 1, "epoch_step": run.step}
         row["train_loss"] = float(np.mean(run.losses[-recipe.steps_per_epoch :]))
-        predictions = np.empty(0, np.int64)
-        for name in ("validation", "test") if self.data.validation.count else ("test",):
-            split = getattr(self.data, name)
-            if recipe.resampling > 1:
-                loss, accuracy, _ = self._evaluate(split, name, recipe.resampling)
-                row[f"resampled_{name}_loss"], row[f"resampled_{name}_accuracy"] = loss, accuracy
-            row[f"{name}_loss"], row[f"{name}_accuracy"], predictions = self._evaluate(split, name)
+        kept = self.evaluate(row)
         run.epochs.append(row)
-        if _is_better(recipe, run):
-            run.selected, run.predictions = len(run.epochs) - 1, predictions
+        if kept is not None:
+            run.selected = len(run.epochs) - 1
+            for name, array in kept.items():
+                setattr(run, name, array)
         run.evaluation_seconds += time.perf_counter() - started
         shown = ", ".join(
-            f"{key.replace('_', ' ')} {row[key]:.4f}" for key in row if key not in ("epoch", "epoch_step")
+            f"{key.replace('_', ' ')} {value:.4f}"
+            for key, value in row.items()
+            if key not in ("epoch", "epoch_step") and value is not None
         )
         self.controls.say(f"epoch {len(run.epochs)} of {recipe.epochs}, step {run.step}: {shown}")
         self._show("")
 
-    def _evaluate(self, split: Split, name: str, resampling: int = 1) -> tuple[float, float, Int[np.ndarray, " n"]]:
-        """Mean loss, accuracy and predicted classes over all examples; the last batch is filled up with repetitions."""
-        size, found = self.recipe.evaluation_batch_size, []
-        options = {} if resampling == 1 else {"step_rescale": float(resampling)}
-        for rows in evaluation_batches(split.count, size):
-            filled = np.concatenate([rows, np.full(size - len(rows), rows[-1])])
-            batch = resampled(split.batch(filled), resampling)
-            found.append(self.backend.evaluate(batch, **options)[: len(rows)])
-            self._show(f"evaluating {name}")
-            self._stop_if_asked()
-        logits = np.concatenate(found).astype(np.float64)
-        if not np.isfinite(logits).all():
-            raise Diverged(f"diverged at step {self.run.step}: logits of the {name} split are not finite")
-        shifted = logits - logits.max(1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-        predicted = logits.argmax(1)
-        loss = -log_probabilities[np.arange(len(logits)), split.labels].mean()
-        return float(loss), float((predicted == split.labels).mean()), predicted
+    def evaluated_batch(self, name: str) -> None:
+        """Show that a batch of a split was evaluated, and stop where a stop is asked for."""
+        self._show(f"evaluating {name}")
+        self._stop_if_asked()
 
     def _show(self, text: str) -> None:
         run = self.run
@@ -223,8 +222,7 @@ class _Loop:
         values = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name not in _ARRAYS}
         arrays = {f"backend.{name}": array for name, array in self.backend.state().items()}
         arrays["losses"] = np.array(run.losses, np.float64)
-        if run.predictions is not None:
-            arrays["predictions"] = run.predictions
+        arrays |= {name: getattr(run, name) for name in _SELECTED if getattr(run, name) is not None}
         self.store.save(arrays, values)
         self.saved_at = time.perf_counter()
 
@@ -233,18 +231,63 @@ class _Loop:
         if checkpoint is None:
             return self.run
         arrays = checkpoint.arrays
-        self.run = Run(**checkpoint.values, losses=arrays["losses"].tolist(), predictions=arrays.get("predictions"))
+        selected: dict[str, Any] = {name: arrays.get(name) for name in _SELECTED}
+        self.run = Run(**checkpoint.values, losses=arrays["losses"].tolist(), **selected)
         state = {name.removeprefix("backend."): a for name, a in arrays.items() if name.startswith("backend.")}
         self.backend.load_state(state)
         self.controls.say(f"resumed from the checkpoint at step {self.run.step} of {self.recipe.total_steps}")
         return self.run
 
 
-_ARRAYS = ("losses", "predictions")
+_SELECTED = ("predictions", "positions")
+_ARRAYS = ("losses", *_SELECTED)
+
+SELECTED = {
+    "best validation accuracy": ("validation_accuracy", 1),
+    "best test accuracy": ("test_accuracy", 1),
+    "least validation error": ("validation_mse", -1),
+}
+"""What a rule of selection looks at, and whether more of it is better."""
 
 
-def _is_better(recipe: Recipe, run: Run) -> bool:
-    if recipe.selection == "last epoch" or run.selected is None:
-        return True
-    key = "validation_accuracy" if recipe.selection == "best validation accuracy" else "test_accuracy"
-    return run.epochs[-1][key] > run.epochs[run.selected][key]
+class Classification(Loop):
+    """Shuffled epochs of labelled examples; every split is evaluated on all of its examples."""
+
+    data: Prepared
+
+    def batch(self, step: int) -> Any:
+        """The examples of an update."""
+        split = self.data.train
+        return split.batch(indices(split.count, self.recipe.batch_size, self.seed, step))
+
+    def evaluate(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Loss and measures of the splits; keeps the predicted classes of the last one."""
+        predictions = None
+        for name in ("validation", "test") if self.data.validation.count else ("test",):
+            split, every = getattr(self.data, name), self.recipe.resampling
+            if every > 1:
+                measured, _ = self._evaluate(split, name, every)
+                row |= {f"resampled_{name}_{measure}": value for measure, value in measured.items()}
+            measured, predictions = self._evaluate(split, name)
+            row |= {f"{name}_{measure}": value for measure, value in measured.items()}
+        return {"predictions": predictions} if self._is_better(row) else None
+
+    def _evaluate(self, split: Split, name: str, resampling: int = 1) -> Found:
+        """Mean loss, measures and predicted classes over all examples; the last batch is filled up with repetitions."""
+        size, found = self.recipe.evaluation_batch_size, []
+        options = {} if resampling == 1 else {"step_rescale": float(resampling)}
+        for rows in evaluation_batches(split.count, size):
+            filled = np.concatenate([rows, np.full(size - len(rows), rows[-1])])
+            batch = resampled(split.batch(filled), resampling)
+            found.append(self.backend.evaluate(batch, **options)[: len(rows)])
+            self.evaluated_batch(name)
+        outputs = np.concatenate(found)
+        if not np.isfinite(outputs).all():
+            raise Diverged(f"diverged at step {self.run.step}: outputs for the {name} split are not finite")
+        return measure(self.recipe.model.objective, outputs, split.labels, self.data.protocol.get("measures", ()))
+
+    def _is_better(self, row: dict[str, Any]) -> bool:
+        if self.recipe.selection == "last epoch" or self.run.selected is None:
+            return True
+        key, sign = SELECTED[self.recipe.selection]
+        return sign * row[key] > sign * self.run.epochs[self.run.selected][key]

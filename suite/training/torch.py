@@ -17,6 +17,7 @@ from implementations.common.torch import matmul_precision
 from implementations.parameters import check
 from suite.recipes.base import Recipe
 from suite.training.cuda_graph import Captured
+from suite.training.measures import LEAST_VARIANCE, LOG_2_PI
 from suite.training.optimizer import OptimizerSpec
 
 Tensors = dict[str, Tensor]
@@ -26,6 +27,22 @@ def cross_entropy(logits: Float[Tensor, "B C"], labels: Tensor) -> Float[Tensor,
     """Mean cross entropy in nats, in float32 or better."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.nn.functional.cross_entropy(logits, labels.long())
+
+
+def squared_error(outputs: Float[Tensor, "B 1"], targets: Tensor) -> Float[Tensor, ""]:
+    """Mean squared error of one number for each example."""
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+
+def gaussian(outputs: Float[Tensor, "B L outputs"], targets: Float[Tensor, "B L K"]) -> Float[Tensor, ""]:
+    """Mean over positions of minus the log likelihood of K targets in nats; outputs are K means and K variances."""
+    mean, variance = torch.chunk(outputs, 2, -1)
+    variance = torch.clamp(variance, min=LEAST_VARIANCE)
+    terms = torch.log(variance) + (targets - mean) ** 2 / variance + LOG_2_PI
+    return 0.5 * terms.sum(-1).mean()
+
+
+OBJECTIVES = {"cross_entropy": cross_entropy, "squared_error": squared_error, "gaussian": gaussian}
 
 
 def clip_by_global_norm(gradients: Sequence[Tensor], limit: float) -> None:
@@ -77,13 +94,14 @@ class Backend:
         self.model = catalog.model_class(recipe.model, "torch")(recipe.model, Keys(seed, dtype)).to(self.device)
         self.parameters, self.statistics = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         self.optimizer = adam(self.spec, self.parameters)
+        self.carried: Tensors = {}
         self.compiled = recipe.compile and self.device.type == "cuda"
         self._loss = torch.compile(self._loss_function, dynamic=False) if self.compiled else self._loss_function
         self._captured: dict[Any, Captured] = {}
 
     def _loss_function(self, inputs: Tensor, lengths: Tensor | None, labels: Tensor, dropout_seed: Tensor) -> Tensor:
         logits = self._logits_function(inputs, lengths, training=True, dropout_seed=dropout_seed)
-        return cross_entropy(logits, labels)
+        return OBJECTIVES[self.recipe.model.objective](logits, labels)
 
     def _logits_function(self, inputs: Tensor, lengths: Tensor | None, **options: Any) -> Tensor:
         return self.model(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths, **options)
@@ -100,12 +118,20 @@ class Backend:
     def _update(self, *moved: Any) -> Tensor:
         """Loss, gradients and optimizer step on tensors of the device."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(*moved)
+        loss = self._loss_of(*moved)
         loss.backward()
         if self.spec.clip_norm is not None:
             clip_by_global_norm([p.grad for p in self.parameters.values() if p.grad is not None], self.spec.clip_norm)
         self.optimizer.step()
         return loss.detach()
+
+    def _loss_of(self, *moved: Any) -> Tensor:
+        """The loss of an update; what the next one starts from beside the parameters is changed here: nothing."""
+        return self._loss(*moved)
+
+    def _arrays(self, batch: Any) -> tuple[np.ndarray | None, ...]:
+        """The arrays of a batch that an update takes."""
+        return batch.inputs, batch.lengths, batch.labels
 
     def _run(self, function: Callable[..., Tensor], moved: Sequence[Tensor | None], **options: Any) -> Tensor:
         """The function as it is, or on a GPU its recording for arguments of these shapes and these options."""
@@ -118,7 +144,7 @@ class Backend:
 
     def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Tensor:
         """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
-        moved = self._move(batch.inputs, batch.lengths, batch.labels, np.asarray(dropout_seed, np.int64))
+        moved = self._move(*self._arrays(batch), np.asarray(dropout_seed, np.int64))
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rates[group["name"]])
@@ -160,11 +186,12 @@ class Backend:
                 step.fill_(self.step)
 
     def _tensors(self) -> Tensors:
-        """Parameters, statistics and moments by name: the tensors themselves."""
+        """Parameters, statistics, moments and what is carried by name: the tensors themselves."""
         found = self.optimizer.state
         parts = {
             "parameters": self.parameters,
             "statistics": self.statistics,
+            "carried": self.carried,
             "first_moment": {path: found[p]["exp_avg"] for path, p in self.parameters.items()},
             "second_moment": {path: found[p]["exp_avg_sq"] for path, p in self.parameters.items()},
         }

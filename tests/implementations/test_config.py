@@ -9,6 +9,7 @@ from implementations.catalog import UnknownName
 from implementations.common.config import ConfigError
 from implementations.models.config import ClassifierConfig, DualEncoderConfig, config_from_dict
 from implementations.s5.config import S5Config
+from implementations.spade.config import SpadeStackConfig
 
 LAYER = S5Config(d_model=4, ssm_size=8)
 MODEL = ClassifierConfig(layer=LAYER, depth=2, input_kind="tokens", input_size=5, classes=3)
@@ -133,3 +134,15 @@ def test_what_follows_from_a_config():
     assert LAYER.replace(conj_sym=False, ssm_size=7).kept_states == 7
     assert LAYER.causal
     assert not LAYER.replace(bidirectional=True).causal
+
+
+def test_later_fields_are_written_only_where_they_are_used():
+    for config, change in ((LAYER, {"Lambda_init": "inv"}), (LAYER, {"timescale": "scalar"}),
+                           (SpadeStackConfig(), {"first": 1})):  # fmt: skip
+        (name,) = change
+        changed = config.replace(**change)
+        assert name not in config.to_dict()
+        assert changed.to_dict()[name] == change[name]
+        assert type(config).from_dict(changed.to_dict()) == changed
+    with pytest.raises(ConfigError, match=r"SpadeStackConfig\.first is 2: expected 0 to 1"):
+        SpadeStackConfig(first=2)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from implementations.common.hippo import legs, normal_blocks, normal_part
+from implementations.common.hippo import diagonal, legs, normal_blocks, normal_part
+from implementations.common.initializers import Keys
 
 
 def test_legs_by_hand():
@@ -44,3 +45,25 @@ def test_blocks(size, blocks, conj_sym):
     assert not v[outside].any()
     if conj_sym:
         assert (eigenvalues.imag < 0).all()
+
+
+@pytest.mark.parametrize("kind", ["lin", "inv", "antisymmetric"])
+@pytest.mark.parametrize(("size", "conj_sym"), [(16, True), (12, False), (9, False)])
+def test_other_eigenvalues_are_ordered_as_those_of_hippo(kind, size, conj_sym):
+    found = diagonal(kind, size, conj_sym, Keys(0))
+    assert found.shape == (size // 2 if conj_sym else size,)
+    np.testing.assert_array_equal(found.real, -0.5)
+    assert (np.diff(found.imag) >= 0).all()
+    if conj_sym:
+        assert (found.imag <= 0).all()
+    else:
+        np.testing.assert_allclose(found.imag, -found.imag[::-1], atol=1e-12)
+
+
+def test_other_eigenvalues_by_hand():
+    lin = diagonal("lin", 4, False, Keys(0)).imag
+    np.testing.assert_allclose(lin, [-np.pi, 0, 0, np.pi])
+    inverse = diagonal("inv", 4, True, Keys(0)).imag
+    np.testing.assert_allclose(inverse, [-12 / np.pi, -4 / (3 * np.pi)])
+    drawn = [diagonal("antisymmetric", 64, False, Keys(seed)).imag for seed in range(30)]
+    np.testing.assert_allclose(np.mean(np.square(drawn)), 63, rtol=0.05)

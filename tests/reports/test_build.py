@@ -184,7 +184,7 @@ def test_a_build_that_is_interrupted_anywhere_leaves_a_readable_site(
     old = build.site_files([store([make()], tmp_path / "old")])
     new = build.site_files([store([make("torch", accuracy=0.4), make("torch", 1)], tmp_path / "new")])
     whole = atomic.write_bytes
-    for survived in itertools.count(0, 3):
+    for survived in itertools.count(0, 5):
         site, written = tmp_path / f"site-{survived}", []
         monkeypatch.setattr(build, "site_files", lambda runs: old)
         build.build([], site)

@@ -22,6 +22,7 @@ HOSTILE = (
     "../../../etc/passwd",
     "a\x00b\x1b[31mred\u202egnp.exe\u200b",
 )
+OWN_SITES = r"https://(arxiv\.org/abs/[\d.]+|github\.com/state-spaces/s4)"
 OWN_TAGS = {
     "html", "head", "meta", "title", "link", "style", "body", "a", "header", "nav", "main", "footer", "p", "h1",
     "h2", "h3", "ul", "li", "section", "span", "strong", "code", "pre", "br", "div", "figure", "figcaption",
@@ -69,7 +70,7 @@ def test_no_string_becomes_an_element_an_attribute_or_a_link(site: Path) -> None
         names = {name for _, attributes in page.tags for name in attributes}
         assert not [name for name in names if name.startswith("on") or name in ("autofocus", "src", "srcdoc")]
         links = [value for tag, attributes in page.tags if tag == "a" and (value := attributes.get("href"))]
-        assert all(re.fullmatch(r"(https://arxiv\.org/abs/[\d.]+|[\w./#-]*)", link) for link in links), path.name
+        assert all(re.fullmatch(rf"({OWN_SITES}|[\w./#-]*)", link) for link in links), path.name
 
 
 def test_what_was_hostile_is_still_there_to_read(site: Path) -> None:
@@ -91,7 +92,7 @@ def test_no_string_becomes_markdown(site: Path) -> None:
         assert "<" not in markup, path.name
         assert not re.search(r"(?<!\\)`", markup), path.name
         links = re.findall(r"(?<!\\)\]\(([^)]*)\)", page)
-        assert all(re.fullmatch(r"(https://arxiv\.org/abs/[\d.]+|[\w./#-]+)", link) for link in links), path.name
+        assert all(re.fullmatch(rf"({OWN_SITES}|[\w./#-]+)", link) for link in links), path.name
         assert not re.search(r"https?://(?!arxiv\.org/abs/)", page), path.name
         headings = re.findall(r"^#+ .*$", page, flags=re.MULTILINE)
         assert "# heading" not in headings

@@ -7,6 +7,7 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from report_records import Factory, everything, store
@@ -125,6 +126,29 @@ def test_predictions_come_back(classes: int, encoding: str) -> None:
     np.testing.assert_array_equal(records.decode_predictions(stored), predicted)
     again = records.encode_predictions(predicted.astype(np.uint32), labels.astype(np.int32), "test", classes)
     assert again == stored
+    right = records.decode_correct(stored)
+    assert right is not None
+    np.testing.assert_array_equal(right, predicted == labels)
+
+
+def test_records_from_before_the_correct_examples_were_kept_stay_as_they_are(make: Factory, tmp_path: Path) -> None:
+    new = make()
+    assert new.predictions is not None
+    old = msgspec.structs.replace(new, predictions=msgspec.structs.replace(new.predictions, correct=""))
+    path = records.write(old, tmp_path)
+    assert b'"correct"' not in path.read_bytes()
+    assert records.read(path) == old
+    assert records.decode_correct(records.read(path).predictions) is None  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("correct", ["!!!!", "AAAA", "eJwDAAAAAAE="])
+def test_damaged_correct_examples_are_an_error_that_names_the_file(correct: str, make: Factory, tmp_path: Path) -> None:
+    record = make()
+    assert record.predictions is not None
+    spoiled = msgspec.structs.replace(record, predictions=msgspec.structs.replace(record.predictions, correct=correct))
+    path = records.write(spoiled, tmp_path)
+    with pytest.raises(RecordError, match=rf"{path.name} is not valid: .* split 'test'"):
+        records.read(path)
 
 
 def test_predictions_refuse_what_they_cannot_hold() -> None:
@@ -155,3 +179,30 @@ def test_predictions_of_more_than_their_count_are_not_unpacked() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**22
+
+
+def test_which_predictions_are_right_comes_back() -> None:
+    labels = np.array([0, 1, 2, 1, 0, 2, 1, 1, 0])
+    predicted = np.array([0, 1, 1, 1, 0, 2, 0, 1, 0])
+    found = records.encode_predictions(predicted, labels, "test", 3)
+    np.testing.assert_array_equal(records.decode_correct(found), predicted == labels)
+    names = (name for name in found.__struct_fields__ if name != "correct")
+    assert records.decode_correct(type(found)(**{name: getattr(found, name) for name in names})) is None
+
+
+@pytest.mark.parametrize("damage", ["x", base64.b64encode(b"no zlib").decode(),
+                                    base64.b64encode(zlib.compress(bytes(100))).decode()])  # fmt: skip
+def test_damaged_bits_are_errors(make: Factory, damage: str) -> None:
+    found = make().predictions
+    assert found
+    values = {name: getattr(found, name) for name in found.__struct_fields__}
+    with pytest.raises(RecordError, match="predictions of split 'test'"):
+        records.decode_correct(type(found)(**(values | {"correct": damage})))
+
+
+def test_only_records_of_ablations_name_a_factor(make: Factory, tmp_path: Path) -> None:
+    assert '"factor"' not in records.to_json(make()).decode()
+    made = make(factor="s5.blocks", level="2", base="0123456789ab")
+    assert records.read(records.write(made, tmp_path)).cell == made.cell
+    with pytest.raises(RecordError, match=r"\$\.cell\.base"):
+        records.write(make(base="../x"), tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from reports import published
 from reports.published import Number
-from reports.verdicts import MARGINS, STATUS_MEANING, VERDICT_MEANING, judge
+from reports.verdicts import MARGINS, STATUS_MEANING, VERDICT_MEANING, Verdict, judge, within_table
 
 FACTS: dict[str, Any] = {"benchmark": "lra", "metric": "accuracy", "profile": "paper", "comparable_to": "lra-s4-line"}
 
@@ -55,15 +55,62 @@ def test_too_few_seeds_say_how_many_decide(values: list[float]) -> None:
 
 
 def test_a_difference_at_the_margin_cannot_be_decided() -> None:
-    label, reason = verdict([60.65])
-    assert label == "underpowered"
-    assert "too close to the margin" in reason
+    for values in ([60.65], [60.6, 60.7]):
+        label, reason = verdict(values)
+        assert label == "underpowered"
+        assert "No number of seeds here would decide: the difference lies 0.00 points" in reason
+        assert (
+            "from 2 runs (as many as a std needs; the paper does not say) with a std of 0.23, is only known" in reason
+        )
+        assert "±1.03 points" in reason
+
+
+def test_a_paper_that_says_its_runs_is_taken_at_its_word() -> None:
+    reason = verdict([60.65], msgspec.structs.replace(reference(), n=3))[1]
+    assert "from 3 runs with a std of 0.23" in reason
+
+
+def test_underpowered_says_how_many_seeds_more() -> None:
+    label, reason = verdict([61.0, 63.0])
+    needs = int(label.rpartition(" ")[2].rstrip(")"))
+    assert f"{needs - 2} more seeds, {needs} in all, would decide with 80 % probability" in reason
+    assert "The interval reaches across the margin." in reason
+    assert "1 more seed, 2 in all" in verdict([59.0])[1]
+    assert "One seed shows no spread to test with. If the spread is the published 0.23" in verdict([59.0])[1]
+
+
+def judged(values: list[float], **changes: Any) -> Verdict:
+    """A verdict with what it was tested on."""
+    return judge(values, msgspec.structs.replace(reference(), n=20, **changes), **FACTS)
+
+
+def test_a_verdict_must_hold_beside_the_others_of_its_table() -> None:
+    clear = judged([62.1, 62.2, 62.0])
+    close = judged([61.5, 62.3, 62.6, 60.9])
+    assert (clear.kind, close.kind) == ("reproduced", "reproduced")
+    assert close.tested is not None
+    assert 0.01 < close.tested.p < 0.05
+    assert within_table([close]) == [close]
+    found = within_table([close, *[judged([62.0, 61.0, 63.9])] * 5, clear])
+    assert found[0].kind == "underpowered"
+    assert "alone it would be “reproduced”, beside the others that may be chance" in found[0].reason
+    assert found[0].needs is not None
+    assert found[0].needs > 4
+    assert found[-1].kind == "reproduced"
+    assert "beside the other verdicts, 7 in all, " in found[-1].reason
+    assert {verdict.kind for verdict in found[1:-1]} == {"underpowered"}
+
+
+def test_verdicts_without_a_test_do_not_count() -> None:
+    single, refused = judged([62.0]), judge([62.0, 62.1], None, **FACTS)
+    close = judged([61.5, 62.3, 62.6, 60.9])
+    assert within_table([close, single, refused]) == [close, single, refused]
 
 
 def test_one_seed_without_a_published_std_needs_a_second() -> None:
     label, reason = verdict([62.1], msgspec.structs.replace(reference(), std=None))
     assert label == "underpowered (needs n ≥ 2)"
-    assert "no std is published" in reason
+    assert "the paper prints none: a second seed is needed" in reason
 
 
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [

@@ -117,8 +117,10 @@ def test_missing_and_additional_files_are_named(toy):
     with pytest.raises(DataError, match=r"\*.txt: 3 files, the release has 2"):
         catalog.open_dataset("lra_listops", toy)
     (toy / "raw" / "toys" / "toy.bin").unlink()
-    with pytest.raises(DataError, match=r"toy.bin is missing"):
+    with pytest.raises(NoData, match=r"suite\.data fetch lra_listops"):
         catalog.open_dataset("lra_listops", toy)
+    with pytest.raises(DataError, match=r"toy.bin is missing"):
+        catalog.prepare_dataset("lra_listops", toy, released=toy / "raw")
 
 
 def test_absent_original_files_name_the_command_that_gets_them(toy):

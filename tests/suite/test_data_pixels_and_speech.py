@@ -8,7 +8,7 @@ from speech_clips import clip, speech_files
 
 from suite.data import DataError, NoData, open_dataset, prepare_dataset
 from suite.data.mnist import bit_reversal
-from suite.data.random_split import permutation as torch_permutation
+from suite.data.permutation import torch_permutation
 from suite.data.speech_commands import SpeechCommandsSettings
 from suite.data.speech_files import TEN_WORDS, WORDS, assigned_split, read_clip
 

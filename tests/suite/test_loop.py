@@ -120,7 +120,8 @@ def test_without_validation_examples_only_the_test_split_is_looked_at(setting):
     empty = dataclasses.replace(
         setting.data.validation, labels=setting.data.validation.labels[:0], offsets=setting.data.validation.offsets[:1]
     )
-    data = SimpleNamespace(train=setting.data.train, validation=empty, test=setting.data.test)
+    parts = {"train": setting.data.train, "validation": empty, "test": setting.data.test}
+    data = SimpleNamespace(**parts, protocol=setting.data.protocol)
     setting.data = data
     run, backend = go(setting, recipe=setting.recipe.replace(selection="best test accuracy"))
     assert backend.evaluated == [4] * 3 * 3

@@ -133,7 +133,7 @@ def test_a_command_runs_what_it_can_and_builds_the_report(finished):
     assert child.returncode == 0, child.stdout + child.stderr
     status = {of.cell.task: of for of in read_all(folder / "runs")}
     assert {task: of.status for task, of in status.items()} == {"lra.listops": "measured", "lra.image": "no data"}
-    assert "python -m suite.data list" in status["lra.image"].reason
+    assert "python -m suite.data fetch lra_image" in status["lra.image"].reason
     assert "2 cells: 1 no data, 1 measured" in child.stdout
     assert "lra.listops" in child.stdout
     assert "report:" in child.stdout

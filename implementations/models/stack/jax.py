@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
@@ -24,20 +23,6 @@ State = dict[str, Any]
 def build(layers: Sequence[Config], keys: Keys) -> list[Any]:
     """The layers of a stack with their initial values, each under the keys of its depth."""
     return [layer_class(str(c.architecture), "jax")(c, keys.child(i)) for i, c in enumerate(layers)]
-
-
-def restart(layer: Any, state: Any, start: Bool[Array, " B"]) -> Any:
-    """The state of a layer, as it is before the first token for the sequences where `start` is True."""
-    if hasattr(layer, "reset"):
-        return layer.reset(state, start)
-    initial = layer.initial_state(start.shape[0])
-    if jax.tree.map(jnp.shape, initial) != jax.tree.map(jnp.shape, state):
-        raise ConfigError(f"state is of other shapes than the initial state of {type(layer).__name__}: it has no reset")
-
-    def choose(new: Array, old: Array) -> Array:
-        return jnp.where(start.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
-
-    return jax.tree.map(choose, initial, state)
 
 
 def run(config: ModelConfig, layer: Any, *arguments: Any, **options: Any) -> Any:
@@ -81,7 +66,8 @@ class Stack(nnx.Module):
 
     def reset(self, state: State, start: Bool[Array, " B"]) -> State:
         """The states, emptied for the sequences of the batch at which a document starts."""
-        return {str(i): restart(layer, state[str(i)], start) for i, layer in enumerate(self.layers)}
+        layers: Any = self.layers
+        return {str(i): layer.reset(state[str(i)], start) for i, layer in enumerate(layers)}
 
     def run_layers(
         self,

@@ -27,23 +27,6 @@ def build(layers: Sequence[Config], keys: Keys) -> list[Any]:
     return [layer_class(str(c.architecture), "torch")(c, keys.child(i)) for i, c in enumerate(layers)]
 
 
-def restart(layer: Any, state: Any, start: Bool[Tensor, " B"]) -> Any:
-    """The state of a layer, as it is before the first token for the sequences where `start` is True."""
-    if hasattr(layer, "reset"):
-        return layer.reset(state, start)
-
-    def choose(new: Any, old: Any) -> Any:
-        if isinstance(old, dict):
-            return {name: choose(new[name], old[name]) for name in old}
-        if new.shape != old.shape:
-            raise ConfigError(
-                f"state is of other shapes than the initial state of {type(layer).__name__}: it has no reset"
-            )
-        return torch.where(start.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
-
-    return choose(layer.initial_state(start.shape[0]), state)
-
-
 def run(config: ModelConfig, layer: nn.Module, *arguments: Any, **options: Any) -> Any:
     """What a layer gives in the compute dtype; with `config.checkpoint` its inputs only are kept, and it runs again
     for the gradient, on copies of its running statistics."""
@@ -94,7 +77,8 @@ class Stack(nn.Module):
 
     def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
         """The states, emptied for the sequences of the batch at which a document starts."""
-        return {str(i): restart(layer, state[str(i)], start) for i, layer in enumerate(self.layers)}
+        layers: Any = self.layers
+        return {str(i): layer.reset(state[str(i)], start) for i, layer in enumerate(layers)}
 
     def run_layers(
         self,

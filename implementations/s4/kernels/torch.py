@@ -101,6 +101,7 @@ class Diagonal:
         low = powers(self.log_A_bar, width)
         x = multiply(self.B_bar, einsum("bijd,jdmc->bidmc", u, torch.flip(low, (0,))))
         if state is not None:
+            assert lead is not None
             ahead = exponential((width - lead)[:, None, None, None] * self.log_A_bar)
             x = torch.cat([x[:, :1] + multiply(ahead, state)[:, None], x[:, 1:]], 1)
         step = 1
@@ -268,6 +269,7 @@ class DiagonalPlusLowRank:
         columns = krylov(matrix, flat(self._backward(2 * self.B, self.step)), width)
         x = einsum("bijd,jdn->bidn", u, torch.flip(columns, (0,)))
         if state is not None:
+            assert lead is not None
             ahead = apply_powers(matrix, flat(state), width - lead, width)
             x = torch.cat([x[:, :1] + ahead[:, None], x[:, 1:]], 1)
         power, step = matrix_power(matrix, width), 1

@@ -1,6 +1,7 @@
 """Documents as one flat array of tokens, with the bytes and words of each: what is on disk, and what is opened."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int64, Integer
@@ -41,7 +42,7 @@ class TextSplit(TextArrays):
         """Words of all documents, as the protocol's `word_definition` counts them."""
         return int(self.words.sum())
 
-    @property
+    @cached_property
     def lengths(self) -> Int64[np.ndarray, " documents"]:
         """Tokens of each document."""
         return np.diff(self.offsets)

@@ -1,6 +1,7 @@
 """Tokenizers: text to ids. Which one is used, and the hash of its vocabulary, is part of the protocol."""
 
 import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -140,7 +141,9 @@ class SentencePieceTokenizer:
 
     def __init__(self, model: bytes) -> None:
         try:
-            from sentencepiece import SentencePieceProcessor
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of the types that SWIG makes, from Python 3.12
+                from sentencepiece import SentencePieceProcessor
         except ImportError:
             raise DataError(
                 "SentencePiece is not installed; get it with: pip install 'longseq-bench[language]'"

@@ -4,12 +4,13 @@ The tokenized text, `wiki.{train,valid,test}.tokens`, has rare words replaced by
 `wiki.{train,valid,test}.raw`, has them all. A split is one document, as fairseq and Transformer-XL read it.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from suite.data.dataset import DataSet, Made
-from suite.data.errors import SettingsError
+from suite.data.errors import DataError, SettingsError
 from suite.data.sequences import Advance
 from suite.data.settings import SPLITS, choice
 from suite.data.text.documents import make
@@ -25,7 +26,8 @@ _FILES = {"train": "train", "validation": "valid", "test": "test"}
 class _WikiTextSettings(TextSettings):
     """`tokenizer` words goes with `text` tokens, bytes with either."""
 
-    FOLDER: ClassVar[str]
+    SHA1: ClassVar[dict[str, str]]
+    """Published sha1 of the training texts, whose sha256 the manifest does not know."""
 
     tokenizer: str = choice("words", "bytes")
     text: str = choice("tokens", "raw")
@@ -38,9 +40,8 @@ class _WikiTextSettings(TextSettings):
             )
 
     def file(self, split: str) -> str:
-        """The path of a split's file in the release."""
-        folder = self.FOLDER if self.text == "tokens" else f"{self.FOLDER}-raw"
-        return f"{folder}/wiki.{_FILES[split]}.{self.text}"
+        """A split's file in the release."""
+        return f"wiki.{_FILES[split]}.{self.text}"
 
     def reads(self, file: str) -> bool:
         return file in map(self.file, SPLITS)
@@ -61,7 +62,10 @@ class WikiText2Settings(_WikiTextSettings):
 
     NAME: ClassVar[str] = "wikitext2"
     TITLE: ClassVar[str] = "WikiText-2"
-    FOLDER: ClassVar[str] = "wikitext-2"
+    SHA1: ClassVar[dict[str, str]] = {
+        "tokens": "863f29c46ef9d167fff4940ec821195882fe29d1",
+        "raw": "d33faf256327882db0edc7c67cd098d1051a2112",
+    }
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,10 @@ class WikiText103Settings(_WikiTextSettings):
 
     NAME: ClassVar[str] = "wikitext103"
     TITLE: ClassVar[str] = "WikiText-103"
-    FOLDER: ClassVar[str] = "wikitext-103"
+    SHA1: ClassVar[dict[str, str]] = {
+        "tokens": "b7497e2dfe77e72cfef5e3dbc61b7b53712ac211",
+        "raw": "3d06627c15e834408cfee91293f862c11c1cc9ef",
+    }
 
 
 def words(text: bytes) -> int:
@@ -79,8 +86,14 @@ def words(text: bytes) -> int:
 
 
 def read(settings: _WikiTextSettings, folder: Path, advance: Advance) -> Made:
-    """The three files; the vocabulary is that of the training text."""
+    """The three files; the vocabulary is that of the training text. Raises DataError for another training text."""
     documents = {split: [read_text(folder / settings.file(split))] for split in SPLITS}
+    found, expected = hashlib.sha1(documents["train"][0]).hexdigest(), settings.SHA1[settings.text]
+    if settings.source == "released" and found != expected:
+        raise DataError(
+            f"{folder / settings.file('train')} is not the released file: expected sha1 {expected}, found {found}; "
+            "fetch it again, or say --source local if it is a file of your own"
+        )
     tokenizer = ByteTokenizer() if settings.tokenizer == "bytes" else WordTokenizer.of(documents["train"][0])
     return make(settings, documents, tokenizer, words, advance)
 

@@ -1,0 +1,271 @@
+"""Language models in the report: perplexities in every unit, learning curves, perplexity by position.
+
+Numbers stand side by side only where task, profile and protocol are the same: text, tokenizer, split, evaluation. How
+the recipes differ from published ones is no part of that, so that architectures meet in one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLocator
+
+from reports import frames, tables
+from reports.blocks import (
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Figures,
+    Heading,
+    Items,
+    Page,
+    Paragraph,
+    Row,
+    Span,
+    Table,
+    number,
+    plain,
+)
+from reports.figures import COLOURS, OTHER, PUBLISHED, _legend, _svg
+from reports.frames import Entry, Group
+from reports.records import Record
+from reports.render import slug
+from reports.statistics import summarize
+
+BENCHMARK = "lm"
+PATH = "language"
+METRICS = {
+    "bits_per_byte": ("Bits per byte", 3),
+    "token_perplexity": ("Token perplexity", 2),
+    "word_perplexity": ("Word perplexity", 1),
+}
+ASIDE = ("differences", "comparable_to", "training")
+"""Of the protocol, what tells how a model was trained and not what was measured."""
+FACTS = (
+    "tokenizer",
+    "vocabulary_size",
+    "split_rule",
+    "document_definition",
+    "word_definition",
+    "evaluation",
+    "selection",
+)
+LINES = [
+    (colour, style)
+    for style in ("-", (0, (4, 2)))
+    for colour in (COLOURS["jax"], COLOURS["torch"], OTHER, PUBLISHED, "#b8860b", "#c2477f")
+]
+POSITIONS = "perplexity_by_position"
+
+
+def sections(groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups of language models that may stand in one table, by task, profile and protocol."""
+    found: dict[tuple[str, ...], list[Group]] = {}
+    for group in groups:
+        if group.benchmark != BENCHMARK or not any(entry.values for entry in group.entries.values()):
+            continue
+        measured = {key: value for key, value in group.protocol.items() if key not in ASIDE}
+        found.setdefault((group.task, group.profile, frames.fingerprint(measured)), []).append(group)
+    return [found[key] for key in sorted(found)]
+
+
+def page(groups: Sequence[Group]) -> list[Page]:
+    """The page of the benchmark, or none where nothing of it was measured."""
+    found = sections(groups)
+    if not found:
+        return []
+    told = (
+        "Every token of the test split is predicted once. Rows stand in one table only where text, tokenizer, split "
+        "and evaluation are the same; they are in the order of their names, since recipes differ."
+    )
+    blocks: list[Block] = [Paragraph((Span(told),), "lead")]
+    for section in found:
+        first = section[0]
+        blocks.append(Heading(f"{first.task}, profile {first.profile}, {frames.text(first.protocol.get('name'))}"))
+        blocks += blocks_of(section)
+    blocks += [Heading("Definitions"), definitions(found[0][0])]
+    return [Page(PATH, "Language models", "results", tuple(blocks), (Span("Results", "index.*"), Span("/ language")))]
+
+
+def blocks_of(section: Sequence[Group]) -> list[Block]:
+    """Table, figures and protocol of groups that may stand side by side."""
+    protocol = section[0].protocol
+    facts = {name: protocol[name] for name in FACTS if protocol.get(name) not in (None, "")}
+    made = [figure for figure in (learning(section), by_position(section)) if figure]
+    return [table(section), Figures(tuple(made)), tables.facts_table("What the numbers above have in common", facts)]
+
+
+def definitions(group: Group) -> Items:
+    """What each metric is, as the protocol says."""
+    known = group.protocol.get("metric_definitions")
+    told = known if isinstance(known, dict) else {}
+    items = [(Span(name.replace("_", " "), "", "strong"), Span(frames.text(told[name]))) for name in sorted(told)]
+    return Items(tuple(items))
+
+
+def variant(record: Record) -> str:
+    """What sets a layer apart from others of its architecture, in the words of its config."""
+    model = record.recipe.get("model")
+    layer: Any = model.get("layer") if isinstance(model, dict) else None
+    if not isinstance(layer, dict):
+        return ""
+    names = {
+        "block_state": ("variant", "kernel"),
+        "block_recurrent": ("gate", "configuration"),
+        "transformer": ("attention",),
+    }
+    return ":".join(frames.text(layer.get(name)) for name in names.get(frames.text(layer.get("architecture")), ()))
+
+
+def label(group: Group) -> str:
+    """An architecture with its variant."""
+    found = variant(group.records[0])
+    return f"{group.architecture} ({found})" if found else group.architecture
+
+
+def values(entry: Entry, metric: str) -> list[float]:
+    """A metric of every seed that was measured."""
+    found = [frames.shown(record.metrics.get(metric), metric) for record in entry.with_status("measured")]
+    return [value for value in found if value is not None]
+
+
+def table(section: Sequence[Group]) -> Table:
+    """One row per architecture and framework: the metrics of the test split over all seeds."""
+    rows = []
+    for group in sorted(section, key=label):
+        for entry in group.entries.values():
+            if not entry.values:
+                continue
+            measured = entry.with_status("measured")
+            seeds = [Span(str(record.cell.seed), tables.cell_path(record)) for record in measured]
+            count = frames.shown(measured[0].metrics.get("parameter_count"), "")
+            rows.append(
+                Row(
+                    (
+                        plain(label(group), tables.architecture_path(group.architecture)),
+                        plain(tables.title(entry.framework)),
+                        *(mean_cell(values(entry, name), digits) for name, (_, digits) in METRICS.items()),
+                        number(frames.shown(measured[0].metrics.get("unigram_bits_per_byte"), ""), 3),
+                        Cell((Span("–" if count is None else f"{count:,.0f}"),), "" if count is None else count),
+                        Cell(tuple(seeds)),
+                        published(group),
+                    )
+                )
+            )
+    columns = (
+        Column("Architecture"),
+        Column("Framework"),
+        *(Column(title, numeric=True) for title, _ in METRICS.values()),
+        Column("Unigram, bits per byte", numeric=True),
+        Column("Parameters", numeric=True),
+        Column("Seeds"),
+        Column("Published, same protocol"),
+    )
+    return Table("Test split, mean ± sample standard deviation over seeds", columns, tuple(rows))
+
+
+def mean_cell(found: Sequence[float], digits: int) -> Cell:
+    """Mean and spread."""
+    if not found:
+        return plain("–", style="quiet")
+    sample = summarize(found)
+    spread = "" if sample.std is None else f" ± {sample.std:.{digits}f}"
+    return Cell((Span(f"{sample.mean:,.{digits}f}{spread}"),), sample.mean)
+
+
+def published(group: Group) -> Cell:
+    """The paper's number where it was measured by this protocol, else a dash."""
+    follows = frames.text(group.protocol.get("comparable_to"))
+    same = group.reference is not None and follows != "" and group.reference[1].protocol == follows
+    return tables.published_cell(group.reference if same else None)
+
+
+def learned(group: Group) -> list[Span]:
+    """Whether every seed needs fewer bits than a model that knows only how often each token occurs."""
+    measured = [record for record in group.records if record.status == "measured"]
+    pairs = [(record.metrics.get("bits_per_byte"), record.metrics.get("unigram_bits_per_byte")) for record in measured]
+    known = [(own, other) for own, other in pairs if own is not None and other is not None]
+    if not known:
+        return []
+    below = all(own < other for own, other in known)
+    verb = "learns: every seed needs fewer bits per byte than" if below else "is not shown to learn: compare with"
+    told = (
+        f"{group.architecture} on {group.task}, profile {group.profile} {verb} token frequencies ({known[0][1]:.3f}):"
+    )
+    return [Span(told), Span(", ".join(f"{own:.3f}" for own, _ in known) + ".")]
+
+
+def learning(section: Sequence[Group]) -> Figure | None:
+    """Validation bits per byte at every evaluation."""
+    curves = [(label(group), over_seeds(group, _evaluations)) for group in sorted(section, key=label)]
+    name = slug(f"language-{section[0].task}-{section[0].profile}-{frames.fingerprint(section[0].protocol)}-learning")
+    caption = "Validation bits per byte against updates, by architecture: mean and range of the seeds of one framework."
+    return _lines(curves, name, "update", "validation bits per byte", caption, logarithmic=False)
+
+
+def by_position(section: Sequence[Group]) -> Figure | None:
+    """Token perplexity on the test split by position, in bins that double."""
+    curves = [(label(group), over_seeds(group, _positions)) for group in sorted(section, key=label)]
+    name = slug(f"language-{section[0].task}-{section[0].profile}-{frames.fingerprint(section[0].protocol)}-position")
+    strided = frames.text(section[0].protocol.get("evaluation")).startswith("windows")
+    where = "position in the window" if strided else "position in the document"
+    caption = f"Token perplexity on the test split by {where}: mean and range of the seeds of one framework."
+    return _lines(curves, name, where, "token perplexity", caption, logarithmic=True)
+
+
+def over_seeds(group: Group, points: Any) -> pd.DataFrame:
+    """Mean, least and most of a curve over the measured seeds of the framework that has most of them."""
+    entry = max(group.entries.values(), key=lambda entry: len(entry.values))
+    found = [points(record) for record in entry.with_status("measured")]
+    if not any(len(frame) for frame in found):
+        return pd.DataFrame({"x": [], "mean": [], "low": [], "high": []})
+    together = pd.concat([frame for frame in found if len(frame)]).groupby("x")["y"]
+    return together.agg(mean="mean", low="min", high="max").reset_index()
+
+
+def _evaluations(record: Record) -> pd.DataFrame:
+    return frames.curve(record, "epoch_step", "validation_bits_per_byte")
+
+
+def _positions(record: Record) -> pd.DataFrame:
+    rows = [
+        (frames.shown(row.get("position_to"), ""), frames.shown(row.get("token_perplexity"), ""))
+        for row in record.tables.get(POSITIONS, [])
+    ]
+    known = [row for row in rows if row[0] is not None and row[1] is not None]
+    return pd.DataFrame(known, columns=["x", "y"], dtype="float64")
+
+
+def _lines(
+    curves: Sequence[tuple[str, pd.DataFrame]], name: str, x: str, y: str, caption: str, logarithmic: bool
+) -> Figure | None:
+    shown = [(title, frame) for title, frame in curves if len(frame)]
+    if not shown:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for index, (title, frame) in enumerate(shown):
+            colour, style = LINES[index % len(LINES)]
+            axes.plot(frame["x"], frame["mean"], color=colour, linestyle=style, linewidth=1.4, marker="o",
+                      markersize=2.5, label=title)  # fmt: skip
+            axes.fill_between(frame["x"], frame["low"], frame["high"], color=colour, alpha=0.18, linewidth=0)
+        if logarithmic:
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            low, high = axes.get_ylim()
+            steps = [step for step in (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000) if low <= step <= high]
+            axes.yaxis.set_major_locator(FixedLocator(steps or list(np.geomspace(low, high, 3))))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel=x, ylabel=y)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        _legend(axes) if len(shown) <= 5 else axes.legend(fontsize=6.5, ncols=2)
+
+    last = "; ".join(f"{title} {frame['mean'].iloc[-1]:.4g}" for title, frame in shown)
+    return Figure(name, _svg(draw, name, height=3.4), caption, f"Line chart, {y} against {x}. Last values: {last}.")

@@ -1,0 +1,164 @@
+"""Original files: downloaded, or taken from a copy at hand, verified, and put into `ROOT/raw/<folder>`."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from suite.data import download, manifest, raw, store, unpack
+from suite.data.errors import DataError
+from suite.data.manifest import Manifest
+
+
+def fetch(name: str, root: Path) -> list[str]:
+    """Download the archives of a data set unless its files are there already; gives what to tell.
+
+    Interrupted downloads go on where they stopped. Raises DataError in one sentence with the manual steps.
+    """
+    description = manifest.read(name)
+    folder, release = root / "raw" / description.raw, description.release
+    if not release.archives:
+        raise DataError(f"{name}: there is nothing to download. {by_hand(description, root)}")
+    if not missing(description, folder):
+        raw.hashes(release, folder)
+        return [f"{folder}: here already, as released"]
+    with store.writing(folder):
+        cache = root / "raw" / ".downloads" / description.raw
+        cache.mkdir(parents=True, exist_ok=True)
+        archives = [download.archive(each, cache, by_hand(description, root)) for each in release.archives]
+        lines = _install(description, folder, archives)
+        shutil.rmtree(cache, ignore_errors=True)
+    return lines
+
+
+def take(name: str, source: Path, root: Path) -> list[str]:
+    """Take the original files from an archive, a folder that holds them (or is inside or above), or holds the archives.
+
+    They are copied, the source stays as it is; gives what to tell. Raises DataError.
+    """
+    description = manifest.read(name)
+    folder = root / "raw" / description.raw
+    if not source.exists():
+        raise DataError(f"{source} does not exist; give an archive or a folder of {description.title}")
+    sources = [source]
+    if source.is_dir() and not _present(description, raw.best(description.release, source)):
+        sources = [source / each.name for each in description.release.archives if (source / each.name).is_file()]
+        if not sources:
+            names = ", ".join(file.name for file in description.release.files)
+            raise DataError(f"{source} holds nothing of {name}: expected {names}, {raw.DEPTH} folders deep at most")
+    with store.writing(folder):
+        return _install(description, folder, sources)
+
+
+def verify(name: str, folder: Path) -> str:
+    """Hash the original files that are here and compare; gives a sentence. Raises DataError."""
+    description = manifest.read(name)
+    here = set(_present(description, folder))
+    raw.hashes(description.release.of(here.__contains__), folder)
+    known = sum(file.sha256 is not None for file in description.release.files if file.name in here)
+    return f"{folder}: {len(here)} parts, {known} of known sha256 and as released"
+
+
+def by_hand(description: Manifest, root: Path) -> str:
+    """How to get the files without this program's downloads."""
+    release, sentences = description.release, []
+    if release.manual:
+        sentences.append(f"{release.manual.rstrip('.')}.")
+    packed = [archive for archive in release.archives if archive.kind != "file"]
+    for archive in packed:
+        known = f" (sha256 {archive.sha256})" if archive.sha256 else f" (md5 {archive.md5})" if archive.md5 else ""
+        sentences.append(f"Get {archive.urls[0]}{known} on any machine.")
+    if packed or not release.manual:
+        command = ["python", "-m", "suite.data", "import", description.name, "PATH", "--root", str(root)]
+        sentences.append(f"Then: {shlex.join(command)}")
+    return f"By hand: {' '.join(sentences)}"
+
+
+def missing(description: Manifest, folder: Path) -> list[str]:
+    """The names of the release's files that are not in a folder."""
+    return [file.name for file in description.release.files if not raw.is_there(file, folder)]
+
+
+def _present(description: Manifest, folder: Path) -> list[str]:
+    return [file.name for file in description.release.files if raw.is_there(file, folder)]
+
+
+def _install(description: Manifest, folder: Path, sources: list[Path]) -> list[str]:
+    """Put the files of the sources into a new folder, verify them there, and give it its name."""
+    release = description.release
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch(folder, ".new") as new:
+        for source in sources:
+            with _unpacked(source, folder, description) as opened:
+                _copy(description, opened, new, move=opened != source)
+        if not any(new.rglob("*")):
+            raise DataError(f"{', '.join(map(str, sources))}: holds nothing of {description.name}")
+        here = set(_present(description, new))
+        try:
+            raw.hashes(release.of(here.__contains__), new)
+        except DataError as error:
+            raise DataError(str(error).replace(str(new), ", ".join(map(str, sources)))) from None
+        _place(new, folder)
+    absent = missing(description, folder)
+    how = "verified" if all(file.sha256 for file in release.files) else "verified where the manifest knows a hash"
+    found = f"{folder}: {len(release.files) - len(absent)} of {len(release.files)} parts of the release are here, {how}"
+    return [found, *(f"not in it: {name}" for name in absent)]
+
+
+@contextlib.contextmanager
+def _unpacked(source: Path, folder: Path, description: Manifest) -> Iterator[Path]:
+    """A folder with the files of a source: itself, or what is unpacked of it for the time being."""
+    if source.is_dir():
+        yield source
+        return
+    plain = {archive.name for archive in description.release.archives if archive.kind == "file"}
+    with _scratch(folder, ".unpacked") as unpacked:
+        if source.name in plain:
+            shutil.copyfile(source, unpacked / source.name)
+        else:
+            unpack.unpack(source, unpacked, [file.name for file in description.release.files])
+        yield unpacked
+
+
+def _copy(description: Manifest, source: Path, target: Path, move: bool) -> None:
+    """Copy or move the release's files from the folder within `source` that holds them; single files as they are."""
+    base = raw.best(description.release, source)
+    paths = [path for file in description.release.files for path in raw.matching(file, base)]
+    single = (source / archive.name for archive in description.release.archives if archive.kind == "file")
+    for path, place in [
+        *((p, p.relative_to(base)) for p in paths),
+        *((p, Path(p.name)) for p in single if p.is_file()),
+    ]:
+        if path.is_symlink() and not path.resolve().is_relative_to(base.resolve()):
+            raise DataError(f"{path} is a link that leaves its folder; it is not taken")
+        (target / place).parent.mkdir(parents=True, exist_ok=True)
+        if move:
+            os.replace(path, target / place)
+        else:
+            shutil.copyfile(path, target / place)
+
+
+def _place(new: Path, folder: Path) -> None:
+    """Give a finished folder its name; into one that is there already, move file by file."""
+    new.chmod(0o755)
+    if not folder.exists():
+        os.rename(new, folder)
+        new.mkdir()  # the scratch folder's owner removes it
+        return
+    for path in [path for path in new.rglob("*") if path.is_file()]:
+        target = folder / path.relative_to(new)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path, suffix: str) -> Iterator[Path]:
+    """A folder beside another that is gone afterwards."""
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=suffix, dir=folder.parent))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,179 @@
+"""Six tasks of GLUE (Wang et al., arXiv 1804.07461), byte by byte: CoLA, SST-2, MRPC, STS-B, RTE and WNLI.
+
+A sequence is the UTF-8 bytes of a sentence, or of two with a separator between them, and an end. The labels of GLUE's
+test files are not public: as in most papers, results are those of the development files, here the split `test`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import UInt16
+
+from suite.data.dataset import DataSet
+from suite.data.errors import DataError
+from suite.data.permutation import AUTHORS_SEED, torch_permutation
+from suite.data.sequences import Advance, Sequences, join, silent
+from suite.data.settings import Settings, integer
+
+SEPARATOR, END, FIRST_BYTE = 1, 2, 3
+VOCABULARY_SIZE = FIRST_BYTE + 256
+"""0 is padding."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a task's files hold: the columns of sentences and label, None for a file without a header, and labels."""
+
+    title: str
+    folder: str
+    train: int
+    test: int
+    maximum_length: int
+    sentences: tuple[str, ...] = ("sentence1", "sentence2")
+    label: str = "label"
+    labels: tuple[str, ...] = ("0", "1")
+    header: tuple[str, ...] | None = None
+    measures: tuple[str, ...] = ()
+    metric: str = "accuracy"
+
+
+KINDS = {
+    "glue_cola": Kind(
+        "CoLA (GLUE)", "CoLA", 8_551, 1_043, 240, ("sentence",), "label",
+        header=("source", "label", "mark", "sentence"), measures=("matthews",), metric="matthews",
+    ),
+    "glue_sst2": Kind("SST-2 (GLUE)", "SST-2", 67_349, 872, 272, ("sentence",)),
+    "glue_mrpc": Kind(
+        "MRPC (GLUE)", "MRPC", 3_668, 408, 448, ("#1 String", "#2 String"), "Quality", measures=("f1",), metric="f1"
+    ),
+    "glue_stsb": Kind(
+        "STS-B (GLUE)", "STS-B", 5_749, 1_500, 640, label="score", labels=(), measures=("pearson", "spearman"),
+        metric="pearson",
+    ),
+    "glue_rte": Kind("RTE (GLUE)", "RTE", 2_490, 277, 1_424, labels=("entailment", "not_entailment")),
+    "glue_wnli": Kind("WNLI (GLUE)", "WNLI", 635, 71, 448),
+}  # fmt: skip
+"""By the name of the data set; without `labels`, the label is a number from 0 to 5."""
+
+METRICS = {
+    "accuracy": "accuracy: share of all examples of the split whose largest logit is the label's",
+    "matthews": "matthews: Matthews' correlation of predicted and true classes over all examples of the split",
+    "f1": "f1: F1 of class 1 (paraphrase) over all examples of the split",
+    "pearson": "pearson: Pearson's correlation of predicted and true scores over all examples of the split",
+}
+
+
+@dataclass(frozen=True)
+class GlueSettings(Settings):
+    """What a prepared task holds; `validation` examples are taken from the training file."""
+
+    KIND: ClassVar[Kind]
+
+    validation: int = integer(0, least=0)
+
+    def facts(self) -> dict[str, Any]:
+        kind = self.KIND
+        return {
+            "split_rule": "train: the training file, of fewer the first of a permutation seeded with "
+            f"{AUTHORS_SEED}; validation: the last of that permutation; test: the first examples of the development file",
+            "input": {"kind": "tokens"},
+            "tokenizer": "UTF-8 bytes plus 3, 1 between two sentences, 2 at the end; never truncated",
+            "vocabulary_size": VOCABULARY_SIZE,
+            "maximum_length": kind.maximum_length,
+            "classes": len(kind.labels) or 1,
+            "measures": list(kind.measures),
+            "metric": METRICS[kind.metric],
+        }
+
+
+def settings_of(name: str) -> type[GlueSettings]:
+    """The settings of one task."""
+    kind = KINDS[name]
+
+    @dataclass(frozen=True)
+    class TaskSettings(GlueSettings):
+        NAME: ClassVar[str] = name
+        TITLE: ClassVar[str] = kind.title
+        KIND: ClassVar[Kind] = kind
+
+        train: int = field(default=kind.train, metadata={"least": 1})
+        test: int = field(default=kind.test, metadata={"least": 1})
+
+    return TaskSettings
+
+
+def read(settings: GlueSettings, folder: Path, advance: Advance = silent) -> dict[str, Sequences]:
+    """The splits, from `train.tsv` and `dev.tsv` of the task's folder.
+
+    Raises DataError with file and line for what is malformed, and where there are too few examples.
+    """
+    kind, counts = settings.KIND, settings.counts
+    files = {name: _rows(kind, folder / kind.folder / f"{name}.tsv") for name in ("train", "dev")}
+    trained, tested = (len(rows) for rows in files.values())
+    if counts["train"] + counts["validation"] > trained or counts["test"] > tested:
+        raise DataError(
+            f"{folder / kind.folder} has {trained} training and {tested} development examples, {counts['train']} + "
+            f"{counts['validation']} and {counts['test']} are wanted"
+        )
+    order = torch_permutation(trained)
+    chosen = {
+        "train": [files["train"][i] for i in np.sort(order[: counts["train"]])],
+        "validation": [files["train"][i] for i in np.sort(order[trained - counts["validation"] :])],
+        "test": files["dev"][: counts["test"]],
+    }
+    splits = {}
+    for split, rows in chosen.items():
+        found = join([tokens for tokens, _ in rows], [0] * len(rows))
+        labels = np.array([label for _, label in rows], np.int32 if kind.labels else np.float32)
+        splits[split] = Sequences(found.tokens, found.offsets, labels)
+        advance(len(rows))
+    return splits
+
+
+def encode(sentences: list[str]) -> UInt16[np.ndarray, " length"]:
+    """Token ids of one or two sentences."""
+    parts: list[int] = []
+    for sentence in sentences:
+        parts += [*([SEPARATOR] if parts else []), *(byte + FIRST_BYTE for byte in sentence.encode())]
+    return np.array([*parts, END], np.uint16)
+
+
+def _rows(kind: Kind, path: Path) -> list[tuple[np.ndarray, int | float]]:
+    """Tokens and label of every line; fields are separated by tabs and never quoted."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    header = list(kind.header or lines[0].rstrip("\r").split("\t"))
+    missing = [column for column in (*kind.sentences, kind.label) if column not in header]
+    if missing:
+        raise DataError(f"{path}, line 1: expected the columns {', '.join((*kind.sentences, kind.label))}")
+    read_label, rows = _labels(kind), []
+    for number, line in enumerate(lines[kind.header is None :], 1 + (kind.header is None)):
+        fields = line.rstrip("\r").split("\t")
+        if len(fields) != len(header):
+            raise DataError(f"{path}, line {number}: expected {len(header)} columns, found {len(fields)}")
+        row = dict(zip(header, fields, strict=True))
+        tokens = encode([row[column] for column in kind.sentences])
+        if len(tokens) > kind.maximum_length:
+            raise DataError(f"{path}, line {number}: {len(tokens)} tokens do not fit into {kind.maximum_length}")
+        try:
+            rows.append((tokens, read_label(row[kind.label])))
+        except ValueError:
+            raise DataError(f"{path}, line {number}: no label of {kind.title}: {row[kind.label]!r:.80}") from None
+    return rows
+
+
+def _labels(kind: Kind) -> Callable[[str], int | float]:
+    def score(text: str) -> float:
+        if not 0 <= float(text) <= 5:
+            raise ValueError
+        return float(text)
+
+    return kind.labels.index if kind.labels else score
+
+
+GLUE_SETS = tuple(DataSet(settings_of(name), read=read) for name in KINDS)

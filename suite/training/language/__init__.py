@@ -1,0 +1,1 @@
+"""Training of language models: the loop, its metrics, and a backend in each framework."""

@@ -1,0 +1,74 @@
+"""Models on the same examples are paired, and nothing else is."""
+
+import numpy as np
+import pytest
+from report_records import LABELS, Factory
+
+from reports import frames, pages, published, records
+from reports.paired import PairedTest, paired_blocks, paired_tests
+from reports.records import Predictions, Record
+from reports.render import Renderer
+from reports.statistics import holm
+
+
+def predictions(accuracy: float, seed: int, labels: np.ndarray = LABELS) -> Predictions:
+    """Predictions that are right with some probability."""
+    right = np.random.default_rng(seed).random(labels.size) < accuracy
+    return records.encode_predictions(np.where(right, labels, (labels + 1) % 10), labels, "test", 10)
+
+
+def paired(*found: Record) -> list[PairedTest]:
+    """The paired tests of some records."""
+    return paired_tests(frames.groups(found, published.shipped()))
+
+
+def test_architectures_and_twins_are_paired_with_the_same_seed_and_examples(make: Factory) -> None:
+    found = paired(
+        make(predictions=predictions(0.60, 1)),
+        make("torch", predictions=predictions(0.60, 2)),
+        make(architecture="s4", predictions=predictions(0.30, 3)),
+        make(seed=1, predictions=predictions(0.60, 4)),
+    )
+    names = [tuple((r.cell.architecture, r.cell.framework) for r in (test.first, test.second)) for test in found]
+    assert names == [(("s4", "jax"), ("s5", "jax")), (("s5", "jax"), ("s5", "torch"))]
+    assert found[0].result.difference == pytest.approx(-0.30, abs=0.05)
+    assert found[0].adjusted < 1e-6
+    assert [test.adjusted for test in found] == holm([test.result.p for test in found]).tolist()
+    assert found[1].adjusted > 0.001
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"profile": "small"},
+        {"seed": 1},
+        {"task": "lra.text"},
+        {"protocol": {"name": "another"}},
+        {"predictions": predictions(0.6, 2, LABELS[::-1].copy())},
+        {"predictions": predictions(0.6, 2, LABELS[:-1])},
+        {"predictions": None},
+        {"framework": "torch"},
+    ],
+)
+def test_nothing_else_is_paired(change: dict, make: Factory) -> None:
+    assert paired(make(), make(architecture="s4"))
+    assert paired(make(), make(architecture="s4", **change)) == []
+
+
+def test_failed_seeds_and_old_records_are_not_paired(make: Factory) -> None:
+    old = predictions(0.6, 2)
+    fields = {name: getattr(old, name) for name in old.__struct_fields__} | {"correct": ""}
+    assert paired(make(), make(architecture="s4", predictions=Predictions(**fields))) == []
+    assert paired(make(), make(architecture="s4", status="failed", predictions=old)) == []
+
+
+def test_the_page_of_a_task_shows_them(make: Factory) -> None:
+    report = pages.Report.of([make(), make(architecture="s4", accuracy=0.5)], published.shipped())
+    page = Renderer(pages.SECTIONS).markdown(pages.task_page(report, "lra.listops")).decode()
+    assert "## Paired comparisons" in page
+    assert (
+        "| [s4, JAX](../cells/lra.listops-s4-jax-smoke-0.md) | [s5, JAX](../cells/lra.listops-s5-jax-smoke-0.md) |"
+        in page
+    )
+    assert "&lt; 0.0001" in page
+    assert paired_blocks(frames.groups([make()], published.shipped())) == []

@@ -1,0 +1,86 @@
+"""The page of layer speed: numbers as measured, ratios within a run, and nothing from rows that hold no time."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+from report_document import Document
+from report_records import make_record, store
+
+from reports import build, claims, pages, records, speed
+from reports.records import Record
+from reports.render import Renderer
+
+MEASURED = Path(claims.PATH).parent / "measured"
+GOOD = {"layer": "Slide", "mode": "forward", "length": 512, "ms_p20": 0.9, "ms_p50": 1.0, "ms_p80": 1.1}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of the committed speed records."""
+    folder = tmp_path_factory.mktemp("speed")
+    found = [record for record in records.read_all([MEASURED]) if speed.TABLE in record.tables]
+    return build.build([store(found, folder / "runs")], folder / "site").parent
+
+
+def timed(*rows: dict) -> Record:
+    """A record with some rows of layer speed."""
+    cell = {"benchmark": "speed", "task": "speed.block_state", "architecture": "block_state"}
+    return make_record(metrics={}, curves={}, predictions=None, tables={"layer_speed": list(rows)}, **cell)
+
+
+def test_the_committed_runs_are_read_whole() -> None:
+    jax, torch = speed.runs(records.read_all([MEASURED]))
+    assert (jax.record.cell.id, torch.record.cell.id) == ("670a715aac44", "5adf5fcbed3e")
+    assert torch.layers == ["Slide", "BRECT", "BST:SH:S4", "BST:MH:S4", "BST:MF:S4"]
+    assert torch.lengths == [2048, 4096, 8192, 16384, 32768, 65536]
+    assert len(jax.points) == len(torch.points) == 30
+    assert 1 / torch.ratios("BRECT", "BST:SH:S4")[16384] == pytest.approx(0.43, abs=0.005)
+    assert 1 / jax.ratios("BRECT", "BST:SH:S4")[16384] == pytest.approx(0.52, abs=0.005)
+
+
+def test_ratios_are_of_medians_at_shared_lengths() -> None:
+    (run,) = speed.runs([timed(GOOD, GOOD | {"layer": "B", "ms_p50": 4.0, "ms_p80": 5.0}, GOOD | {"length": 1024})])
+    assert run.ratios("B", "Slide") == {512: 4.0}
+    assert run.ratios("B", "nothing") == run.ratios("B", "Slide", "backward") == {}
+
+
+BAD = [
+    {"length": "512"}, {"length": 0}, {"length": True}, {"layer": None}, {"ms_p50": None}, {"ms_p50": "1"},
+    {"ms_p20": -1.0}, {"ms_p80": 0.0}, {"ms_p50": True}, {"ms_p50": 1e300},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", BAD)
+def test_rows_without_a_time_are_left_out(change: dict) -> None:
+    assert speed.runs([timed(GOOD | change)]) == []
+    (run,) = speed.runs([timed(GOOD, GOOD | change | {"compile_seconds": "x"})])
+    assert len(run.points) == 1
+
+
+def test_missing_numbers_are_dashes() -> None:
+    (run,) = speed.runs([timed(GOOD)])
+    assert math.isnan(run.points["roofline_share"][0])
+    (row,) = speed.measurement_table(run).rows
+    assert [cell.spans[0].text for cell in row.cells][5:] == ["–"] * 4
+
+
+def test_the_page_has_figures_ratios_and_every_measurement(site: Path) -> None:
+    page = Document(site / "speed.html")
+    assert page.count("figure") == 2
+    assert "The run did not end (stopped by SIGTERM)" in page.text
+    labels = [value for value in page.values("aria-label") if value.startswith("Line chart on two log scales")]
+    assert "At 65,536: Slide 14.6 ms; BRECT 111 ms; BST:SH:S4 45.1 ms" in " ".join(labels)
+    text = (site / "speed.md").read_text(encoding="utf-8")
+    assert "| 65,536 | 14.6" in text
+    assert "| BST:MF:S4 | forward | 65,536 | 242.722 | 242.700 to 242.737 | 270,004 | 4.0 | 48137 | 1.6 |" in text
+    assert re.search(r"!\[Line chart .*\]\(figures/speed-5adf5fcbed3e-forward\.svg\)", text)
+    svg = (site / "figures" / "speed-5adf5fcbed3e-forward.svg").read_text(encoding="utf-8")
+    assert all(f">{name}<" in svg for name in ("BRECT", "BST:SH:S4", "65,536", "time, ms"))
+
+
+def test_without_records_the_page_gives_the_command() -> None:
+    page = Renderer(pages.SECTIONS).markdown(speed.speed_page([make_record()])).decode()
+    assert "python -m suite.run --benchmarks speed --profile smoke" in page
+    assert "**not run**" in page
