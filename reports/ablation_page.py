@@ -22,8 +22,8 @@ from reports.blocks import (
     plain,
 )
 from reports.render import slug
-from reports.statistics import Effect
-from reports.verdicts import signed
+from reports.statistics import ALPHA, Effect
+from reports.verdicts import p_text, signed
 
 RULES = (
     "One factor is changed at a time; the unchanged recipe, the base, is shared by all factors.",
@@ -115,6 +115,8 @@ def level_table(family: Family) -> Table:
     )
     rows = [_row(family, family.base)] + [_row(family, level) for level in family.levels]
     where = f"{tables.title(family.framework)}, profile {family.profile}, {family.hardware}"
+    followed = frames.text((family.base.records or family.levels[0].records)[0].protocol.get("name"))
+    where += f", protocol {followed}" if followed else ""
     return Table(f"{family.factor}: levels against the base; {where}", columns, tuple(rows))
 
 
@@ -157,7 +159,7 @@ def base_values(family: Family) -> str:
     found: dict[str, str] = {}
     for level in family.levels:
         if len(level.changes) <= 4:
-            found |= {name: change.partition(" → ")[0] for name, change in level.changes.items()}
+            found |= {name: change.partition(" → ")[0] for name, change in level.changes.items() if " → " in change}
     told = (f"{name.removeprefix('model.').removeprefix('layer.')}: {value}" for name, value in found.items())
     return "; ".join(told) or "the unchanged recipe"
 
@@ -196,12 +198,9 @@ def interval_text(effect: Effect) -> str:
 
 def p_cell(level: Level) -> Cell:
     """The corrected p-value."""
-    return Cell((Span("–", "", "quiet"),)) if level.p is None else Cell((Span(p_text(level.p)),), level.p)
-
-
-def p_text(p: float) -> str:
-    """A p-value with three decimals."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if level.p is None:
+        return Cell((Span("–", "", "quiet"),))
+    return Cell((Span(p_text(level.p).removeprefix("= ")),), level.p)
 
 
 def examples_cell(level: Level) -> Cell:
@@ -239,6 +238,22 @@ def summary_table(studies: list[Study]) -> Table:
         for level in (family.base, *family.levels)
     ]
     return Table("Ablations", columns, tuple(rows))
+
+
+def conclusions(studies: list[Study]) -> list[tuple[Span, ...]]:
+    """A line for each family with tests: which levels differ from the base."""
+    found = []
+    for family in (family for study in studies for families in study.factors.values() for family in families):
+        tested = [level for level in family.levels if level.p is not None]
+        apart = [level for level in tested if level.p is not None and level.p <= ALPHA]
+        if tested:
+            where = f"{tables.title(family.framework)}, profile {family.profile}, {family.hardware}"
+            names = ", ".join(f"{x.name} {signed(x.effect.difference)}" for x in apart if x.effect)
+            told = (
+                f"Ablation {family.factor} ({where}): {len(apart)} of {len(tested)} tested levels differ from the base"
+            )
+            found.append((Span(f"{told} (Holm p ≤ {ALPHA:g}){': ' * bool(names)}{names}."),))
+    return found
 
 
 def links(studies: list[Study]) -> list[tuple[Span, ...]]:

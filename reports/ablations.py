@@ -185,10 +185,12 @@ def _protocol(record: Record) -> str:
 
 
 def _changes(record: Record, base: Record) -> dict[str, str]:
-    """The values of a recipe that differ from the base's, as "16 → 32", by the names of their fields."""
+    """The values of a recipe that differ from the base's, as "16 → 32", by the names of their fields; only the new one
+    where the base's recipe does not write it, being the default."""
     ours, theirs = (dict(frames.leaves({**r.recipe, "source": None})) for r in (record, base))
     names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
-    return {name: f"{theirs.get(name, '–')} → {ours.get(name, '–')}" for name in names}
+    before = {name: f"{theirs[name]} → " if name in theirs else "" for name in names}
+    return {name: before[name] + ours.get(name, "–") for name in names}
 
 
 def _examples(record: Record, base: Record) -> ExampleComparison | None:

@@ -238,6 +238,9 @@ def effects(family: Family, name: str) -> Figure | None:
             axes.plot([effect.difference], [row], "o", color=colour, markerfacecolor=filled, markersize=6.5, zorder=3)
         axes.set_yticks(range(len(shown)), [_plain(level) for level, _ in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
+        low, high = axes.get_xlim()
+        if family.unit:
+            axes.set_xlim(min(low, -0.5), max(high, 0.5))
         axes.set_xlabel(f"level − base, {_plain(family.metric.replace('_', ' '))}{unit}")
         widest = max(len(_plain(level)) for level, _ in shown)
         axes.figure.subplots_adjust(left=min(0.45, 0.05 + 0.0135 * widest))

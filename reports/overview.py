@@ -124,6 +124,7 @@ def conclusions(report: Report) -> list[Spans]:
     for group in report.groups:
         found = language.learned(group) if group.benchmark == language.BENCHMARK else learned(group)
         lines += [line for line in (found, apart(group)) if line]
+    lines += ablation_page.conclusions(report.studies)
     failed = [record for record in report.records if record.status == "failed"]
     if failed:
         links = [Span(record_name(record), tables.cell_path(record)) for record in failed[:5]]

@@ -89,8 +89,9 @@ def published_cell(reference: tuple[PaperNumbers, Number] | None) -> Cell:
     if not reference:
         return Cell((Span("–", style="quiet"),))
     paper, item = reference
-    told = f"n = {item.n}" if item.n else "n not stated"
-    where = Span(f"{told}, {item.transcription}", "", "quiet", line=True)
+    told = [item.unit] if item.unit not in ("", "%") else []
+    told += [f"n = {item.n}" if item.n else "n not stated", item.transcription]
+    where = Span(", ".join(told), "", "quiet", line=True)
     return Cell((Span(number_text(item), published_path(paper, item), "value"), where), item.value)
 
 

@@ -21,7 +21,7 @@ from implementations.common.config import ConfigError
 from reports import records
 from suite import provenance
 from suite.ablations import factors
-from suite.data import DataError, NoData, SettingsError, UnknownData, data_root, open_dataset
+from suite.data import DataError, NoData, SettingsError, UnknownData, available, data_root, open_dataset
 from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import detect
@@ -157,7 +157,7 @@ def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
     for cell in found:
         if local.finished(options.out, cell):
             expected = cost.Cost(0.0, "measured already, will not run")
-        elif cell.recipe is not None and cell.recipe.data.name not in data_names():
+        elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
             expected = cost.Cost(0.0, "no data here, will not run")
         else:
             expected = cost.estimate(cell, known, _cores())

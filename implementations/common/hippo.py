@@ -47,24 +47,20 @@ def normal_blocks(
     return np.tile(eigenvalues, blocks), v, v_inverse
 
 
-def diagonal_blocks(
-    kind: Literal["lin", "inv", "antisymmetric"], size: int, blocks: int, conj_sym: bool, keys: Keys
+def diagonal(
+    kind: Literal["lin", "inv", "antisymmetric"], size: int, conj_sym: bool, keys: Keys
 ) -> Complex[Array, " P"]:
-    """Eigenvalues to stand in place of those of `normal_blocks`, in their order: all real parts are -1/2, imaginary
-    parts come in pairs of both signs and ascend within a block of R = `size / blocks`; of an odd R one is zero.
+    """Eigenvalues to stand in place of HiPPO-N's, of the whole state: real parts are -1/2, imaginary parts ascend and
+    come in pairs of both signs; of an odd size one is zero. With `conj_sym` the first half of them.
 
-    "lin": pi n, and "inv": R/pi (R/(2n+1) - 1), for n below R/2 (S4D-Lin and S4D-Inv, arXiv 2206.11893); both the
-    same in every block. "antisymmetric": those of (G - G^T) / sqrt(2), G normal of variance 1, for each block another.
+    "lin": pi n, and "inv": size/pi (size/(2n+1) - 1), for n below size/2 (S4D-Lin and S4D-Inv, arXiv 2206.11893).
+    "antisymmetric": those of (G - G^T) / sqrt(2), G normal of variance 1.
     """
-    rows = size // blocks
-    n = np.arange(rows // 2)
-    found = []
-    for block in range(blocks):
-        if kind == "antisymmetric":
-            drawn = normal(keys.child(block), (rows, rows))
-            imaginary = np.linalg.eigvalsh(-1j * (drawn - drawn.T) / np.sqrt(2.0))
-        else:
-            half = np.pi * n if kind == "lin" else rows / np.pi * (rows / (2 * n + 1) - 1)
-            imaginary = np.sort(np.concatenate([-half, half, np.zeros(rows % 2)]))
-        found.append(-0.5 + 1j * (imaginary[: rows // 2] if conj_sym else imaginary))
-    return np.concatenate(found)
+    n = np.arange(size // 2)
+    if kind == "antisymmetric":
+        drawn = normal(keys, (size, size))
+        imaginary = np.linalg.eigvalsh(-1j * (drawn - drawn.T) / np.sqrt(2.0))
+    else:
+        half = np.pi * n if kind == "lin" else size / np.pi * (size / (2 * n + 1) - 1)
+        imaginary = np.sort(np.concatenate([-half, half, np.zeros(size % 2)]))
+    return -0.5 + 1j * (imaginary[: size // 2] if conj_sym else imaginary)

@@ -9,7 +9,7 @@ import numpy as np
 
 from implementations.common import conventions
 from implementations.common.config import Config
-from implementations.common.hippo import diagonal_blocks, normal_blocks
+from implementations.common.hippo import diagonal, normal_blocks
 from implementations.common.initializers import Keys, lecun_normal, log_uniform, normal
 from implementations.ops.scan import Method
 
@@ -103,13 +103,13 @@ def initial_ssm(config: S5Config, keys: Keys) -> dict[str, np.ndarray]:
     with a component variance of 1/(ssm_size d_model) ("lecun_normal") or 1/ssm_size ("trunc_standard_normal");
     "complex_normal" draws C itself with component variance 1/2.
 
-    Lambda_init other than "hippo" changes the eigenvalues alone, block by block: "lin" and "inv" are those of S4D-Lin
-    and S4D-Inv (S5-Lin and S5-Inv of the paper's appendix), "antisymmetric" those of a random antisymmetric matrix.
+    Lambda_init other than "hippo" changes the eigenvalues alone, of the whole state without blocks: "lin" and "inv" are
+    those of S4D-Lin and S4D-Inv (S5-Lin and S5-Inv of the paper's appendix, which says no more of them),
+    "antisymmetric" those of a random antisymmetric matrix.
     """
     eigenvalues, v, v_inverse = normal_blocks(config.ssm_size, config.blocks, config.conj_sym)
     if config.Lambda_init != "hippo":
-        drawn = keys.child("Lambda")
-        eigenvalues = diagonal_blocks(config.Lambda_init, config.ssm_size, config.blocks, config.conj_sym, drawn)
+        eigenvalues = diagonal(config.Lambda_init, config.ssm_size, config.conj_sym, keys.child("Lambda"))
     values = {
         "Lambda_re": np.real(eigenvalues),
         "Lambda_im": np.imag(eigenvalues),

@@ -9,8 +9,8 @@ FACTORS = (
     Factor(
         "s5.initialization",
         "Initial eigenvalues",
-        "The eigenvalues of HiPPO-N, those of S4D-Lin or S4D-Inv (S5-Lin, S5-Inv), or those of a random antisymmetric "
-        "matrix; B, C and their basis are drawn alike.",
+        "The eigenvalues of HiPPO-N in blocks, or of the whole state those of S4D-Lin or S4D-Inv (S5-Lin, S5-Inv) or "
+        "of a random antisymmetric matrix; B, C and their basis are drawn alike.",
         values("Lambda_init", "hippo", "lin", "inv", "antisymmetric"),
         "arXiv 2208.04933, appendix, alternative diagonal initialisations (S5-Lin, S5-Inv)",
         "lra.listops",

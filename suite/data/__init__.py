@@ -1,6 +1,6 @@
 """Data sets: prepared once to flat arrays, verified, and given out in batches that depend on seed and step alone."""
 
-from suite.data.catalog import data_root, names, open_dataset, prepare_dataset
+from suite.data.catalog import available, data_root, names, open_dataset, prepare_dataset
 from suite.data.errors import CorruptData, DataError, NoData, SettingsError, UnknownData
 from suite.data.prepared import Batch, Prepared, Split
 
@@ -13,6 +13,7 @@ __all__ = [
     "SettingsError",
     "Split",
     "UnknownData",
+    "available",
     "data_root",
     "names",
     "open_dataset",

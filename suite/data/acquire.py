@@ -97,7 +97,10 @@ def _install(description: Manifest, folder: Path, sources: list[Path]) -> list[s
         if not any(new.rglob("*")):
             raise DataError(f"{', '.join(map(str, sources))}: holds nothing of {description.name}")
         here = set(_present(description, new))
-        raw.hashes(release.of(here.__contains__), new)
+        try:
+            raw.hashes(release.of(here.__contains__), new)
+        except DataError as error:
+            raise DataError(str(error).replace(str(new), ", ".join(map(str, sources)))) from None
         _place(new, folder)
     absent = missing(description, folder)
     how = "verified" if all(file.sha256 for file in release.files) else "verified where the manifest knows a hash"

@@ -134,6 +134,15 @@ def place(name: str, root: str | Path | None, settings: dict[str, Any]) -> Place
     return Place(data_set, data_set.settings.from_dict(settings), data_root(root))
 
 
+def available(name: str, root: str | Path | None = None, **settings: Any) -> bool:
+    """Whether `open_dataset` would find or make a data set, without a look into its files; raises SettingsError."""
+    if name not in DATA_SETS:
+        return False
+    wanted = place(name, root, settings)
+    source = wanted.settings.source
+    return wanted.directory.exists() or source == "generated" or (source == "released" and wanted.has_raw)
+
+
 def open_dataset(
     name: str,
     root: str | Path | None = None,
@@ -152,8 +161,7 @@ def open_dataset(
     wanted = place(name, root, settings)
     if wanted.directory.exists():
         return wanted.open(verify)
-    source = wanted.settings.source
-    if prepare and (source == "generated" or (source == "released" and wanted.has_raw)):
+    if prepare and available(name, root, **settings):
         return prepare_dataset(name, root, jobs=jobs, **settings)
     raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
 

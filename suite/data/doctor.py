@@ -37,7 +37,7 @@ def examine(name: str, root: Path) -> Finding:
             whole += 1
         except DataError as error:
             broken = broken or str(error)
-    state = f"{whole} selections, verified" if whole else "nothing"
+    state = f"{whole} selection{'s' if whole > 1 else ''}, verified" if whole else "nothing"
     state = f"{state}; {broken}" if broken else state
     return Finding(name, original, state, _next(name, root, not absent, whole, broken), not broken)
 

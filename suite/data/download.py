@@ -11,7 +11,8 @@ from tqdm import tqdm
 from suite.data.errors import DataError
 from suite.data.manifest import Archive
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16
+"""Bytes received at a time; an interruption loses at most so many."""
 TIMEOUT = (20.0, 60.0)
 """Seconds to connect and between two pieces."""
 
@@ -47,9 +48,11 @@ def _reason(error: Exception) -> str:
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP {response.status_code}"
-    if "Timeout" in type(error).__name__:
+    name = type(error).__name__
+    if "Timeout" in name:
         return "no answer in time"
-    return "no connection" if type(error).__name__ == "ConnectionError" else f"{type(error).__name__}: {error!s:.80}"
+    known = {"ConnectionError": "no connection", "ChunkedEncodingError": "the connection broke off"}
+    return known.get(name, f"{name}: {error!s:.80}")
 
 
 class _Resuming:

@@ -9,22 +9,31 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt64
 
-from suite.data.pathfinder_paddles import DEGREES, FULL, WEIGHT_ONE, Paddles
+from suite.data.pathfinder_paddles import CROSSES, DEGREES, FULL, WEIGHT_ONE, Paddles
 from suite.data.words import below, nth
 
 TRIALS = 3
-_CROSSES = 459
 _LEAST_WEIGHT = int(1e-4 * FULL * WEIGHT_ONE)
 HIGH, LOW = 32, 0
 
 
 @dataclass
 class Canvas:
-    """What is taken in A images, as flat rows with a frame of `frame` pixels around each image that is never full."""
+    """What is taken in A images, and how near something taken is: flat rows, each image with a frame around it."""
 
     masks: UInt8[np.ndarray, "A S"]
+    near: UInt8[np.ndarray, "A S"]
     frame: int
     width: int
+
+    def of(self, rows: np.ndarray) -> "Canvas":
+        """A copy of some images."""
+        return Canvas(self.masks[rows], self.near[rows], self.frame, self.width)
+
+    def put(self, rows: np.ndarray, other: "Canvas", others: np.ndarray) -> None:
+        """Take some images from another canvas."""
+        self.masks[rows] = other.masks[others]
+        self.near[rows] = other.near[others]
 
     def at(self, positions: Int64[np.ndarray, "... 2"]) -> Int64[np.ndarray, "..."]:
         """Places in a row of `masks` of pixels (row, column)."""
@@ -34,10 +43,16 @@ class Canvas:
         """Differences of places in a row of `masks`."""
         return offsets[..., 0] * self.width + offsets[..., 1]
 
-    def read(self, rows: np.ndarray, places: np.ndarray) -> UInt8[np.ndarray, "..."]:
+    def taken(self, rows: np.ndarray, places: np.ndarray) -> UInt8[np.ndarray, "..."]:
         """Values of `masks` at places of rows."""
-        start = rows.reshape(-1, *(1,) * (places.ndim - 1)) * self.masks.shape[1]
-        return self.masks.reshape(-1).take(start + places)
+        return self.masks.reshape(-1).take(self._flat(rows, places))
+
+    def nearby(self, rows: np.ndarray, places: np.ndarray) -> UInt8[np.ndarray, "..."]:
+        """Values of `near` at places of rows."""
+        return self.near.reshape(-1).take(self._flat(rows, places))
+
+    def _flat(self, rows: np.ndarray, places: np.ndarray) -> Int64[np.ndarray, "..."]:
+        return rows.reshape(-1, *(1,) * (places.ndim - 1)) * self.masks.shape[1] + places
 
 
 @dataclass
@@ -54,25 +69,22 @@ class Chains:
 
 def canvas(tables: Paddles, count: int) -> Canvas:
     """Images of which only the padding is taken."""
-    drawing = tables.drawing
-    frame = tables.reach + tables.margin + 1
-    image = np.full((drawing.resolution, drawing.resolution), FULL, dtype=np.uint8)
-    image[drawing.padding : -drawing.padding, drawing.padding : -drawing.padding] = 0
-    image = np.pad(image, frame)
-    return Canvas(np.tile(image.reshape(1, -1), (count, 1)), frame, len(image))
+    drawing, margin = tables.drawing, tables.margin
+    images = []
+    for padding in (drawing.padding, drawing.padding + margin):
+        image = np.full((drawing.resolution, drawing.resolution), FULL, dtype=np.uint8)
+        image[padding:-padding, padding:-padding] = 0
+        images.append(np.tile(np.pad(image, tables.frame).reshape(1, -1), (count, 1)))
+    return Canvas(images[0], images[1], tables.frame, tables.width)
 
 
 def fill(tables: Paddles, on: Canvas, rows: np.ndarray, chains: Chains) -> None:
-    """Take the surroundings of the chains' last tables."""
-    start = rows * on.masks.shape[1] + on.at(chains.places)
-    patch = start[:, None] + _patch(tables, on)
-    flat = on.masks.reshape(-1)
-    flat[patch] = np.maximum(flat[patch], tables.masks[chains.orientations].reshape(len(rows), tables.area))
-
-
-def _patch(tables: Paddles, on: Canvas) -> Int64[np.ndarray, " kk"]:
-    square = np.arange(-tables.reach, tables.reach + 1)
-    return (square[:, None] * on.width + square).reshape(-1)
+    """Take the surroundings of the chains' last paddles."""
+    start = (rows * on.masks.shape[1] + on.at(chains.places))[:, None]
+    for values, stamps in ((on.masks, tables.takes), (on.near, tables.nears)):
+        flat = values.reshape(-1)
+        where = start + stamps.offsets[chains.orientations]
+        flat[where] = np.maximum(flat[where], stamps.values[chains.orientations])
 
 
 def extend(
@@ -88,21 +100,20 @@ def extend(
     resolution = tables.drawing.resolution
     inside = ((heads >= 0) & (heads < resolution)).all(axis=2)
     places = on.at(np.clip(heads, 0, resolution - 1))
-    near = places[:, :, None] + on.around(tables.disc)
-    free = FULL - on.read(rows, near).max(axis=2).astype(np.int64)
+    free = FULL - on.nearby(rows, places).astype(np.int64)
     weights = np.cumsum(free * inside * tables.weights[chains.orientations], axis=1)
     total = weights[:, -1]
     chosen = np.zeros(len(rows), dtype=np.int64)
     found = np.zeros(len(rows), dtype=bool)
     pending = np.flatnonzero(total >= _LEAST_WEIGHT)
-    patch = _patch(tables, on)
     for trial in range(TRIALS):
         if not len(pending):
             break
         draw = below(nth(keys[pending], first_word + trial), total[pending], HIGH)
         index = (weights[pending] > draw[:, None]).argmax(axis=1)
-        taken = on.read(rows[pending], places[pending, index][:, None] + patch).astype(np.int64)
-        crosses = (taken + tables.masks[DEGREES + index].reshape(len(pending), tables.area)).max(axis=1) >= _CROSSES
+        around = places[pending, index][:, None] + tables.solids.offsets[DEGREES + index]
+        taken = on.taken(rows[pending], around).astype(np.int64)
+        crosses = (taken + tables.solids.values[DEGREES + index]).max(axis=1) >= CROSSES
         chosen[pending] = index
         found[pending] = ~crosses
         pending = pending[crosses]

@@ -82,9 +82,9 @@ def _long_contours(
     count = len(keys)
     segments = _no_segments(count, 2 * length, tables.drawing.contour_contrast)
     masks = canvas(tables, count)
-    pending, attempt = np.arange(count), 0
+    pending, attempt, together = np.arange(count), 0, 2
     while len(pending):
-        together = max(1, _WAVE // masks.masks.shape[1] // len(pending))
+        together = max(1, min(2 * together, _WAVE // masks.masks.shape[1] // len(pending)))
         attempts = attempt + np.repeat(np.arange(together), len(pending))
         rows, chains, working = _attempt(tables, length, nth(np.tile(keys[pending], together), attempts))
         images, earliest = np.unique(rows % len(pending), return_index=True)
@@ -92,7 +92,7 @@ def _long_contours(
         for paddle, chain in enumerate(chains):
             segments.places[done, paddle] = chain.places[earliest]
             segments.orientations[done, paddle] = chain.orientations[earliest]
-        masks.masks[done] = working.masks[rows[earliest]]
+        masks.put(done, working, rows[earliest])
         pending, attempt = np.delete(pending, images), attempt + together
     return segments, masks, segments.places[:, :2], segments.places[:, -2:]
 
@@ -120,7 +120,7 @@ def _distractor(tables: Paddles, length: int, on: Canvas, keys: UInt64[np.ndarra
     for attempt in range(_ATTEMPTS):
         if not len(pending):
             break
-        working = Canvas(on.masks[pending], on.frame, on.width)
+        working = on.of(pending)
         attempt_keys = nth(keys[pending], attempt)
         rows, chain = seed(tables, working, attempt_keys)
         placed = [chain]
@@ -134,7 +134,7 @@ def _distractor(tables: Paddles, length: int, on: Canvas, keys: UInt64[np.ndarra
         for paddle, chain in enumerate(placed):
             segments.places[done, paddle] = chain.places
             segments.orientations[done, paddle] = chain.orientations
-        on.masks[done] = working.masks[rows]
+        on.put(done, working, rows)
         pending = np.delete(pending, rows)
     return segments
 

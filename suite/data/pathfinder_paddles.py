@@ -19,6 +19,7 @@ DEGREES = 360
 ANTIALIAS = 2
 TAKEN = 77
 FULL = 255
+CROSSES = 459
 WEIGHT_ONE = 1 << 16
 _FIXED_BITS = 32
 
@@ -41,11 +42,24 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Stamps:
+    """Small images as lists: the flat offsets of their pixels from the centre, and the values there.
+
+    Offsets are those in a mask, which has a frame around the image.
+    """
+
+    offsets: Int64[np.ndarray, "O n"]
+    values: UInt8[np.ndarray, "O n"]
+
+
+@dataclass(frozen=True)
 class Paddles:
     """The tables of a drawing with one margin: O orientations, R pixels on the circle, K in a kernel, k = 2 reach + 1.
 
     `inks` and `masks` are the paddle and its surroundings, centred on the tail of a first paddle or on the head of a
-    further one; `advance` leads from a pivot to the next; `weights` are the unnormalised probabilities of the next head
+    further one. What an image's paddles take is kept in a mask of `width` squared pixels, a `frame` around the image;
+    `takes` are the masks, `nears` the masks dilated by the margin, `solids` the pixels that can cross another paddle's.
+    `advance` leads from a pivot to the next; `weights` are the unnormalised probabilities of the next head
     by the orientation before it; `heads` and `pivots` those of a first paddle relative to its tail. A first paddle fits
     where no pixel at its `kernels` is taken (shorter ones repeat their first pixel). As published, an orientation whose
     kernel leaves the image altogether at some pixel fits nowhere: it is not `usable`.
@@ -54,10 +68,14 @@ class Paddles:
     drawing: Drawing
     margin: int
     reach: int
+    frame: int
+    width: int
     inks: UInt8[np.ndarray, "O k k"]
     masks: UInt8[np.ndarray, "O k k"]
+    takes: Stamps
+    nears: Stamps
+    solids: Stamps
     ring: Int64[np.ndarray, "R 2"]
-    disc: Int64[np.ndarray, "D 2"]
     advance: Int64[np.ndarray, "O 2"]
     weights: Int64[np.ndarray, "O R"]
     heads: Int64[np.ndarray, "360 2"]
@@ -94,6 +112,8 @@ def paddles(drawing: Drawing, margin: int) -> Paddles:
     directions = np.concatenate([first, further])
     drawn = [_draw(drawing, margin, reach, direction) for direction in np.concatenate([first, -further])]
     inks, masks = (np.stack(images) for images in zip(*drawn, strict=True))
+    frame = reach + margin + 1
+    width = drawing.resolution + 2 * frame
     heads = ceiling(length * first)
     kernels = _kernels(masks[:DEGREES], length + margin)
     angles = np.concatenate([degrees, np.arctan2(ring[:, 0], ring[:, 1])])
@@ -101,10 +121,14 @@ def paddles(drawing: Drawing, margin: int) -> Paddles:
         drawing,
         margin,
         reach,
+        frame,
+        width,
         inks,
         masks,
+        _stamps(masks, 1, width),
+        _stamps(_dilated(masks, margin), 1, width),
+        _stamps(masks, CROSSES - FULL, width),
         ring,
-        raster.disc(margin),
         ceiling((length + 2 * margin) * directions),
         _weights(angles, drawing.continuity),
         heads,
@@ -138,6 +162,24 @@ def _draw(drawing: Drawing, margin: int, reach: int, direction: np.ndarray) -> t
     matrix = raster.filter_matrix(size, 2 * reach + 1)
     ink, mask = (raster.reduce(image.astype(np.uint8) * FULL, matrix, matrix) for image in (bar, surroundings))
     return ink, mask
+
+
+def _dilated(masks: UInt8[np.ndarray, "O k k"], margin: int) -> UInt8[np.ndarray, "O m m"]:
+    """The greatest value within the margin of each pixel, on images larger by the margin."""
+    size = masks.shape[1] + 2 * margin
+    padded = np.pad(masks, ((0, 0), (2 * margin, 2 * margin), (2 * margin, 2 * margin)))
+    corners = (raster.disc(margin) + margin).tolist()
+    return functools.reduce(np.maximum, (padded[:, y : y + size, x : x + size] for y, x in corners))
+
+
+def _stamps(images: UInt8[np.ndarray, "O k k"], least: int, width: int) -> Stamps:
+    """The pixels of at least a value, as lists of one length; shorter ones repeat their first pixel."""
+    side = images.shape[1]
+    lists = [np.flatnonzero(image >= least) for image in images]
+    longest = max(map(len, lists))
+    places = np.stack([np.append(pixels, np.repeat(pixels[:1], longest - len(pixels))) for pixels in lists])
+    offsets = (places // side - side // 2) * width + places % side - side // 2
+    return Stamps(offsets, np.take_along_axis(images.reshape(len(images), -1), places, axis=1))
 
 
 def _kernels(masks: UInt8[np.ndarray, "360 k k"], reach: int) -> Int64[np.ndarray, "360 K 2"]:

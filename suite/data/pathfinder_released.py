@@ -33,8 +33,8 @@ def read(settings: PathfinderSettings, folder: Path, advance: Advance = silent) 
     inner = folder / "lra_release"
     if (inner / settings.folder).is_dir():
         raise DataError(
-            f"{folder} and {inner} both hold {settings.folder}, and one copy in the wild is broken: pass the folder you "
-            f"mean; the S4 line reads {inner}"
+            f"{folder} and {inner} both hold {settings.folder}, and one copy in the wild is broken: pass the folder "
+            f"that you mean; the S4 line reads {inner}"
         )
     samples = list(_samples(settings, folder))
     held_out = int(_SHARE * len(samples))

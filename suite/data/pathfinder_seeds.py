@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt64
 
-from suite.data.pathfinder_contours import HIGH, LOW, TRIALS, Canvas, Chains, canvas
+from suite.data.pathfinder_contours import HIGH, LOW, TRIALS, Canvas, Chains
 from suite.data.pathfinder_paddles import DEGREES, FULL, TAKEN, Drawing, Paddles, paddles
 from suite.data.words import below, nth
 
@@ -22,10 +22,10 @@ def _first(tables: Paddles, tails: np.ndarray, orientations: np.ndarray) -> Chai
     return Chains(tails + tables.pivots[orientations], orientations, tails)
 
 
-def free_places(tables: Paddles, mask: UInt8[np.ndarray, "w w"], frame: int, orientation: int) -> np.ndarray:
+def free_places(tables: Paddles, mask: UInt8[np.ndarray, "w w"], orientation: int) -> np.ndarray:
     """The pixels (row, column) of one image where a first paddle of an orientation fits."""
     taken = mask >= TAKEN
-    resolution = tables.drawing.resolution
+    frame, resolution = tables.frame, tables.drawing.resolution
     blocked = np.zeros((resolution, resolution), dtype=bool)
     for dy, dx in tables.kernels[orientation].tolist():
         blocked |= taken[frame + dy : frame + dy + resolution, frame + dx : frame + dx + resolution]
@@ -65,7 +65,7 @@ def _free_place(
             return tails, any_free
         words = nth(keys[pending], place)
         drawn = np.stack([below(words, resolution, HIGH), below(words, resolution, LOW)], axis=1)
-        taken = on.read(rows[pending], on.at(drawn)[:, None] + kernels[orientations[pending]])
+        taken = on.taken(rows[pending], on.at(drawn)[:, None] + kernels[orientations[pending]])
         free = taken.max(axis=1) < TAKEN
         tails[pending[free]] = drawn[free]
         any_free[pending[free]] = True
@@ -73,7 +73,7 @@ def _free_place(
     words = nth(keys[pending], 1 + _PLACES_TRIED)
     for image, word in zip(pending.tolist(), words, strict=True):
         mask = on.masks[rows[image]].reshape(on.width, on.width)
-        places = free_places(tables, mask, on.frame, int(orientations[image]))
+        places = free_places(tables, mask, int(orientations[image]))
         if len(places):
             tails[image] = places[below(word[None], len(places), HIGH)[0]]
             any_free[image] = True
@@ -116,12 +116,12 @@ def central_places(
     They are twice the seed distance away from each edge, and further by what the paddle covers.
     """
     tables = paddles(drawing, margin)
-    empty = canvas(tables, 1)
-    mask = np.full((empty.width, empty.width), FULL, dtype=np.uint8)
-    edge = empty.frame + max(2 * drawing.seed_distance, drawing.padding)
+    frame = tables.frame
+    mask = np.full((tables.width, tables.width), FULL, dtype=np.uint8)
+    edge = frame + max(2 * drawing.seed_distance, drawing.padding)
     mask[edge:-edge, edge:-edge] = 0
-    mask[: empty.frame], mask[-empty.frame :], mask[:, : empty.frame], mask[:, -empty.frame :] = 0, 0, 0, 0
-    free = [free_places(tables, mask, empty.frame, orientation) for orientation in range(DEGREES)]
+    mask[:frame], mask[-frame:], mask[:, :frame], mask[:, -frame:] = 0, 0, 0, 0
+    free = [free_places(tables, mask, orientation) for orientation in range(DEGREES)]
     counts = np.array([len(places) for places in free]) * tables.usable
     padded = np.zeros((DEGREES, max(map(len, free)), 2), dtype=np.int64)
     for orientation, places in enumerate(free):

@@ -94,7 +94,7 @@ def digest(file: ReleasedFile, folder: Path, paths: list[Path]) -> str:
 
 def _compare(file: ReleasedFile, folder: Path, count: int, found: str) -> None:
     path = folder / file.name
-    remedy = "fetch it again, or say --source local if these are files of your own"
+    remedy = "fetch it again, or prepare files of your own with --source local --from DIR"
     if file.files is not None and count != file.files:
         raise DataError(f"{path}: {count:,} files, the release has {file.files:,}; {remedy}")
     if file.sha256 is not None and found != file.sha256:

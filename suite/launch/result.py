@@ -62,7 +62,7 @@ def window(recipe: Recipe) -> int:
 
 def protocol(cell: Cell) -> dict[str, Any]:
     """What decides whether the cell's numbers may be compared: the same for every seed and framework of its task."""
-    task, recipe = all_tasks()[cell.task], cell.recipe
+    task, recipe = all_tasks()[factors()[cell.factor].task if cell.factor else cell.task], cell.recipe
     if cell.settings:
         return {"name": cell.task, "metric": task.metric, **SPEED_PROTOCOL}
     if recipe is None:

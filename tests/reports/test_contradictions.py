@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from report_document import Document
-from report_records import Factory, store
 from test_published import CUT
 
-from reports import build, contradictions, published
+from reports import contradictions, pages, published
 from reports.published import PublishedError
+from reports.render import Renderer
 
 SHIPPED = published.shipped()
 
@@ -57,15 +57,15 @@ def test_the_bits_and_perplexities_of_the_block_recurrent_tables() -> None:
         assert (abs(2**bits - perplexity) < 0.01) == agrees
 
 
-def test_the_page_has_every_one_with_links_to_its_numbers(make: Factory, tmp_path: Path) -> None:
-    index = build.build([store([make()], tmp_path / "runs")], tmp_path / "site")
-    page = Document(index.parent / "contradictions.html")
+def test_the_page_has_every_one_with_links_to_its_numbers(tmp_path: Path) -> None:
+    renderer, made = Renderer(pages.SECTIONS), contradictions.contradictions_page(SHIPPED)
+    (tmp_path / "page.html").write_bytes(renderer.html(made))
+    page, text = Document(tmp_path / "page.html"), renderer.markdown(made).decode()
     found = contradictions.load(SHIPPED)
     assert {item.id for item in found} <= set(page.values("id"))
     assert all(item.title in page.text for item in found)
     links = {f"published/{SHIPPED.number(a)[0].paper.id}.html#{a}" for item in found for a in item.numbers}
     assert links <= set(page.values("href"))
-    text = (index.parent / "contradictions.md").read_text(encoding="utf-8")
     assert all(f'<a id="{item.id}"></a>' in text for item in found)
 
 

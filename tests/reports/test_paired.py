@@ -1,15 +1,13 @@
 """Models on the same examples are paired, and nothing else is."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from report_document import Document
-from report_records import LABELS, Factory, store
+from report_records import LABELS, Factory
 
-from reports import build, frames, published, records
-from reports.paired import PairedTest, paired_tests
+from reports import frames, pages, published, records
+from reports.paired import PairedTest, paired_blocks, paired_tests
 from reports.records import Predictions, Record
+from reports.render import Renderer
 from reports.statistics import holm
 
 
@@ -64,11 +62,13 @@ def test_failed_seeds_and_old_records_are_not_paired(make: Factory) -> None:
     assert paired(make(), make(architecture="s4", status="failed", predictions=old)) == []
 
 
-def test_the_page_of_a_task_shows_them(make: Factory, tmp_path: Path) -> None:
-    index = build.build([store([make(), make(architecture="s4", accuracy=0.5)], tmp_path / "runs")], tmp_path / "site")
-    page = Document(index.parent / "tasks" / "lra.listops.html")
-    assert "Paired comparisons" in page.text
-    assert "s4, JAX" in page.text
-    assert "< 0.0001" in page.text
-    alone = build.build([store([make()], tmp_path / "one")], tmp_path / "other")
-    assert "Paired comparisons" not in Document(alone.parent / "tasks" / "lra.listops.html").text
+def test_the_page_of_a_task_shows_them(make: Factory) -> None:
+    report = pages.Report.of([make(), make(architecture="s4", accuracy=0.5)], published.shipped())
+    page = Renderer(pages.SECTIONS).markdown(pages.task_page(report, "lra.listops")).decode()
+    assert "## Paired comparisons" in page
+    assert (
+        "| [s4, JAX](../cells/lra.listops-s4-jax-smoke-0.md) | [s5, JAX](../cells/lra.listops-s5-jax-smoke-0.md) |"
+        in page
+    )
+    assert "&lt; 0.0001" in page
+    assert paired_blocks(frames.groups([make()], published.shipped())) == []

@@ -179,3 +179,30 @@ def test_predictions_of_more_than_their_count_are_not_unpacked() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**22
+
+
+def test_which_predictions_are_right_comes_back() -> None:
+    labels = np.array([0, 1, 2, 1, 0, 2, 1, 1, 0])
+    predicted = np.array([0, 1, 1, 1, 0, 2, 0, 1, 0])
+    found = records.encode_predictions(predicted, labels, "test", 3)
+    np.testing.assert_array_equal(records.decode_correct(found), predicted == labels)
+    names = (name for name in found.__struct_fields__ if name != "correct")
+    assert records.decode_correct(type(found)(**{name: getattr(found, name) for name in names})) is None
+
+
+@pytest.mark.parametrize("damage", ["x", base64.b64encode(b"no zlib").decode(),
+                                    base64.b64encode(zlib.compress(bytes(100))).decode()])  # fmt: skip
+def test_damaged_bits_are_errors(make: Factory, damage: str) -> None:
+    found = make().predictions
+    assert found
+    values = {name: getattr(found, name) for name in found.__struct_fields__}
+    with pytest.raises(RecordError, match="predictions of split 'test'"):
+        records.decode_correct(type(found)(**(values | {"correct": damage})))
+
+
+def test_only_records_of_ablations_name_a_factor(make: Factory, tmp_path: Path) -> None:
+    assert '"factor"' not in records.to_json(make()).decode()
+    made = make(factor="s5.blocks", level="2", base="0123456789ab")
+    assert records.read(records.write(made, tmp_path)).cell == made.cell
+    with pytest.raises(RecordError, match=r"\$\.cell\.base"):
+        records.write(make(base="../x"), tmp_path)

@@ -144,9 +144,9 @@ def test_paired_examples_by_hand() -> None:
         paired_examples(first, second[:3])
 
 
-def _sides(parts: list[int]) -> list[np.ndarray]:
+def _sides(parts: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Which examples two models get right, from how many only the first, only the second or both do."""
-    return [np.repeat(side, parts) for side in ([True, False, True], [False, True, True])]
+    return np.repeat([True, False, True], parts), np.repeat([False, True, True], parts)
 
 
 def test_paired_examples_keep_their_level_and_coverage() -> None:

@@ -199,9 +199,7 @@ def test_raw_wikitext_reads_the_raw_files_only(tmp_path):
     given = {"source": "local", "tokenizer": "bytes", "text": "raw"}
     prepared = prepare_dataset("wikitext103", tmp_path / "data", released=raw, **given)
     assert documents(prepared, "test") == [WIKI["test"].encode()]
-    assert {name for name in prepared.hashes if name.endswith("raw")} == {
-        f"wikitext-103-raw/wiki.{part}.raw" for part in WIKI
-    }
+    assert {name for name in prepared.hashes if name.startswith("wiki")} == {f"wiki.{part}.raw" for part in WIKI}
     with pytest.raises(DataError, match=r"wiki\.train\.tokens is missing"):
         prepare_dataset("wikitext103", tmp_path / "data", released=raw, source="local")
 
@@ -239,8 +237,10 @@ def test_entries_of_folders_are_documents(tmp_path):
     assert documents(prepared, "validation") == [b"v"]
     assert any("stand-in" in difference for difference in prepared.protocol["differences"])
     assert len(prepared.hashes["**/*"]) == 64
-    everything = prepare_dataset("github", tmp_path / "data", released=folder, suffixes=".md")
-    assert everything.protocol["splits"]["train"]["documents"] == 1
+    more = prepare_dataset("github", tmp_path / "data", released=folder, suffixes=".md,.py")
+    assert documents(more, "train") == [b"nothing", b"c = 2\n\n\nb = 1\n"]
+    with pytest.raises(DataError, match="validation has 0 documents"):
+        prepare_dataset("github", tmp_path / "data", released=folder, suffixes=".md")
 
 
 def test_folders_without_splits_are_split_by_name(tmp_path):

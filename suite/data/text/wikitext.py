@@ -26,7 +26,6 @@ _FILES = {"train": "train", "validation": "valid", "test": "test"}
 class _WikiTextSettings(TextSettings):
     """`tokenizer` words goes with `text` tokens, bytes with either."""
 
-    FOLDER: ClassVar[str]
     SHA1: ClassVar[dict[str, str]]
     """Published sha1 of the training texts, whose sha256 the manifest does not know."""
 
@@ -41,9 +40,8 @@ class _WikiTextSettings(TextSettings):
             )
 
     def file(self, split: str) -> str:
-        """The path of a split's file in the release."""
-        folder = self.FOLDER if self.text == "tokens" else f"{self.FOLDER}-raw"
-        return f"{folder}/wiki.{_FILES[split]}.{self.text}"
+        """A split's file in the release."""
+        return f"wiki.{_FILES[split]}.{self.text}"
 
     def reads(self, file: str) -> bool:
         return file in map(self.file, SPLITS)
@@ -64,7 +62,6 @@ class WikiText2Settings(_WikiTextSettings):
 
     NAME: ClassVar[str] = "wikitext2"
     TITLE: ClassVar[str] = "WikiText-2"
-    FOLDER: ClassVar[str] = "wikitext-2"
     SHA1: ClassVar[dict[str, str]] = {
         "tokens": "863f29c46ef9d167fff4940ec821195882fe29d1",
         "raw": "d33faf256327882db0edc7c67cd098d1051a2112",
@@ -77,7 +74,6 @@ class WikiText103Settings(_WikiTextSettings):
 
     NAME: ClassVar[str] = "wikitext103"
     TITLE: ClassVar[str] = "WikiText-103"
-    FOLDER: ClassVar[str] = "wikitext-103"
     SHA1: ClassVar[dict[str, str]] = {
         "tokens": "b7497e2dfe77e72cfef5e3dbc61b7b53712ac211",
         "raw": "3d06627c15e834408cfee91293f862c11c1cc9ef",

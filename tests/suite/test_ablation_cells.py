@@ -187,7 +187,7 @@ def test_a_study_runs_from_the_command_to_its_page(tmp_path):
     (study,) = studies(found)
     ((family,),) = study.factors.values()
     (level,) = family.levels
-    assert level.changes == {"model.layer.timescale": "– → scalar"}
+    assert level.changes == {"model.layer.timescale": "scalar"}
     assert level.examples
     assert (family.base.parameters or 0) - (level.parameters or 0) == 3
     page = (out / "site" / "tasks" / "ablation.s5.html").read_text()

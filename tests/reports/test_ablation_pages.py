@@ -150,6 +150,10 @@ def test_the_page_shows_effects_and_the_result_table_does_not(site: Path) -> Non
         assert text in page.text
     assert page.count("figure") == 2
     assert "tasks/ablation.s5.html" in (site / "index.html").read_text()
+    assert (
+        "Ablation s5.blocks (JAX, profile smoke, cpu): 1 of 2 tested levels differ"
+        in Document(site / "index.html").text
+    )
     assert "| ablation.s5" not in (site / "index.md").read_text()
     assert {group.task for group in frames.groups(study(), build.published.shipped())} == {"lra.listops"}
 

@@ -1,0 +1,132 @@
+"""Language models in the report: what stands in one table, what a table says, and what is drawn."""
+
+import math
+from typing import Any
+
+import pytest
+from report_records import make_record, store
+
+from reports import build, frames, language
+from reports.pages import Report
+from reports.published import shipped
+from reports.records import Record
+
+FACTS: dict[str, Any] = {
+    "name": "book/embedded/bytes",
+    "tokenizer": "bytes",
+    "evaluation": "every document from its first token",
+    "metric": "bits_per_byte",
+    "metric_definitions": {"bits_per_byte": "bits of all tokens divided by bytes", "word_perplexity": "by words"},
+}
+
+
+def record(
+    architecture: str = "s5", bits: float = 3.0, framework: str = "jax", seed: int = 0, **changes: Any
+) -> Record:
+    facts = {**FACTS, "differences": [f"{architecture} is not published"], **changes.pop("protocol", {})}
+    layer = {"architecture": architecture, "variant": "SH", "kernel": "s4"}
+    nats = bits * math.log(2)
+    fields = {
+        "benchmark": "lm",
+        "task": "lm.book",
+        "recipe": {"batch_size": 8, "model": {"layer": layer}},
+        "metrics": {
+            "bits_per_byte": bits,
+            "nll_nats_per_token": nats,
+            "token_perplexity": math.exp(nats),
+            "word_perplexity": math.exp(5 * nats),
+            "unigram_bits_per_byte": 4.5,
+            "parameter_count": 123_456,
+        },
+        "curves": {
+            "epoch": [1, 2],
+            "epoch_step": [50, 100],
+            "validation_bits_per_byte": [bits + 1, bits],
+            "test_bits_per_byte": [None, bits],
+            "step": [1, 2],
+            "step_loss": [5.0, 4.0],
+        },
+        "tables": {
+            "perplexity_by_position": [
+                {"position_from": 0, "position_to": 15, "targets": 16, "token_perplexity": 30.0},
+                {"position_from": 16, "position_to": 31, "targets": 16, "token_perplexity": 20.0 + seed},
+            ]
+        },
+        "predictions": None,
+        "protocol": facts,
+        **changes,
+    }
+    return make_record(framework, seed, architecture=architecture, **fields)
+
+
+def groups(found: list[Record]) -> list[frames.Group]:
+    return list(Report.of(found, shipped()).groups)
+
+
+def test_one_table_holds_what_was_measured_alike():
+    found = [record(), record("block_state", 2.5), record("block_state", 2.7, "torch"), record("ema", profile="small")]
+    found.append(record("s4", protocol={"evaluation": "windows of 128 tokens"}))
+    sections = [sorted(group.architecture for group in section) for section in language.sections(groups(found))]
+    assert sorted(sections) == [["block_state", "s5"], ["ema"], ["s4"]]
+
+
+def test_rows_are_in_the_order_of_names_and_never_of_numbers():
+    (section,) = language.sections(groups([record("s5", 2.0), record("block_state", 2.5), record("ema", 9.0)]))
+    table = language.table(section)
+    names = [row.cells[0].spans[0].text for row in table.rows]
+    assert names == ["block_state (SH:s4)", "ema", "s5"]
+
+
+def test_a_row_holds_the_mean_of_all_seeds():
+    (section,) = language.sections(groups([record(bits=3.0), record(bits=3.2, seed=1)]))
+    (row,) = language.table(section).rows
+    texts = [" ".join(span.text for span in cell.spans) for cell in row.cells]
+    assert texts[1:4] == ["JAX", "3.100 ± 0.141", f"{(2**3.0 + 2**3.2) / 2:.2f} ± {(2**3.2 - 2**3.0) / 2**0.5:.2f}"]
+    assert texts[5:] == ["4.500", "123,456", "0 1", "–"]
+
+
+def test_published_numbers_stand_only_where_the_protocol_is_followed():
+    (group,) = groups([record()])
+    assert group.reference is None
+    assert language.published(group).spans[0].text == "–"
+
+
+def test_curves_are_means_over_the_seeds():
+    (group,) = groups([record(bits=3.0), record(bits=3.2, seed=1)])
+    evaluations = language.over_seeds(group, language._evaluations)
+    assert evaluations["x"].tolist() == [50, 100]
+    assert evaluations["mean"].tolist() == pytest.approx([4.1, 3.1])
+    positions = language.over_seeds(group, language._positions)
+    assert positions[["x", "mean", "low", "high"]].to_numpy().tolist() == [[15, 30, 30, 30], [31, 20.5, 20, 21]]
+
+
+def test_conclusions_compare_with_token_frequencies():
+    (low,), (high,) = groups([record()]), groups([record(bits=4.6)])
+    assert (
+        "learns: every seed needs fewer bits per byte than token frequencies (4.500)" in language.learned(low)[0].text
+    )
+    assert "is not shown to learn" in language.learned(high)[0].text
+
+
+def test_the_site_has_a_page_of_language_models(tmp_path):
+    runs = store([record(), record("block_state", 2.5, "torch")], tmp_path / "runs")
+    build.build([runs], tmp_path / "site")
+    for suffix in ("html", "md"):
+        page = (tmp_path / "site" / f"language.{suffix}").read_text()
+        for said in (
+            "block_state (SH:s4)",
+            "2.500",
+            "bits of all tokens divided by bytes",
+            "every document from its first",
+        ):
+            assert said in page, (suffix, said)
+    html = (tmp_path / "site" / "language.html").read_text()
+    assert html.count("<figure") == 2
+    assert "language.html" in (tmp_path / "site" / "index.html").read_text()
+    assert "Perplexities, profile smoke" in (tmp_path / "site" / "tasks" / "lm.book.html").read_text()
+
+
+def test_reports_without_language_models_have_no_such_page(tmp_path):
+    runs = store([make_record()], tmp_path / "runs")
+    build.build([runs], tmp_path / "site")
+    assert not (tmp_path / "site" / "language.html").exists()

@@ -1,0 +1,119 @@
+"""Recipes, cells and protocols of the benchmark lm."""
+
+import json
+from typing import get_args
+
+import pytest
+
+from suite.launch import cost, result
+from suite.matrix import Cell, Selection, cells, published
+from suite.recipes import language, recipes
+from suite.recipes.base import Profile, Recipe, differences
+from suite.tasks import all_tasks
+
+ARCHITECTURES = ("s5", "s4", "s4d", "ema", "mega", "seqboat", "transformer", "spade", "block_recurrent", "block_state")
+SIZES: tuple[Profile, ...] = ("smoke", "small")
+PAPERS = {
+    ("pg19", "transformer"), ("pg19", "block_recurrent"), ("pg19", "block_state"),
+    ("arxiv", "transformer"), ("arxiv", "block_recurrent"), ("arxiv", "block_state"),
+    ("github", "transformer"), ("github", "block_recurrent"), ("github", "block_state"),
+    ("wikitext103", "spade"), ("enwik8", "seqboat"),
+}  # fmt: skip
+
+
+def recipe(task: str, architecture: str, profile: Profile = "smoke") -> Recipe:
+    found = recipes(architecture)[f"lm.{task}"](profile)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_task_has_a_recipe_that_survives_json(architecture):
+    for task in get_args(language.Task):
+        assert all_tasks()[f"lm.{task}"].benchmark == "lm"
+        for profile in SIZES:
+            found = recipe(task, architecture, profile)
+            assert Recipe.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+            assert found.optimizer.schedule.total_steps == found.total_steps
+            assert found.model.input_size == language.DATA[task][1]
+        paper = recipes(architecture)[f"lm.{task}"]("paper")
+        assert (paper is not None) == ((task, architecture) in PAPERS)
+        if paper is not None:
+            assert Recipe.from_dict(json.loads(json.dumps(paper.to_dict()))) == paper
+            assert paper.source["not expressed"]
+            assert differences(recipe(task, architecture), paper)
+
+
+def test_the_project_trains_all_architectures_alike():
+    for profile in SIZES:
+        one, *others = (recipe("book", name, profile) for name in ARCHITECTURES)
+        for other in others:
+            same = ("batch_size", "epochs", "selection", "language", "data")
+            assert {name: getattr(one, name) for name in same} == {name: getattr(other, name) for name in same}
+            assert one.optimizer.schedule == other.optimizer.schedule
+
+
+def test_smoke_models_have_about_equally_many_parameters():
+    pytest.importorskip("torch")
+    from implementations.catalog import model_class
+    from implementations.common.initializers import Keys
+
+    for name in ARCHITECTURES:
+        config = recipe("book", name).model
+        model = model_class(config, "torch")(config, Keys(0))
+        count = sum(p.numel() for p in model.parameters())
+        assert 110_000 < count < 160_000, (name, count)
+        ruled = recipe("book", name).optimizer
+        groups = [ruled.group_of(path) for path, _ in model.named_parameters()]
+        assert ("ssm" in groups) == (name in ("s5", "s4", "s4d", "spade", "block_state")), name
+
+
+def test_published_numbers_of_the_papers():
+    recurrent = recipe("pg19", "block_recurrent", "paper")
+    kinds = [layer.architecture for layer in recurrent.model.layers]
+    assert [i for i, kind in enumerate(kinds) if kind == "block_recurrent"] == [9]
+    assert (len(kinds), recurrent.model.d_model, recurrent.model.input_size) == (12, 1024, 32_128)
+    assert recurrent.language is not None
+    assert (recurrent.language.segment, recurrent.batch_size, recurrent.total_steps) == (4096, 32, 500_000)
+    rates = [recurrent.optimizer.rates(step)["regular"] for step in (999, 1_001, 4_001)]
+    assert rates == pytest.approx([0.001, 0.001, 0.0005], rel=2e-3)
+    contexts = recipe("arxiv", "block_state", "paper").model.layers
+    assert [i + 1 for i, layer in enumerate(contexts) if layer.architecture == "block_state"] == [1, 7, 9]
+    spade = recipe("wikitext103", "spade", "paper")
+    assert (spade.total_steps, spade.optimizer.clip_norm, spade.optimizer.group_of("layers.0.layers.0.s4.B")) == (
+        286_000, 0.1, "s4_B",
+    )  # fmt: skip
+    seqboat = recipe("enwik8", "seqboat", "paper")
+    assert seqboat.language is not None
+    assert (seqboat.model.depth, seqboat.language.stride, seqboat.total_steps) == (14, 1_192, 400_000)
+
+
+def test_cells_of_the_benchmark():
+    found = cells(Selection(benchmarks=("lm",), architectures=("s5", "block_state")))
+    assert len(found) == 2 * 2 * 6
+    for cell in found:
+        assert Cell.from_dict(json.loads(json.dumps(cell.to_dict()))).id == cell.id
+        assert result.protocol(cell)["metric"] == "bits_per_byte"
+        assert (cost.total_operations(cell) or 0) > 1e9
+    assert {cell.task for cell in cells(Selection(benchmarks=("lm",), profile="paper"))} == {
+        f"lm.{task}" for task, _ in PAPERS
+    }
+
+
+def test_the_protocol_defines_its_metrics_and_says_what_differs():
+    (book,) = cells(Selection(tasks=("lm.book",), architectures=("s5",), frameworks=("torch",)))
+    assert published(book) is None
+    facts = result.protocol(book)
+    assert set(facts["metric_definitions"]) >= {"bits_per_byte", "token_perplexity", "word_perplexity"}
+    assert "states carried through the whole of it" in facts["evaluation"]
+    assert "no published recipe is known" in facts["differences"]
+    assert facts["comparable_to"] == ""
+    (enwik8,) = cells(Selection(tasks=("lm.enwik8",), architectures=("seqboat",), frameworks=("jax",), profile="paper"))
+    assert "the last 1192 tokens of each count" in result.protocol(enwik8)["evaluation"]
+
+
+def test_a_recipe_without_language_keeps_its_dictionary():
+    listops = recipes("s5")["lra.listops"]("paper")
+    assert listops is not None
+    assert "language" not in listops.to_dict()
+    assert "language" in recipe("book", "s5").to_dict()
