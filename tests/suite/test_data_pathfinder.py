@@ -236,7 +236,7 @@ def image_statistics(pixels: np.ndarray, markers: np.ndarray) -> dict[str, np.nd
 
 
 def check_distribution(made: Images, key: str) -> None:
-    """Welch's test of the mean of every statistic and of every bin of the histogram of intensities, Bonferroni-corrected."""
+    """Welch's test of the mean of every statistic and every bin of intensities, Bonferroni-corrected."""
     expected = published(key)
     count = expected["n"]
     tests = {}

@@ -1,0 +1,165 @@
+"""Can the labels of Pathfinder images be learned from the images? A small convolutional network tries.
+
+    python -m suite.data.pathfinder_canary --resolution 32
+
+Exit status 0: it beats guessing on new images; 1: it does not, or the data cannot be had. A set of images whose labels
+are wrong, as in one broken copy of the release, is learned by heart at best and stays at 50 % on new images.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int32
+from scipy import stats
+
+from suite.data.batches import evaluation_batches, indices, steps_per_epoch
+from suite.data.catalog import open_dataset, prepare_dataset
+from suite.data.errors import DataError
+from suite.data.pathfinder import DRAWINGS
+from suite.data.prepared import Prepared, Split
+
+SIGNIFICANT = 1e-3
+_BATCH = 64
+_CHANNELS = 32
+_DILATIONS = (1, 2, 4, 2, 1)
+_RATE = 2e-3
+_DECAY = 1e-2
+_ORDER_SEED = 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        data = _open(options)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    try:
+        accuracy = train(data, options.resolution, options.epochs, lambda line: print(line, flush=True))
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is missing; install it with: pip install longseq-bench[torch]", file=sys.stderr)
+        return 1
+    count = data.test.count
+    chance = stats.binomtest(round(accuracy * count), count, 0.5, alternative="greater").pvalue
+    learned = chance < SIGNIFICANT
+    print(
+        f"{data.protocol['name']} {options.resolution} x {options.resolution}: {100 * accuracy:.2f} % of {count:,} new "
+        f"images (guessing does as well with probability {chance:.1g}): {'learned' if learned else 'not learned'}"
+    )
+    return 0 if learned else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m suite.data.pathfinder_canary", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--resolution", type=int, choices=tuple(DRAWINGS), default=32)
+    parser.add_argument("--train", type=int, default=20_000, metavar="N", help="images to learn from (default 20000)")
+    parser.add_argument("--test", type=int, default=2_000, metavar="N", help="new images (default 2000)")
+    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="default 5")
+    parser.add_argument("--root", type=Path, default=None, help="folder of all data (default: $LONGSEQ_DATA or ./data)")
+    parser.add_argument("--from", dest="released", type=Path, metavar="DIR", help="try the release's images in DIR")
+    parser.add_argument("--jobs", type=int, default=None, help="cores that draw (default: all)")
+    return parser
+
+
+def _open(options: argparse.Namespace) -> Prepared:
+    name = "lra_pathfinder" if options.resolution <= 64 else "lra_pathx"
+    settings = {"train": options.train, "validation": 0, "test": options.test, "resolution": options.resolution}
+    if options.released is not None:
+        return prepare_dataset(name, options.root, released=options.released, jobs=options.jobs, **settings)
+    return open_dataset(name, options.root, jobs=options.jobs, **settings)
+
+
+def train(data: Prepared, resolution: int, epochs: int, report: Callable[[str], object]) -> float:
+    """Accuracy on the test split after some epochs on the train split; on a GPU where PyTorch sees one."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(_ORDER_SEED)
+    network = _network(resolution).to(device)
+    per_epoch = steps_per_epoch(data.train.count, _BATCH)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=epochs * per_epoch)
+    accuracy = 0.0
+    for epoch in range(epochs):
+        network.train()
+        losses = []
+        for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
+            images, labels = _examples(data.train, indices(data.train.count, _BATCH, _ORDER_SEED, step), resolution)
+            images = _turned(images, step)
+            loss = cross_entropy(
+                network(torch.from_numpy(images).to(device)), torch.from_numpy(labels).long().to(device)
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.detach())
+        accuracy = _accuracy(network, data.test, resolution, device)
+        mean = float(torch.stack(losses).mean())
+        report(f"epoch {epoch + 1} of {epochs}: loss {mean:.4f}, {100 * accuracy:.2f} % of new images")
+    return accuracy
+
+
+def _accuracy(network: Any, split: Split, resolution: int, device: str) -> float:
+    import torch
+
+    network.eval()
+    right = 0
+    with torch.no_grad():
+        for batch in evaluation_batches(split.count, 4 * _BATCH):
+            images, labels = _examples(split, batch, resolution)
+            right += int((network(torch.from_numpy(images).to(device)).argmax(1).cpu().numpy() == labels).sum())
+    return right / split.count
+
+
+def _examples(
+    split: Split, rows: np.ndarray, resolution: int
+) -> tuple[Float32[np.ndarray, "B 1 r r"], Int32[np.ndarray, " B"]]:
+    batch = split.batch(rows)
+    return batch.inputs.reshape(len(rows), 1, resolution, resolution), batch.labels
+
+
+def _turned(images: Float32[np.ndarray, "B 1 r r"], step: int) -> Float32[np.ndarray, "B 1 r r"]:
+    """The images of a step, mirrored or turned in one of eight ways, which keeps the labels."""
+    images = images.swapaxes(2, 3) if step & 1 else images
+    images = images[:, :, ::-1] if step & 2 else images
+    images = images[..., ::-1] if step & 4 else images
+    return np.ascontiguousarray(images)
+
+
+def _network(resolution: int) -> Any:
+    """Halvings to 16 x 16, residual blocks with filters of growing reach, greatest and mean of each channel."""
+    from torch import cat, nn, relu
+
+    def convolution(inputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+        layer = nn.Conv2d(inputs, _CHANNELS, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        return nn.Sequential(layer, nn.BatchNorm2d(_CHANNELS))
+
+    class Block(nn.Module):
+        def __init__(self, dilation: int) -> None:
+            super().__init__()
+            self.first, self.second = convolution(_CHANNELS, dilation=dilation), convolution(_CHANNELS)
+
+        def forward(self, x: Any) -> Any:
+            return relu(x + self.second(relu(self.first(x))))
+
+    class Pooling(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return cat([x.amax((2, 3)), x.mean((2, 3))], 1)
+
+    layers: list[nn.Module] = [convolution(1), nn.ReLU()]
+    while resolution > 16:
+        layers += [convolution(_CHANNELS, stride=2), nn.ReLU()]
+        resolution //= 2
+    return nn.Sequential(*layers, *map(Block, _DILATIONS), Pooling(), nn.Linear(2 * _CHANNELS, 2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
