@@ -61,6 +61,19 @@ def lm(session: nox.Session) -> None:
 
 
 @nox.session
+def length(session: nox.Session) -> None:
+    """Language models trained at one length and read at many, to a report; arguments go to `python -m suite.run`.
+
+    Four architectures unless `--architectures` is among them, the book that is shipped unless `--tasks` is.
+    """
+    chosen = session.posargs
+    tasks = [] if "--tasks" in chosen or "--benchmarks" in chosen else ["--tasks", "length.book"]
+    few = ["--architectures", "s5", "transformer", "block_recurrent", "block_state"]
+    names = [] if "--architectures" in chosen else few
+    run(session, "python", "-m", "suite.run", *tasks, *names, *chosen)
+
+
+@nox.session
 def speed(session: nox.Session) -> None:
     """One layer of every architecture against sequence length, to a report; arguments go to `python -m suite.run`."""
     run(session, "python", "-m", "suite.run", "--benchmarks", "speed", *session.posargs)

@@ -127,8 +127,8 @@ def _row(family: Family, level: Level) -> Row:
         (
             Cell((Span(level_name(family, level), "", "strong"),)),
             plain(base_values(family) if base else changes_text(level.changes)),
-            value_cell(level),
-            plain("–", style="quiet") if base else effect_cell(level),
+            value_cell(family, level),
+            plain("–", style="quiet") if base else effect_cell(family, level),
             p_cell(level),
             examples_cell(level),
             plain("–", style="quiet") if count is None else Cell((Span(f"{count:,.0f}"),), count),
@@ -164,13 +164,19 @@ def base_values(family: Family) -> str:
     return "; ".join(told) or "the unchanged recipe"
 
 
-def value_cell(level: Level) -> Cell:
+def difference(family: Family, value: float) -> str:
+    """A difference with its sign, in the digits of its unit: points have two, losses four."""
+    return f"{value:+.{2 if family.unit else 4}f}".replace("-", "−")
+
+
+def value_cell(family: Family, level: Level) -> Cell:
     """Mean and spread over seeds, each seed linked to its record, and a chip for what has no value."""
     spans: list[Span] = []
     summary = level.summary
     if summary:
-        spread = "" if summary.std is None else f" ± {summary.std:.2f}"
-        spans.append(Span(f"{summary.mean:.2f}{spread}", "", "value"))
+        digits = 2 if family.unit else 4
+        spread = "" if summary.std is None else f" ± {summary.std:.{digits}f}"
+        spans.append(Span(f"{summary.mean:.{digits}f}{spread}", "", "value"))
         done = [record for record in level.records if record.status == "measured"]
         spans.append(Span(f"n = {summary.n}, seed{'s' if len(done) > 1 else ''}", "", "quiet", line=True))
         spans += [Span(str(record.cell.seed), tables.cell_path(record), "quiet") for record in done]
@@ -178,22 +184,22 @@ def value_cell(level: Level) -> Cell:
     return Cell(tuple(spans) or (chip("not run"),), summary.mean if summary else "")
 
 
-def effect_cell(level: Level) -> Cell:
+def effect_cell(family: Family, level: Level) -> Cell:
     """The paired effect with its interval, or the reason why there is none."""
     effect = level.effect
     if effect is None:
         return Cell((Span("no pair: a seed failed or the base is not run", "", "quiet"),), "")
-    told = Span(interval_text(effect), "", "quiet", line=True)
-    return Cell((Span(signed(effect.difference), "", "value"), told), effect.difference)
+    told = Span(interval_text(family, effect), "", "quiet", line=True)
+    return Cell((Span(difference(family, effect.difference), "", "value"), told), effect.difference)
 
 
-def interval_text(effect: Effect) -> str:
+def interval_text(family: Family, effect: Effect) -> str:
     """The interval of an effect in words."""
     if effect.n == 1:
         return "one seed: no interval"
     if effect.low is None or effect.high is None:
         return f"all differences are equal: no interval, n = {effect.n}"
-    return f"{signed(effect.low)} to {signed(effect.high)}, n = {effect.n}"
+    return f"{difference(family, effect.low)} to {difference(family, effect.high)}, n = {effect.n}"
 
 
 def p_cell(level: Level) -> Cell:
@@ -227,8 +233,8 @@ def summary_table(studies: list[Study]) -> Table:
                 plain(family.factor),
                 plain(level_name(family, level)),
                 plain(f"{family.framework}, {family.profile}, {family.hardware}"),
-                value_cell(level),
-                plain("–") if level is family.base else effect_cell(level),
+                value_cell(family, level),
+                plain("–") if level is family.base else effect_cell(family, level),
                 p_cell(level),
             )
         )
@@ -248,7 +254,7 @@ def conclusions(studies: list[Study]) -> list[tuple[Span, ...]]:
         apart = [level for level in tested if level.p is not None and level.p <= ALPHA]
         if tested:
             where = f"{tables.title(family.framework)}, profile {family.profile}, {family.hardware}"
-            names = ", ".join(f"{x.name} {signed(x.effect.difference)}" for x in apart if x.effect)
+            names = ", ".join(f"{x.name} {difference(family, x.effect.difference)}" for x in apart if x.effect)
             told = (
                 f"Ablation {family.factor} ({where}): {len(apart)} of {len(tested)} tested levels differ from the base"
             )

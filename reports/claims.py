@@ -139,6 +139,8 @@ def average(claim: Claim, name: str, groups: Sequence[Group]) -> list[list[Span]
     if len(done) < len(claim.tasks):
         told = f"{name}: {len(done)} of {len(claim.tasks)} tasks are measured; there is no average of fewer."
         return [[Span(told, "", "quiet")]]
+    if {group.unit for group in groups} != {"%"}:
+        return []
     lines = []
     for framework in frames.FRAMEWORKS:
         means = {g.task: s.mean for g in groups if (s := g.entries[framework].summary) is not None}

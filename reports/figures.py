@@ -246,14 +246,14 @@ def effects(family: Family, name: str) -> Figure | None:
         axes.figure.subplots_adjust(left=min(0.45, 0.05 + 0.0135 * widest))
         _legend(axes)
 
-    said = "; ".join(f"{_plain(level)} {effect.difference:+.2f}{_bounds(effect)}" for level, effect in shown)
+    said = "; ".join(f"{_plain(level)} {effect.difference:+.4g}{_bounds(effect)}" for level, effect in shown)
     alt = f"Dot plot of effects against the base, {_label(family.framework)}. {said}."
     caption = f"{_label(family.framework)}: effect with its 95 % interval over seeds; hollow where there is one seed."
     return Figure(name, _svg(draw, name, height=1.1 + 0.34 * len(shown)), caption, alt)
 
 
 def _bounds(effect: Effect) -> str:
-    return "" if effect.low is None else f" ({effect.low:+.2f} to {effect.high:+.2f}, n = {effect.n})"
+    return "" if effect.low is None else f" ({effect.low:+.4g} to {effect.high:+.4g}, n = {effect.n})"
 
 
 def standalone(svg: str) -> bytes:

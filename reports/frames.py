@@ -23,6 +23,8 @@ FRAMEWORKS = ("jax", "torch")
 FRAMEWORK_TITLE = {"jax": "JAX", "torch": "PyTorch"}
 PROFILES = ("paper", "small", "smoke")
 EQUIVALENCE = "equivalence"
+LANGUAGE = ("lm", "length")
+"""Benchmarks whose published numbers stand beside ours only where text, tokenizer and evaluation are the same."""
 RUNGS = {
     "0": "parameter paths and shapes are a bijection",
     "1": "initial values identical, distributed as the authors draw them",
@@ -211,7 +213,15 @@ def _group(key: tuple[str, ...], records: list[Record], published: Published) ->
             failed=len(done) - len(values) + sum(r.status == "failed" for r in mine),
         )
         entries[name] = Entry(name, mine, values, summarize(values) if values else None, verdict)
+    if benchmark in LANGUAGE and reference and not followed(protocol, reference[1]):
+        reference = None
     return Group(benchmark, task, architecture, profile, metric, recipe, protocol, entries, reference)
+
+
+def followed(protocol: dict[str, Any], number: Number) -> bool:
+    """Whether a record's protocol is the one by which a number was published; no where neither says."""
+    ours = text(protocol.get("comparable_to"))
+    return ours != "" and ours == number.protocol
 
 
 def seeds(group: Group) -> pd.DataFrame:

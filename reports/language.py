@@ -37,7 +37,6 @@ from reports.records import Record
 from reports.render import slug
 from reports.statistics import summarize
 
-BENCHMARK = "lm"
 PATH = "language"
 METRICS = {
     "bits_per_byte": ("Bits per byte", 3),
@@ -53,6 +52,7 @@ FACTS = (
     "document_definition",
     "word_definition",
     "evaluation",
+    "lengths",
     "selection",
 )
 LINES = [
@@ -60,14 +60,14 @@ LINES = [
     for style in ("-", (0, (4, 2)))
     for colour in (COLOURS["jax"], COLOURS["torch"], OTHER, PUBLISHED, "#b8860b", "#c2477f")
 ]
-POSITIONS = "perplexity_by_position"
+POSITIONS, LENGTHS = "perplexity_by_position", "perplexity_by_length"
 
 
 def sections(groups: Sequence[Group]) -> list[list[Group]]:
     """The groups of language models that may stand in one table, by task, profile and protocol."""
     found: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
-        if group.benchmark != BENCHMARK or not any(entry.values for entry in group.entries.values()):
+        if group.benchmark not in frames.LANGUAGE or not any(entry.values for entry in group.entries.values()):
             continue
         measured = {key: value for key, value in group.protocol.items() if key not in ASIDE}
         found.setdefault((group.task, group.profile, frames.fingerprint(measured)), []).append(group)
@@ -96,7 +96,7 @@ def blocks_of(section: Sequence[Group]) -> list[Block]:
     """Table, figures and protocol of groups that may stand side by side."""
     protocol = section[0].protocol
     facts = {name: protocol[name] for name in FACTS if protocol.get(name) not in (None, "")}
-    made = [figure for figure in (learning(section), by_position(section)) if figure]
+    made = [figure for figure in (learning(section), by_position(section), by_length(section)) if figure]
     return [table(section), Figures(tuple(made)), tables.facts_table("What the numbers above have in common", facts)]
 
 
@@ -153,7 +153,7 @@ def table(section: Sequence[Group]) -> Table:
                         number(frames.shown(measured[0].metrics.get("unigram_bits_per_byte"), ""), 3),
                         Cell((Span("–" if count is None else f"{count:,.0f}"),), "" if count is None else count),
                         Cell(tuple(seeds)),
-                        published(group),
+                        tables.published_cell(group.reference),
                     )
                 )
             )
@@ -176,13 +176,6 @@ def mean_cell(found: Sequence[float], digits: int) -> Cell:
     sample = summarize(found)
     spread = "" if sample.std is None else f" ± {sample.std:.{digits}f}"
     return Cell((Span(f"{sample.mean:,.{digits}f}{spread}"),), sample.mean)
-
-
-def published(group: Group) -> Cell:
-    """The paper's number where it was measured by this protocol, else a dash."""
-    follows = frames.text(group.protocol.get("comparable_to"))
-    same = group.reference is not None and follows != "" and group.reference[1].protocol == follows
-    return tables.published_cell(group.reference if same else None)
 
 
 def learned(group: Group) -> list[Span]:
@@ -218,6 +211,17 @@ def by_position(section: Sequence[Group]) -> Figure | None:
     return _lines(curves, name, where, "token perplexity", caption, logarithmic=True)
 
 
+def by_length(section: Sequence[Group]) -> Figure | None:
+    """Bits per byte on the test split against how many tokens are read before the states are emptied."""
+    curves = [(label(group), over_seeds(group, _lengths)) for group in sorted(section, key=label)]
+    name = slug(f"language-{section[0].task}-{section[0].profile}-{frames.fingerprint(section[0].protocol)}-length")
+    caption = (
+        "Bits per byte on the test split against how many tokens are read from empty states; trained at one length. "
+        "Mean and range of the seeds of one framework."
+    )
+    return _lines(curves, name, "tokens read from empty states", "bits per byte", caption, logarithmic=True)
+
+
 def over_seeds(group: Group, points: Any) -> pd.DataFrame:
     """Mean, least and most of a curve over the measured seeds of the framework that has most of them."""
     entry = max(group.entries.values(), key=lambda entry: len(entry.values))
@@ -233,10 +237,15 @@ def _evaluations(record: Record) -> pd.DataFrame:
 
 
 def _positions(record: Record) -> pd.DataFrame:
-    rows = [
-        (frames.shown(row.get("position_to"), ""), frames.shown(row.get("token_perplexity"), ""))
-        for row in record.tables.get(POSITIONS, [])
-    ]
+    return _column(record, POSITIONS, "position_to", "token_perplexity")
+
+
+def _lengths(record: Record) -> pd.DataFrame:
+    return _column(record, LENGTHS, "length", "bits_per_byte")
+
+
+def _column(record: Record, table: str, x: str, y: str) -> pd.DataFrame:
+    rows = [(frames.shown(row.get(x), ""), frames.shown(row.get(y), "")) for row in record.tables.get(table, [])]
     known = [row for row in rows if row[0] is not None and row[1] is not None]
     return pd.DataFrame(known, columns=["x", "y"], dtype="float64")
 
@@ -258,7 +267,7 @@ def _lines(
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             low, high = axes.get_ylim()
-            steps = [step for step in (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000) if low <= step <= high]
+            steps = [step for step in (1, 2, 3, 4, 5, 7, 10, 20, 30, 50, 100, 200, 500, 1000) if low <= step <= high]
             axes.yaxis.set_major_locator(FixedLocator(steps or list(np.geomspace(low, high, 3))))
             axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")

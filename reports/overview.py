@@ -122,7 +122,7 @@ def conclusions(report: Report) -> list[Spans]:
         told = f"Nothing here confirms or contradicts a published number: {'; '.join(reasons)}."
         lines.append([Span(told)])
     for group in report.groups:
-        found = language.learned(group) if group.benchmark == language.BENCHMARK else learned(group)
+        found = language.learned(group) if group.benchmark in frames.LANGUAGE else learned(group)
         lines += [line for line in (found, apart(group)) if line]
     lines += ablation_page.conclusions(report.studies)
     failed = [record for record in report.records if record.status == "failed"]

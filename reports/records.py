@@ -6,6 +6,9 @@ dictionaries are shown as they are; the report gives these names a meaning:
 - metrics: `test_accuracy` (at the epoch that the selection rule chose), `validation_accuracy`, `majority_accuracy`;
 - curves: `epoch` axis `epoch, epoch_step, train_loss, validation_loss, validation_accuracy, test_accuracy`;
   `step` axis `step, step_loss` (a name that begins with `step` is on it); equally long lists per axis;
+- of language models, metrics of the test split `bits_per_byte`, `token_perplexity`, `word_perplexity`,
+  `nll_nats_per_token` and `unigram_bits_per_byte`, curves `validation_bits_per_byte`, tables `perplexity_by_position`
+  and `perplexity_by_length`;
 - protocol: `name`, `comparable_to` (the published protocol that it follows), `differences` (list of sentences),
   `metric` (name of the headline metric, default `test_accuracy`);
 - timing: `compile_seconds, step_seconds_p20, step_seconds_p50, step_seconds_p80, tokens_per_second,

@@ -24,7 +24,7 @@ class SelectionError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Selection:
     """What a command line asks for; empty benchmarks and tasks mean everything, empty architectures and factors all of
-    them."""
+    them. `changed_task` is the task whose recipes the factors change, where it is not each factor's own."""
 
     benchmarks: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -35,6 +35,7 @@ class Selection:
     hardware: str = "cpu"
     overrides: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
+    changed_task: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Cell:
     """One run: an architecture on a task in a framework with a seed.
 
     `recipe` is None where nothing is trained; `settings` says then what is measured, where there is a choice. `factor`
-    and `level` name what an ablation changed, `base_level` what it changed from, and `base` is the id of the cell
-    without that change.
+    and `level` name what an ablation changed, `base_level` what it changed from; `base_task` and `base` are the task
+    and the id of the cell without that change.
     """
 
     benchmark: str
@@ -58,6 +59,7 @@ class Cell:
     factor: str = ""
     level: str = ""
     base_level: str = ""
+    base_task: str = ""
     base: str = ""
 
     @functools.cached_property
@@ -86,7 +88,7 @@ class Cell:
             if identity:
                 del values["recipe"]["source"]
                 values["recipe"]["model"] = self.recipe.model.identity()
-        for name in ("settings", "factor", "level", "base_level", "base"):
+        for name in ("settings", "factor", "level", "base_level", "base_task", "base"):
             if not values[name]:
                 del values[name]
         return values
@@ -123,8 +125,7 @@ def cells(selection: Selection) -> list[Cell]:
 
 def published(cell: Cell) -> Recipe | None:
     """The paper's own recipe of a cell's task and architecture; of an ablation, of the task that it changes."""
-    task = factors()[cell.factor].task if cell.factor else cell.task
-    recipe = recipes.recipes(cell.architecture).get(task)
+    recipe = recipes.recipes(cell.architecture).get(cell.base_task or cell.task)
     return recipe("paper") if recipe else None
 
 
@@ -133,11 +134,14 @@ def _tasks(selection: Selection) -> list[Task]:
     benchmarks = _known("benchmark", selection.benchmarks, BENCHMARKS)
     named = _known("task", selection.tasks, everything)
     _known("factor", selection.factors, factors())
+    trained = [name for name, task in everything.items() if task.run == "train"]
+    _known("task to change", [selection.changed_task] if selection.changed_task else [], trained)
     if not benchmarks and not named:
         return list(everything.values())
     chosen = [task for task in everything.values() if task.benchmark in benchmarks or task.name in named]
-    if selection.factors and not any(task.run == "ablation" for task in chosen):
-        raise SelectionError("factors are chosen of ablations: say --benchmarks ablation, or leave out --factors")
+    asked = selection.factors or selection.changed_task
+    if asked and not any(task.run == "ablation" for task in chosen):
+        raise SelectionError("--factors and --on belong to ablations: say --benchmarks ablation, or leave them out")
     return chosen
 
 
@@ -159,11 +163,11 @@ def _one(what: _What, task: Task, architecture: str, framework: str, seed: int, 
     if what.base is None:
         yield Cell(task.benchmark, task.name, *where, what.recipe, what.settings)
         return
-    like = all_tasks()[factors()[what.factor].task]
+    like = all_tasks()[selection.changed_task or factors()[what.factor].task]
     base = Cell(like.benchmark, like.name, *where, what.base)
     yield base
     changed = Cell(task.benchmark, task.name, *where, what.recipe, factor=what.factor, level=what.level)
-    yield dataclasses.replace(changed, base_level=what.base_level, base=base.id)
+    yield dataclasses.replace(changed, base_level=what.base_level, base_task=like.name, base=base.id)
 
 
 def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
@@ -194,9 +198,11 @@ def _changed(architecture: str, selection: Selection) -> list[_What]:
     for factor in factors().values():
         if factor.architecture != architecture or (selection.factors and factor.name not in selection.factors):
             continue
-        base = _recipe(architecture, factor.task, selection)
+        task = selection.changed_task or factor.task
+        base = _recipe(architecture, task, selection)
         if base is None:
-            raise SelectionError(f"factor {factor.name} changes {factor.task}, which has no recipe of {architecture}")
+            none = f"no recipe of {architecture} in profile {selection.profile}"
+            raise SelectionError(f"factor {factor.name} changes {task}, which has {none}")
         try:
             own, variants = factor.base_level(base), factor.variants(base)
         except ConfigError as error:

@@ -75,6 +75,8 @@ def arguments_parser() -> argparse.ArgumentParser:
     what.add_argument("--tasks", nargs="+", default=[], metavar="NAME", help="tasks; --list names them")
     what.add_argument("--factors", nargs="+", default=[], metavar="NAME",
                       help="of the ablations, e.g. s5.blocks; default: all; --list names them")  # fmt: skip
+    what.add_argument("--on", default="", metavar="TASK", dest="changed_task",
+                      help="the task whose recipes the factors change, e.g. lm.book; default: lra.listops")  # fmt: skip
     what.add_argument("--architectures", nargs="+", default=[], metavar="NAME", help="default: all")
     what.add_argument("--frameworks", nargs="+", default=[], metavar="NAME", help="jax, torch; default: the installed")
     what.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="N", help="default: 0")
@@ -118,6 +120,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
         hardware=detect.resolve(options.hardware),
         overrides=tuple(options.overrides),
         factors=tuple(options.factors),
+        changed_task=options.changed_task,
     )
     found = cells(selection)
     for recipe in (cell.recipe for cell in found):

@@ -106,7 +106,9 @@ class Attention(nn.Module):
             v = torch.cat([state["values"], v], 1)
             valid = torch.cat([state["valid"], mask], 1)
             kept = k.shape[1] if config.window is None else config.window
-            state = {"keys": owned(k[:, -kept:]), "values": owned(v[:, -kept:]), "valid": owned(valid[:, -kept:])}
+            state = {"keys": k[:, -kept:], "values": v[:, -kept:], "valid": valid[:, -kept:]}
+            if config.window is not None:
+                state = {name: owned(part) for name, part in state.items()}
         before = k.shape[1] - x.shape[1]
         if config.positions == "rotary":
             q, k = rotary(q, before), rotary(k)

@@ -17,8 +17,8 @@ class Factor:
     """One thing that a paper varies: its levels by name, each a change of a recipe, the unchanged recipe among them.
 
     `meaning` says what is changed and what is held. `paper` is the place where the study is printed, empty where this
-    project adds it; `published_on` the task of the paper's study; `task` the task whose recipe is changed here, which
-    may be another: numbers of the two are never set side by side.
+    project adds it; `published_on` the task of the paper's study; `task` the task whose recipe is changed unless
+    another is asked for: numbers of different tasks are never set side by side.
     """
 
     name: str
@@ -81,13 +81,23 @@ def _name(factor: float) -> str:
 
 
 def layer_of(recipe: Recipe) -> Any:
-    """The config of the model's layer."""
-    return recipe.model.layer
+    """The config of the layer that is studied: the first of the model that is no plain Transformer layer."""
+    layers = recipe.model.layers
+    return next((own for own in layers if own.architecture != "transformer"), recipe.model.layer)
 
 
-def with_layer(recipe: Recipe, changed: Config) -> Recipe:
-    """The recipe with another layer everywhere."""
-    return recipe.replace(model=recipe.model.replace(layer=changed))
+def with_layer(recipe: Recipe, changed: Any) -> Recipe:
+    """The recipe with another layer wherever the studied one stands, and its sliding layers likewise."""
+    own, model = layer_of(recipe), recipe.model
+    pairs: list[tuple[Config, Config]] = [(own, changed)]
+    if hasattr(own, "sliding"):
+        pairs.append((own.sliding, changed.sliding))
+
+    def other(layer: Config) -> Config:
+        return next((new for old, new in pairs if layer == old), layer)
+
+    placed = tuple((depth, other(layer)) for depth, layer in model.placed)
+    return recipe.replace(model=model.replace(layer=other(model.layer), placed=placed))
 
 
 def only_at(place: Callable[[int], tuple[int, ...]]) -> Change:
@@ -96,9 +106,9 @@ def only_at(place: Callable[[int], tuple[int, ...]]) -> Change:
     def change(recipe: Recipe) -> Recipe:
         own, depth = layer_of(recipe), recipe.model.depth
         kept = tuple((i, own) for i in sorted(set(place(depth))))
-        if len(kept) == depth:
-            return recipe
-        return recipe.replace(model=recipe.model.replace(layer=own.sliding, placed=kept))
+        everywhere = len(kept) == depth
+        model = recipe.model.replace(layer=own if everywhere else own.sliding, placed=() if everywhere else kept)
+        return recipe if model.layers == recipe.model.layers else recipe.replace(model=model)
 
     return change
 

@@ -3,7 +3,7 @@
 The Long Range Arena of the appendix is run with the recipes of the main table (arXiv 2208.04933).
 """
 
-from suite.ablations.base import Factor, values
+from suite.ablations.base import Factor, multiples, values
 
 FACTORS = (
     Factor(
@@ -34,8 +34,8 @@ FACTORS = (
     Factor(
         "s5.state_size",
         "State size",
-        "The state size P at the same number of blocks, which grow with it.",
-        values("ssm_size", 16, 32, 64, 128),
+        "The state size P, as a multiple of the base's, at the same number of blocks, which grow with it.",
+        multiples("ssm_size", 1, 2, 4, 8),
         "arXiv 2208.04933, appendix, ablations of the block-diagonal initialisation",
         "lra.listops",
     ),

@@ -1,6 +1,14 @@
 """SeqBoat's studies: working memory, attention function, sparse activation, what stands below (arXiv 2306.11197)."""
 
-from suite.ablations.base import Factor, layer, multiples, values
+from suite.ablations.base import Factor, layer, layer_of, multiples, values
+from suite.recipes.base import Recipe
+
+
+def full(recipe: Recipe) -> Recipe:
+    """All active tokens; the density from which nothing is compressed is the authors' where there is one."""
+    threshold = None if layer_of(recipe).density_threshold is None else 0.9
+    return layer(window=None, density_threshold=threshold)(recipe)
+
 
 FACTORS = (
     Factor(
@@ -10,7 +18,7 @@ FACTORS = (
         "which compresses nothing at a density of 0.9 or more, as the authors run it).",
         {
             **multiples("window", 1 / 4, 1 / 2, 1, 2),
-            "full": layer(window=None, density_threshold=0.9),
+            "full": full,
         },
         "arXiv 2306.11197, table of the Long Range Arena (SeqBoat, SeqBoat-full) and study of the working memory",
         "lra.listops",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from suite.data import download, manifest, raw, store, unpack
 from suite.data.errors import DataError
-from suite.data.manifest import Manifest
+from suite.data.manifest import Manifest, Release
 
 
 def fetch(name: str, root: Path) -> list[str]:
@@ -23,8 +23,9 @@ def fetch(name: str, root: Path) -> list[str]:
     if not release.archives:
         raise DataError(f"{name}: there is nothing to download. {by_hand(description, root)}")
     if not missing(description, folder):
-        raw.hashes(release, folder)
-        return [f"{folder}: here already, as released"]
+        with contextlib.suppress(DataError):
+            raw.hashes(release, folder)
+            return [f"{folder}: here already, as released"]
     with store.writing(folder):
         cache = root / "raw" / ".downloads" / description.raw
         cache.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,8 @@ def verify(name: str, folder: Path) -> str:
     """Hash the original files that are here and compare; gives a sentence. Raises DataError."""
     description = manifest.read(name)
     here = set(_present(description, folder))
-    raw.hashes(description.release.of(here.__contains__), folder)
+    mend = f"get it again with python -m suite.data fetch {name}"
+    raw.hashes(description.release.of(here.__contains__), folder, mend=mend)
     known = sum(file.sha256 is not None for file in description.release.files if file.name in here)
     return f"{folder}: {len(here)} parts, {known} of known sha256 and as released"
 
@@ -71,7 +73,7 @@ def by_hand(description: Manifest, root: Path) -> str:
     for archive in packed:
         known = f" (sha256 {archive.sha256})" if archive.sha256 else f" (md5 {archive.md5})" if archive.md5 else ""
         sentences.append(f"Get {archive.urls[0]}{known} on any machine.")
-    if packed or not release.manual:
+    if packed or "suite.data" not in (release.manual or ""):
         command = ["python", "-m", "suite.data", "import", description.name, "PATH", "--root", str(root)]
         sentences.append(f"Then: {shlex.join(command)}")
     return f"By hand: {' '.join(sentences)}"
@@ -101,7 +103,7 @@ def _install(description: Manifest, folder: Path, sources: list[Path]) -> list[s
             raw.hashes(release.of(here.__contains__), new)
         except DataError as error:
             raise DataError(str(error).replace(str(new), ", ".join(map(str, sources)))) from None
-        _place(new, folder)
+        _place(new, folder, release.of(here.__contains__))
     absent = missing(description, folder)
     how = "verified" if all(file.sha256 for file in release.files) else "verified where the manifest knows a hash"
     found = f"{folder}: {len(release.files) - len(absent)} of {len(release.files)} parts of the release are here, {how}"
@@ -141,13 +143,16 @@ def _copy(description: Manifest, source: Path, target: Path, move: bool) -> None
             shutil.copyfile(path, target / place)
 
 
-def _place(new: Path, folder: Path) -> None:
-    """Give a finished folder its name; into one that is there already, move file by file."""
+def _place(new: Path, folder: Path, release: Release) -> None:
+    """Give a finished folder its name; into one that is there already, move file by file and drop what it lacks."""
     new.chmod(0o755)
     if not folder.exists():
         os.rename(new, folder)
         new.mkdir()  # the scratch folder's owner removes it
         return
+    for surplus in [path for file in release.files for path in raw.matching(file, folder)]:
+        if not (new / surplus.relative_to(folder)).exists():
+            surplus.unlink()
     for path in [path for path in new.rglob("*") if path.is_file()]:
         target = folder / path.relative_to(new)
         target.parent.mkdir(parents=True, exist_ok=True)

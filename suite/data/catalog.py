@@ -189,7 +189,8 @@ def prepare_dataset(
         if source != "generated":
             release = manifest.read(name).release.of(wanted.settings.reads)
             folder = raw.find(release, folder)
-            raw_files = raw.hashes(release, folder, trusted=source == "local")
+            mend = f"get it again with python -m suite.data fetch {name} --root {shlex.quote(str(wanted.root))}"
+            raw_files = raw.hashes(release, folder, trusted=source == "local", mend=mend)
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
             if source == "generated":
                 assert data_set.generate is not None, f"{name} has no generator"

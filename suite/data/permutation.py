@@ -16,10 +16,9 @@ def torch_permutation(count: int, seed: int = AUTHORS_SEED) -> Int64[np.ndarray,
     A Fisher-Yates shuffle with 32-bit words of the Mersenne Twister (Matsumoto and Nishimura 1998) modulo what is left,
     as PyTorch does for fewer than 2**32 / 20 elements.
     """
-    twister = np.random.MT19937()
-    twister._legacy_seeding(seed)
+    words = np.random.RandomState(seed).randint(0, 1 << 32, max(count - 1, 0), dtype=np.uint32)
     order = list(range(count))
-    steps = twister.random_raw(max(count - 1, 0)).astype(np.int64) % np.arange(count, 1, -1)
+    steps = words.astype(np.int64) % np.arange(count, 1, -1)
     for position, step in enumerate(steps.tolist()):
         other = position + step
         order[position], order[other] = order[other], order[position]

@@ -59,17 +59,17 @@ def is_there(file: ReleasedFile, folder: Path) -> bool:
     return next(folder.glob(file.name), None) is not None
 
 
-def hashes(release: Release, folder: Path, trusted: bool = False) -> dict[str, str]:
+def hashes(release: Release, folder: Path, trusted: bool = False, mend: str = "get it again") -> dict[str, str]:
     """The sha256 of each file or pattern of a release, as the manifest names them.
 
-    Raises DataError for a file that is not the released one, unless they are `trusted`.
+    Raises DataError for a file that is not the released one, unless they are `trusted`; `mend` is the remedy it names.
     """
     found = {}
     for file in release.files:
         paths = matching(file, folder)
         found[file.name] = digest(file, folder, paths)
         if not trusted:
-            _compare(file, folder, len(paths), found[file.name])
+            _compare(file, folder, len(paths), found[file.name], mend)
     return found
 
 
@@ -92,9 +92,9 @@ def digest(file: ReleasedFile, folder: Path, paths: list[Path]) -> str:
         raise DataError(f"{error.filename or folder} cannot be read: {error.strerror}") from None
 
 
-def _compare(file: ReleasedFile, folder: Path, count: int, found: str) -> None:
+def _compare(file: ReleasedFile, folder: Path, count: int, found: str, mend: str) -> None:
     path = folder / file.name
-    remedy = "fetch it again, or prepare files of your own with --source local --from DIR"
+    remedy = f"{mend}, or prepare files of your own with --source local --from DIR"
     if file.files is not None and count != file.files:
         raise DataError(f"{path}: {count:,} files, the release has {file.files:,}; {remedy}")
     if file.sha256 is not None and found != file.sha256:

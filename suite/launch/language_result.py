@@ -10,7 +10,7 @@ from suite.data.text.prepared import PreparedText
 from suite.launch.result import curves, record_cell, timing
 from suite.matrix import Cell
 from suite.training.language import loop as language_loop
-from suite.training.language.metrics import METRICS, position_rows, unigram_bits_per_byte
+from suite.training.language.metrics import METRICS, length_rows, position_rows, unigram_bits_per_byte
 from suite.training.loop import Run
 
 
@@ -22,6 +22,10 @@ def measured(
     assert run.selected is not None
     assert run.positions is not None
     best, last = run.epochs[run.selected], run.epochs[-1]
+    tables = {"perplexity_by_position": position_rows(run.positions)}
+    if run.lengths is not None:
+        lengths = language_loop.of(cell.recipe).lengths
+        tables["perplexity_by_length"] = length_rows(lengths, run.lengths.tolist(), data.test)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Record(
         cell=record_cell(cell),
@@ -38,7 +42,7 @@ def measured(
             "parameter_count": device["parameter_count"],
         },
         curves=curves(cell.recipe, run),
-        tables={"perplexity_by_position": position_rows(run.positions)},
+        tables=tables,
         timing={**timing(cell.recipe, run, language_loop.of(cell.recipe).segment), **device},
         provenance={**provenance, "data": data.hashes, "started": run.started, "finished": now},
     )

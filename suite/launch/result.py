@@ -50,7 +50,7 @@ STEP_POINTS = 2_000
 
 def record_cell(cell: Cell) -> RecordCell:
     """The cell as records name it."""
-    left_out = ("recipe", "settings", "base_level")
+    left_out = ("recipe", "settings", "base_level", "base_task")
     values = {key: value for key, value in cell.to_dict().items() if key not in left_out}
     return RecordCell(id=cell.id, **values)
 
@@ -62,7 +62,7 @@ def window(recipe: Recipe) -> int:
 
 def protocol(cell: Cell) -> dict[str, Any]:
     """What decides whether the cell's numbers may be compared: the same for every seed and framework of its task."""
-    task, recipe = all_tasks()[factors()[cell.factor].task if cell.factor else cell.task], cell.recipe
+    task, recipe = all_tasks()[cell.base_task or cell.task], cell.recipe
     if cell.settings:
         return {"name": cell.task, "metric": task.metric, **SPEED_PROTOCOL}
     if recipe is None:
@@ -93,8 +93,8 @@ def protocol(cell: Cell) -> dict[str, Any]:
 def ablation(cell: Cell) -> dict[str, Any]:
     """What the report says of the factor of a cell: the same for all of its levels, seeds and frameworks."""
     factor = factors()[cell.factor]
-    said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on", "task")}
-    return {**said, "levels": list(factor.levels), "base_level": cell.base_level}
+    said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on")}
+    return {**said, "task": cell.base_task, "levels": list(factor.levels), "base_level": cell.base_level}
 
 
 def language_protocol(
@@ -116,6 +116,7 @@ def language_protocol(
         "metric_definitions": DEFINITIONS,
         "selection": f"{recipe.selection}; the test numbers reported are those of the selected evaluation",
         "evaluation": evaluation,
+        **({"lengths": list(language.lengths)} if language.lengths else {}),
         "training": "documents in order, states carried without gradient"
         if language.carried
         else "windows of the text",

@@ -11,15 +11,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
+from typing import Any
 
 from implementations.common.config import Config
 from implementations.models.config import ModelConfig
-from suite.recipes.base import Profile, Recipe
+from suite.recipes.base import Profile
 
 BENCHMARKS = ("sequences", "glue")
 
 
-def recipes(architecture: str) -> dict[str, Callable[[Profile], Recipe | None]]:
+def recipes(architecture: str) -> dict[str, Callable[[Profile], Any]]:
     """Task -> recipe function of an architecture; empty where it has no recipes yet."""
     module, found = f"{__name__}.{architecture}", {}
     if importlib.util.find_spec(module) is not None:

@@ -42,6 +42,7 @@ class LanguageTraining(Config):
     each from empty states. shuffle: the documents in a new order in every round through them.
     evaluation: "carried", documents from their first token, states carried over segments of `evaluation_segment`
     tokens; "strided", windows of so many tokens by themselves, of which only the last `stride` count.
+    lengths: the test split is also read with the states emptied after every so many tokens of a document.
     """
 
     updates: int
@@ -51,15 +52,30 @@ class LanguageTraining(Config):
     shuffle: bool = True
     evaluation: Literal["carried", "strided"] = "carried"
     stride: int | None = None
+    lengths: tuple[int, ...] = ()
 
     def validate(self) -> None:
         for name in ("updates", "segment", "evaluation_segment"):
             self.require(getattr(self, name) >= 1, name, "expected at least 1")
+        rising = all(type(length) is int for length in self.lengths) and list(self.lengths) == sorted(set(self.lengths))
+        segment = self.evaluation_segment
+        fit = all(length >= 1 and (length < segment or length % segment == 0) for length in self.lengths)
+        rule = f"expected rising numbers, above evaluation_segment = {segment} only multiples of it"
+        self.require(rising and fit, "lengths", rule)
+        streams = self.evaluation == "carried" or not self.lengths
+        self.require(streams, "lengths", "expected none where evaluation is 'strided'")
         if self.evaluation == "carried":
             self.require(self.stride is None, "stride", "expected None where evaluation is 'carried'")
         else:
             fits = self.stride is not None and 1 <= self.stride <= self.evaluation_segment
             self.require(fits, "stride", f"expected 1 to evaluation_segment = {self.evaluation_segment}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Config.to_dict`, without `lengths` where there are none."""
+        values = super().to_dict()
+        if not self.lengths:
+            del values["lengths"]
+        return values
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,7 +60,7 @@ def language_layers(size: language.Size) -> language.Layers:
 
     Nothing mixes features, so that more layers gain little: small has fewer parameters than the other architectures.
     """
-    d_model, state_size, depth = {"smoke": (256, 16, 3), "small": (1_024, 16, 4)}[size]
+    d_model, state_size, depth = {"smoke": (192, 16, 3), "small": (1_024, 16, 4)}[size]
     return language.Layers(EMAConfig(d_model=d_model, state_size=state_size, residual=True, activation="silu"), depth)
 
 

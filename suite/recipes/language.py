@@ -75,6 +75,12 @@ SCALES: dict[Size, Scale] = {
         segment=512, evaluation_segment=4096, batch_size=16, updates=2_500, epochs=8, rate=0.001, dropout=0.1
     ),
 }
+LENGTH_TASKS: tuple[Task, ...] = ("book", "pg19")
+LENGTHS: dict[Size, tuple[int, ...]] = {
+    "smoke": (128, 512, 1_024, 4_096, 16_384),
+    "small": (512, 2_048, 4_096, 16_384, 65_536),
+}
+"""How many tokens are read before the states are emptied, in the studies of length."""
 SSM_RATE = 0.001
 SOURCE = {
     "all": "this project's own recipe, the same for every architecture but for its layers",
@@ -127,6 +133,19 @@ def project(task: Task, size: Size, layers: Layers) -> Recipe:
     )
 
 
+def length_study(task: Task, size: Size, layers: Layers) -> Recipe:
+    """Trained on windows of the size's segment, from empty states, and read at that length and others."""
+    recipe, scale = project(task, size, layers), SCALES[size]
+    language = LanguageTraining(
+        updates=scale.updates,
+        segment=scale.segment,
+        evaluation_segment=scale.evaluation_segment,
+        carried=False,
+        lengths=LENGTHS[size],
+    )
+    return recipe.replace(language=language)
+
+
 def recipes(
     layers: Callable[[Size], Layers], published: dict[Task, Callable[[], Recipe]] | None = None
 ) -> dict[str, RecipeFunction]:
@@ -141,4 +160,11 @@ def recipes(
 
         return recipe
 
-    return {f"lm.{task}": function(task) for task in get_args(Task)}
+    def study(task: Task) -> RecipeFunction:
+        def recipe(profile: Profile = "paper") -> Recipe | None:
+            return None if profile == "paper" else length_study(task, profile, layers(profile))
+
+        return recipe
+
+    found = {f"lm.{task}": function(task) for task in get_args(Task)}
+    return found | {f"length.{task}": study(task) for task in LENGTH_TASKS}

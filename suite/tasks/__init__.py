@@ -16,6 +16,7 @@ FRAMEWORKS = ("jax", "torch")
 BENCHMARKS = {
     "lra": "suite.tasks.lra",
     "lm": "suite.tasks.language",
+    "length": "suite.tasks.length",
     "sequences": "suite.tasks.sequences",
     "glue": "suite.tasks.glue",
     "equivalence": "suite.tasks.parity",

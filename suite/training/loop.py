@@ -53,7 +53,8 @@ class Backend(Protocol):
 class Run:
     """How far a run is: everything that a checkpoint holds beside the backend's state.
 
-    `predictions` (classes) and `positions` (what a language model lost by position) are those of the selected epoch.
+    `predictions` (classes), `positions` and `lengths` (what a language model lost by position and at other lengths)
+    are those of the selected epoch.
     """
 
     step: int = 0
@@ -62,6 +63,7 @@ class Run:
     selected: int | None = None
     predictions: Int[np.ndarray, " n"] | None = None
     positions: Float[np.ndarray, "bins 2"] | None = None
+    lengths: Float[np.ndarray, " lengths"] | None = None
     compile_seconds: float = 0.0
     block_seconds: list[float] = dataclasses.field(default_factory=list)
     block_steps: list[int] = dataclasses.field(default_factory=list)
@@ -239,7 +241,7 @@ class Loop:
         return self.run
 
 
-_SELECTED = ("predictions", "positions")
+_SELECTED = ("predictions", "positions", "lengths")
 _ARRAYS = ("losses", *_SELECTED)
 
 SELECTED = {

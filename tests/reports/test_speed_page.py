@@ -3,6 +3,7 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from report_document import Document
@@ -26,7 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def timed(*rows: dict) -> Record:
     """A record with some rows of layer speed."""
-    cell = {"benchmark": "speed", "task": "speed.block_state", "architecture": "block_state"}
+    cell: dict[str, Any] = {"benchmark": "speed", "task": "speed.block_state", "architecture": "block_state"}
     return make_record(metrics={}, curves={}, predictions=None, tables={"layer_speed": list(rows)}, **cell)
 
 
@@ -61,7 +62,7 @@ def test_rows_without_a_time_are_left_out(change: dict) -> None:
 
 def test_missing_numbers_are_dashes() -> None:
     (run,) = speed.runs([timed(GOOD)])
-    assert math.isnan(run.points["roofline_share"][0])
+    assert math.isnan(run.points.to_dict("records")[0]["roofline_share"])
     (row,) = speed.measurement_table(run).rows
     assert [cell.spans[0].text for cell in row.cells][5:] == ["–"] * 4
 

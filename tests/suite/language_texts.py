@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from implementations.block_recurrent.config import BlockRecurrentConfig
-from implementations.block_state.config import BlockStateConfig
 from implementations.models.config import LanguageModelConfig
 from implementations.s5.config import S5Config
 from implementations.transformer.config import TransformerConfig
@@ -18,7 +17,6 @@ from suite.training.optimizer import Group, OptimizerSpec, Schedule
 VOCABULARY = 11
 BEGIN = 10
 RECURRENT = BlockRecurrentConfig(d_model=8, heads=2, head_width=4, d_ff=8, window=3, states=2)
-CONTEXTS = BlockStateConfig(d_model=8, heads=2, head_width=4, d_ff=8, window=3, variant="MF", context_states=2)
 S5 = S5Config(d_model=8, ssm_size=4)
 FULL = TransformerConfig(d_model=8, heads=2, head_width=4, d_ff=8, causal=True, positions="rotary", dropout=0.1)
 
@@ -43,7 +41,7 @@ def text() -> Any:
 def recipe(layer: Any = RECURRENT, **changes: Any) -> Recipe:
     """Twelve updates on segments of five tokens, an evaluation after every four."""
     language = changes.pop("language", {})
-    placed = {RECURRENT: ((1, RECURRENT.sliding), (2, S5), (3, CONTEXTS))}.get(layer, ())
+    placed = {RECURRENT: ((1, S5),)}.get(layer, ())
     model = LanguageModelConfig(
         layer=layer,
         depth=1 + len(placed),

@@ -119,6 +119,32 @@ def test_the_base_is_the_ordinary_cell_and_runs_once():
     assert len({cell.id for cell in both}) == len(both)
 
 
+@pytest.mark.parametrize("architecture", STUDIES)
+def test_language_models_can_be_changed_too(architecture):
+    asked = {"changed_task": "lm.book", "architectures": (architecture,), "factors": (), "frameworks": ("torch",)}
+    for profile in ("smoke", "small"):
+        found = cells(dataclasses.replace(S5, **asked, seeds=(0,), profile=profile))
+        (base,) = [cell for cell in found if not cell.factor]
+        assert (base.benchmark, base.task) == ("lm", "lm.book")
+        for cell in found:
+            assert cell.recipe is not None
+            if cell.factor:
+                assert (cell.base, cell.base_task) == (base.id, "lm.book")
+                assert cell.recipe.model != base.recipe.model
+        assert {factor.name for factor in FACTORS if factor.architecture == architecture} == {
+            cell.factor for cell in found if cell.factor
+        }
+
+
+def test_the_window_of_a_language_model_changes_in_all_layers():
+    asked = {"changed_task": "lm.book", "architectures": ("block_recurrent",), "factors": ("block_recurrent.window",)}
+    found = cells(dataclasses.replace(S5, **asked))
+    for cell in found:
+        assert cell.recipe is not None
+        assert len({own.window for own in cell.recipe.model.layers}) == 1  # pyright: ignore
+    assert len({cell.recipe.model.layers[0].window for cell in found if cell.recipe}) == 4  # pyright: ignore
+
+
 def test_overrides_reach_base_and_levels():
     found = cells(dataclasses.replace(S5, overrides=("epochs=2",)))
     assert {cell.recipe.epochs for cell in found if cell.recipe} == {2}
@@ -139,6 +165,8 @@ def test_cells_of_levels_survive_json_and_ordinary_ones_say_nothing_of_factors()
     [
         ({"factors": ("s5.block",)}, "unknown factor 's5.block': did you mean 's5.blocks'"),
         ({"benchmarks": ("lra",)}, "say --benchmarks ablation"),
+        ({"changed_task": "lm.boook"}, "unknown task to change 'lm.boook': did you mean 'lm.book'"),
+        ({"changed_task": "lm.book", "profile": "paper"}, "which has no recipe of s5 in profile paper"),
         ({"architectures": ("seqboat",)}, "nothing to run"),
         ({"overrides": ("model.layer.ssm_size=8", "model.layer.blocks=2")}, "factor s5.blocks does not fit"),
     ],
@@ -149,9 +177,9 @@ def test_what_does_not_fit_is_one_sentence(change, message):
 
 
 def test_a_factor_of_a_task_without_recipe_says_so(monkeypatch):
-    factor = Factor("s5.x", "X", "X.", {"a": layer(blocks=1)}, task="lm.book")
+    factor = Factor("s5.x", "X", "X.", {"a": layer(blocks=1)}, task="glue.cola")
     monkeypatch.setattr("suite.matrix.factors", lambda: {"s5.x": factor})
-    with pytest.raises(SelectionError, match=r"factor s5\.x changes lm\.book, which has no recipe of s5"):
+    with pytest.raises(SelectionError, match=r"factor s5\.x changes glue\.cola, which has no recipe of s5"):
         cells(Selection(benchmarks=("ablation",), architectures=("s5",)))
 
 

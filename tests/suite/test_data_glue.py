@@ -106,7 +106,7 @@ def test_measures_of_hand_computed_cases():
     assert MEASURES["f1"](np.zeros(6), np.zeros(6)) == 0
     x, y = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 3.0, 2.0, 10.0])
     assert MEASURES["pearson"](x, y) == pytest.approx(13 / np.sqrt(5 * 50))
-    assert MEASURES["spearman"](x, y) == pytest.approx(0.8)
+    assert MEASURES["spearman"](x, y) == MEASURES["spearman"](y, x) == pytest.approx(0.8)
     assert MEASURES["spearman"](x, np.array([1.0, 2.0, 2.0, 3.0])) == pytest.approx(4.5 / np.sqrt(5 * 4.5))
     assert MEASURES["pearson"](x, -2 * x) == pytest.approx(-1)
 
@@ -123,7 +123,7 @@ def test_measures_join_loss_and_accuracy():
     assert numbers == pytest.approx({"loss": 2.5, "mse": 2.5, "pearson": 1.0})
 
 
-@pytest.mark.parametrize(("framework", "task"), [("jax", "glue.stsb"), ("torch", "glue.stsb"), ("torch", "glue.mrpc")])
+@pytest.mark.parametrize(("framework", "task"), [("jax", "glue.stsb"), ("torch", "glue.mrpc")])
 def test_a_cell_records_the_measures_of_its_task(framework, task, glue, tmp_path):
     pytest.importorskip(framework)
     name = task.replace(".", "_")

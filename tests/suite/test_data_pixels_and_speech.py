@@ -10,7 +10,7 @@ from suite.data import DataError, NoData, open_dataset, prepare_dataset
 from suite.data.mnist import bit_reversal
 from suite.data.permutation import torch_permutation
 from suite.data.speech_commands import SpeechCommandsSettings
-from suite.data.speech_files import TEN_WORDS, WORDS, assigned_split, read_clip
+from suite.data.speech_files import TEN_WORDS, WORDS, assigned_split, read_clip, split_of
 
 IMAGES, TESTS = 30, 5
 
@@ -138,6 +138,8 @@ def test_the_rule_of_the_lists_is_the_hash_of_the_speaker(tmp_path, speech):
     }
     assert {name: assigned_split(name) for name in released} == released
     assert assigned_split("bed/0d53e045_nohash_4.wav") == "test"
+    assert split_of(tmp_path, list(released)) == ["test"] * 3  # where a copy has no lists
+    assert split_of(speech, ["bed/00000000_nohash_0.wav", "bed/00000003_nohash_0.wav"]) == ["validation", "train"]
     shares = np.unique([assigned_split(f"{number:08x}_nohash_0.wav") for number in range(4_000)], return_counts=True)
     assert shares[0].tolist() == ["test", "train", "validation"]
     np.testing.assert_allclose(shares[1] / 4_000, [0.1, 0.8, 0.1], atol=0.02)
@@ -150,8 +152,6 @@ def test_malformed_clips_are_named(tmp_path):
     (tmp_path / "bed/a.wav").write_bytes(b"RIFF")
     with pytest.raises(DataError, match=r"a\.wav is no WAV file"):
         read_clip(tmp_path / "bed/a.wav")
-    for name in ("validation_list.txt", "testing_list.txt"):
-        (tmp_path / name).write_text("")
     with pytest.raises(DataError, match="expected the clips of 'cat'"):
         prepared_speech(tmp_path / "data", tmp_path, train=1, validation=0, test=1)
 

@@ -15,6 +15,7 @@ from suite.training.language.loop import evaluate, evaluation_batches, train, tr
 from suite.training.language.metrics import (
     ByPosition,
     IncompleteEvaluation,
+    length_rows,
     metrics,
     position_rows,
     unigram_bits_per_byte,
@@ -88,6 +89,17 @@ def test_an_evaluation_counts_every_target_once(make):
     assert found.targets == test.token_count == 44
     assert found.nats == float(test.tokens.sum())
     assert {batch.inputs.shape for batch in evaluation_batches(recipe, test)} == {(2, 6)}
+
+
+def test_other_lengths_start_anew_and_count_every_target():
+    recipe, test = language_texts.recipe(language={"lengths": (4, 12)}), language_texts.text().test
+    starts = [batch.start.tolist() for batch in evaluation_batches(recipe, test, 12)]
+    assert starts[:4] == [[True, True], [False, True], [True, False], [False, True]]
+    found = evaluate(recipe, backend(), test, length=12)
+    assert (found.targets, found.nats) == (44, float(test.tokens.sum()))
+    assert len(found.sums) == 1
+    assert {batch.inputs.shape[1] for batch in evaluation_batches(recipe, test, 4)} == {4}
+    assert length_rows((4,), [44 * math.log(8)], test)[0]["bits_per_byte"] == pytest.approx(1.5)
 
 
 def test_positions_are_those_in_the_document():
@@ -211,6 +223,8 @@ def test_what_no_language_model_can_be_trained_by(changes, message):
         ({"stride": 3}, "LanguageTraining.stride is 3: expected None where evaluation is 'carried'"),
         ({"evaluation": "strided"}, "LanguageTraining.stride is None: expected 1 to evaluation_segment = 8"),
         ({"evaluation": "strided", "stride": 9}, "expected 1 to evaluation_segment = 8"),
+        ({"lengths": (4, 12)}, "LanguageTraining.lengths is .*: expected rising numbers, above evaluation_segment = 8"),
+        ({"lengths": (8,), "evaluation": "strided", "stride": 8}, "expected none where evaluation is 'strided'"),
     ],
 )
 def test_wrong_ways_to_train_name_their_field(changes, message):

@@ -44,6 +44,21 @@ def test_every_task_has_a_recipe_that_survives_json(architecture):
             assert differences(recipe(task, architecture), paper)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_studies_of_length_read_longer_texts_than_they_are_trained_on(architecture):
+    for task in ("length.book", "length.pg19"):
+        for profile in SIZES:
+            found = recipes(architecture)[task](profile)
+            assert found is not None
+            assert found.language is not None
+            assert (found.language.carried, found.language.evaluation) == (False, "carried")
+            assert found.language.lengths[0] == found.language.segment
+            assert found.language.lengths[-1] >= 100 * found.language.segment
+            assert Recipe.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+        assert recipes(architecture)[task]("paper") is None
+    assert "lengths" not in recipe("book", architecture).to_dict()["language"]
+
+
 def test_the_project_trains_all_architectures_alike():
     for profile in SIZES:
         one, *others = (recipe("book", name, profile) for name in ARCHITECTURES)

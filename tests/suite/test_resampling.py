@@ -72,8 +72,8 @@ def speech(tmp_path_factory):
 SETTINGS: dict[str, Any] = {"source": "local", "words": 35, "train": 4, "validation": 3, "test": 3}
 
 
-@pytest.mark.parametrize("framework", ["jax", "torch"])
-def test_a_cell_records_accuracy_at_half_the_rate(framework, tmp_path, speech):
+def test_a_cell_records_accuracy_at_half_the_rate(tmp_path, speech):
+    framework = "jax"
     pytest.importorskip(framework)
     (cell,) = cells(Selection(tasks=("speech.sc35",), architectures=("s5",), frameworks=(framework,)))
     sizes = ("model.layer.d_model=4", "model.layer.ssm_size=4", "model.layer.blocks=1", "model.depth=1", "epochs=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,15 +42,29 @@ def training_batches(recipe: Recipe, split: TextSplit, seed: int) -> batches.Car
     return batches.WindowBatches(split, recipe.batch_size, language.segment, seed)
 
 
-def evaluation_batches(recipe: Recipe, split: TextSplit) -> Iterator[LanguageBatch]:
-    """The batches that a recipe evaluates on: every target counts in exactly one of them."""
+def evaluation_batches(recipe: Recipe, split: TextSplit, length: int | None = None) -> Iterator[LanguageBatch]:
+    """The batches that a recipe evaluates on: every target counts in exactly one of them.
+
+    With `length` states are to be emptied after every so many tokens of a document, which reads on.
+    """
     language, size = of(recipe), recipe.evaluation_batch_size
     if language.evaluation == "carried":
-        yield from batches.evaluation_carried(split, size, language.evaluation_segment)
+        segment = min(language.evaluation_segment, length or language.evaluation_segment)
+        found = batches.evaluation_carried(split, size, segment)
+        yield from found if length is None else restarted(found, length)
         return
     assert language.stride is not None
     for batch in batches.evaluation_strided(split, size, language.evaluation_segment, language.stride):
         yield filled(batch, size)
+
+
+def restarted(found: Iterator[LanguageBatch], length: int) -> Iterator[LanguageBatch]:
+    """The batches with `start` True wherever a multiple of `length` tokens of the document has been read."""
+    first = np.zeros(0, np.int64)
+    for batch in found:
+        first = np.where(batch.start, 0, first) if len(first) else np.zeros(len(batch.start), np.int64)
+        yield dataclasses.replace(batch, start=first % length == 0)
+        first = first + batch.inputs.shape[1]
 
 
 def filled(batch: LanguageBatch, rows: int) -> LanguageBatch:
@@ -78,14 +93,17 @@ def check_vocabulary(recipe: Recipe, data: PreparedText) -> None:
         )
 
 
-def evaluate(recipe: Recipe, backend: Backend, split: TextSplit, each: Any = lambda: None) -> ByPosition:
-    """The losses over a split by position in the document (strided: in the window); `each` is called after a batch.
+def evaluate(
+    recipe: Recipe, backend: Backend, split: TextSplit, each: Any = lambda: None, length: int | None = None
+) -> ByPosition:
+    """The losses over a split by position from where states are empty (strided: in the window); `each` is called after
+    a batch; `length` as in `evaluation_batches`.
 
     Raises IncompleteEvaluation where the batches did not cover the split once.
     """
     found, first = ByPosition(), np.zeros(0, np.int64)
     backend.begin_evaluation()
-    for batch in evaluation_batches(recipe, split):
+    for batch in evaluation_batches(recipe, split, length):
         losses: Float[np.ndarray, "B L"] = backend.evaluate(batch)
         first = np.where(batch.start, 0, first) if len(first) else np.zeros(len(batch.start), np.int64)
         found.add(losses, batch.mask, first)
@@ -120,7 +138,9 @@ class LanguageLoop(Loop):
             return None
         tested = self._evaluate("test")
         row |= {f"test_{name}": value for name, value in metrics(tested.nats, self.data.test).items()}
-        return {"positions": tested.sums}
+        kept = {"positions": tested.sums}
+        lengths = [self._evaluate("test", length).nats for length in of(self.recipe).lengths]
+        return kept | ({"lengths": np.array(lengths)} if lengths else {})
 
     def _is_better(self, row: dict[str, Any]) -> bool:
         if self.recipe.selection == "last epoch" or self.run.selected is None:
@@ -128,9 +148,9 @@ class LanguageLoop(Loop):
         key = "validation_nll_nats_per_token"
         return row[key] < self.run.epochs[self.run.selected][key]
 
-    def _evaluate(self, name: str) -> ByPosition:
+    def _evaluate(self, name: str, length: int | None = None) -> ByPosition:
         split = getattr(self.data, name)
-        found = evaluate(self.recipe, self.backend, split, lambda: self.evaluated_batch(name))
+        found = evaluate(self.recipe, self.backend, split, lambda: self.evaluated_batch(name), length)
         if not np.isfinite(found.nats):
             raise Diverged(f"diverged at step {self.run.step}: losses of the {name} split are not finite")
         return found

@@ -126,5 +126,10 @@ def position_rows(sums: Float[np.ndarray, "bins 2"]) -> list[dict[str, Any]]:
     ]
 
 
+def length_rows(lengths: Sequence[int], nats: Sequence[float], split: Text) -> list[dict[str, Any]]:
+    """The rows of the table "perplexity by length": the metrics with states emptied after so many tokens."""
+    return [{"length": length, **metrics(total, split)} for length, total in zip(lengths, nats, strict=True)]
+
+
 def _pairs(sums: Float[np.ndarray, "bins 2"]) -> Sequence[tuple[float, float]]:
     return [(float(nats), float(count)) for nats, count in sums]
