@@ -58,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m suite.data.pathfinder_canary", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--resolution", type=int, choices=tuple(DRAWINGS), default=32)
-    parser.add_argument("--train", type=int, default=20_000, metavar="N", help="images to learn from (default 20000)")
+    parser.add_argument("--train", type=int, default=50_000, metavar="N", help="images to learn from (default 50000)")
     parser.add_argument("--test", type=int, default=2_000, metavar="N", help="new images (default 2000)")
-    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="default 5")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="default 10")
     parser.add_argument("--root", type=Path, default=None, help="folder of all data (default: $LONGSEQ_DATA or ./data)")
     parser.add_argument("--from", dest="released", type=Path, metavar="DIR", help="try the release's images in DIR")
     parser.add_argument("--jobs", type=int, default=None, help="cores that draw (default: all)")
@@ -140,7 +140,7 @@ def _network(resolution: int) -> Any:
 
     def convolution(inputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
         layer = nn.Conv2d(inputs, _CHANNELS, 3, stride, padding=dilation, dilation=dilation, bias=False)
-        return nn.Sequential(layer, nn.BatchNorm2d(_CHANNELS))
+        return nn.Sequential(layer, nn.GroupNorm(4, _CHANNELS))
 
     class Block(nn.Module):
         def __init__(self, dilation: int) -> None:
