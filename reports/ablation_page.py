@@ -69,7 +69,7 @@ def factor_blocks(study: Study, name: str, families: tuple[Family, ...]) -> Iter
         "What is changed": frames.text(facts.get("meaning")),
         "Paper": frames.text(facts.get("paper")),
         "Published on": frames.text(facts.get("published_on")),
-        "Changed here": frames.text(facts.get("task")),
+        "Changed here": ", ".join(sorted({frames.text(family.facts.get("task")) for family in families})),
     }
     rows = tuple(Row((plain(key), plain(value))) for key, value in said.items() if value)
     yield Table(f"Factor {name}", (Column("Property"), Column("Value", grow=True)), rows, style="facts")
@@ -81,17 +81,20 @@ def factor_blocks(study: Study, name: str, families: tuple[Family, ...]) -> Iter
         drawn = figures.effects(family, slug(_name(family)))
         if drawn:
             yield Figures((drawn,))
-    missing = [family for family in families if not family.base.values]
-    if missing or any(not level.pairs for family in families for level in family.levels):
-        command = tables.run_command(
-            benchmarks="ablation",
-            factors=name,
-            architectures=study.architecture,
-            frameworks=sorted({family.framework for family in families}),
-            seeds=("0", "1", "2"),
-            profile=families[0].profile,
-        )
-        yield Code(command, "To run what is missing")
+    for family in families:
+        if not all(level.pairs for level in family.levels):
+            task = frames.text(family.facts.get("task"))
+            command = tables.run_command(
+                benchmarks="ablation",
+                factors=name,
+                architectures=study.architecture,
+                frameworks=family.framework,
+                seeds=("0", "1", "2"),
+                profile=family.profile,
+                **({"on": task} if task else {}),
+            )
+            where = f"{tables.title(family.framework)}, profile {family.profile}"
+            yield Code(command, f"To run what is missing: {where}")
 
 
 def _name(family: Family) -> str:
