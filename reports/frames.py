@@ -211,11 +211,18 @@ def _group(key: tuple[str, ...], records: list[Record], published: Published) ->
             profile=profile,
             comparable_to=text(protocol.get("comparable_to")),
             failed=len(done) - len(values) + sum(r.status == "failed" for r in mine),
+            redrawn=redrawn(protocol),
         )
         entries[name] = Entry(name, mine, values, summarize(values) if values else None, verdict)
     if benchmark in LANGUAGE and reference and not followed(protocol, reference[1]):
         reference = None
     return Group(benchmark, task, architecture, profile, metric, recipe, protocol, entries, reference)
+
+
+def redrawn(protocol: dict[str, Any]) -> int:
+    """How many test examples a protocol has where its data are generated, not those of the release; else 0."""
+    count = protocol.get("test_count")
+    return count if protocol.get("source") == "generated" and isinstance(count, int) and count > 0 else 0
 
 
 def followed(protocol: dict[str, Any], number: Number) -> bool:

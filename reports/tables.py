@@ -102,18 +102,19 @@ def published_path(paper: PaperNumbers, item: Number | None = None) -> str:
 
 
 def verdict_cell(group: Group) -> Cell:
-    """The verdict, once if all frameworks share it, with its reason; a dash where no seed has finished."""
+    """The verdict, once if all frameworks share it, with the first sentence of its reason; a dash where no seed has
+    finished. The overview has the whole reason."""
     entries = [entry for entry in group.entries.values() if entry.values]
     if not entries:
         return Cell((Span("–", "", "quiet"),))
     everyone = len(entries) == sum(bool(entry.records) for entry in group.entries.values())
     if everyone and len({(entry.verdict.label, entry.verdict.reason) for entry in entries}) == 1:
         verdict = entries[0].verdict
-        return Cell((chip(verdict.label, verdict.kind), Span(verdict.reason, "", "quiet")))
+        return Cell((chip(verdict.label, verdict.kind), Span(verdict.short, "", "quiet")))
     spans: list[Span] = []
     for entry in entries:
         spans.append(Span(title(entry.framework), "", "strong", line=bool(spans)))
-        spans += [chip(entry.verdict.label, entry.verdict.kind), Span(entry.verdict.reason, "", "quiet")]
+        spans += [chip(entry.verdict.label, entry.verdict.kind), Span(entry.verdict.short, "", "quiet")]
     return Cell(tuple(spans))
 
 

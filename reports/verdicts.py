@@ -81,6 +81,11 @@ class Verdict:
         """The verdict as it is printed."""
         return f"{self.kind} (needs n ≥ {self.needs})" if self.needs else self.kind
 
+    @property
+    def short(self) -> str:
+        """The first sentence of the reason."""
+        return self.reason.partition(". ")[0]
+
 
 def signed(value: float) -> str:
     """A difference with its sign and two decimals."""
@@ -96,8 +101,38 @@ def judge(
     profile: str,
     comparable_to: str,
     failed: int = 0,
+    redrawn: int = 0,
 ) -> Verdict:
-    """Judge the values of all seeds, in the published unit, against one published number."""
+    """Judge the values of all seeds, in the published unit, against one published number.
+
+    `redrawn` counts the test examples where they are another draw from the published distribution, as generated data
+    are: the reason then says what such a draw does.
+    """
+    found = _judged(values, number, benchmark, metric, profile, comparable_to, failed)
+    if not redrawn or found.kind == "not comparable":
+        return found
+    return replace(found, reason=f"{found.reason}. {draw(summarize(values).mean, redrawn)}")
+
+
+def draw(accuracy: float, count: int) -> str:
+    """What two draws of so many test examples do to the difference of accuracies in percent; no interval holds it."""
+    share = min(max(accuracy / 100, 0.0), 1.0)
+    one = 100 * math.sqrt(share * (1 - share) / count)
+    return (
+        f"Beside the seeds there is the draw: these {count:,} test examples are not the published ones, and two draws "
+        f"of as many differ by {math.sqrt(2) * one:.2f} points (standard deviation), whatever is run on them"
+    )
+
+
+def _judged(
+    values: Sequence[float],
+    number: Number | None,
+    benchmark: str,
+    metric: str,
+    profile: str,
+    comparable_to: str,
+    failed: int,
+) -> Verdict:
     reason = _not_comparable(values, number, benchmark, metric, profile, comparable_to, failed)
     if reason or number is None or number.value is None:
         return Verdict("not comparable", reason or "there is no published number of this task and architecture")

@@ -154,3 +154,13 @@ def test_every_status_and_verdict_is_explained() -> None:
     assert set(STATUS_MEANING) == {"measured", "compiled", "published", "failed", "no data", "not run"}
     assert set(VERDICT_MEANING) == {"reproduced", "above", "below", "underpowered", "not comparable"}
     assert MARGINS["lra"] == (1.5, "%")
+
+
+def test_a_drawn_test_set_is_named_beside_the_seeds() -> None:
+    plain, drawn = judge([61.0, 61.2], reference(), **FACTS), judge([61.0, 61.2], reference(), **FACTS, redrawn=2_000)
+    assert (drawn.kind, drawn.needs) == (plain.kind, plain.needs)
+    assert drawn.reason.startswith(plain.reason)
+    assert "these 2,000 test examples are not the published ones" in drawn.reason
+    assert "differ by 1.54 points" in drawn.reason  # sqrt(2 * 0.611 * 0.389 / 2000)
+    assert "by 1.54 points" in judge([61.0], reference(), **FACTS, redrawn=2_000).reason
+    assert judge([61.0], None, **FACTS, redrawn=2_000) == judge([61.0], None, **FACTS)
