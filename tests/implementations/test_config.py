@@ -94,7 +94,11 @@ def test_unknown_keys_are_errors_with_the_nearest_name(change, message):
     ("values", "error", "message"),
     [
         ({"model": "clasifier"}, ConfigError, "model is 'clasifier': did you mean 'classifier'"),
-        ({}, ConfigError, "model is None: known: classifier, dual_encoder, encoder_decoder, film_regressor, language_model"),
+        (
+            {},
+            ConfigError,
+            "model is None: known: classifier, dual_encoder, encoder_decoder, film_regressor, language_model",
+        ),
         ({**MODEL.to_dict(), "deepth": 2}, ConfigError, "ClassifierConfig has no field 'deepth': did you mean 'depth'"),
         ({**MODEL.to_dict(), "layer": {"d_model": 4}}, ConfigError, "layer has no 'architecture'"),
         ({**MODEL.to_dict(), "layer": {"architecture": "s55"}}, UnknownName, "architecture 's55': did you mean 's5'"),
