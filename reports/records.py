@@ -32,7 +32,6 @@ from jaxtyping import Bool, Integer, UInt
 from reports import atomic
 
 SCHEMA = "longseq-bench/record/1"
-STATUSES = ("measured", "compiled", "failed", "no data")
 
 CellId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]

@@ -126,7 +126,7 @@ class S4Bank(nn.Module):
         """
         system = self.system()
         y = system.read(system.block_states(blocks, state, lead))
-        return y + self.D * blocks[:, :, -1:], system.last_state(u, state)
+        return y + self.D * blocks[:, :, -1:], owned(system.last_state(u, state))
 
     def _nothing(self, batch):
         """A state of zeros."""

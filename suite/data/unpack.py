@@ -82,10 +82,3 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or "\\" in name or re.match(r"[A-Za-z]:", name):
         raise DataError(f"{archive}: {name} would lie outside of the folder; it is not unpacked")
     return path
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a file is something that can be unpacked."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path) or file.read(2) == b"\x1f\x8b"
-    return False

@@ -240,7 +240,7 @@ class DiagonalPlusLowRank:
         width = block(length)
         matrix = self.matrix(self.step)
         columns = krylov(matrix, apply(matrix, flat(state)), width)
-        rows = krylov(transpose(self._power(matrix, width)), self._output_row(), -(-length // width))
+        rows = krylov(transpose(matrix_power(matrix, width)), self._output_row(), -(-length // width))
         found = einsum("ikdn,jbdn->bkdij", rows, columns)
         return rearrange(found, "b k d i j -> b k d (i j)")[..., :length]
 
@@ -251,7 +251,7 @@ class DiagonalPlusLowRank:
         matrix = self.matrix(self.step)
         columns = krylov(matrix, flat(self._backward(2 * self.B, self.step)), width)
         ends = einsum("bijd,jdn->bidn", blocks(u, width), torch.flip(columns, (0,)))
-        power = self._power(matrix, width)
+        power = matrix_power(matrix, width)
         while ends.shape[1] > 1:
             if ends.shape[1] % 2:
                 ends = torch.cat([torch.zeros_like(ends[:, :1]), ends], 1)
@@ -304,12 +304,6 @@ class DiagonalPlusLowRank:
         x, P = multiply(inverse, x), multiply(inverse, self.P)
         scale = (self.P * x).sum((-2, -1)) / (0.5 + (self.P * P).sum((-2, -1)))
         return x - P * scale[..., None, None]
-
-    def _power(self, matrix, exponent: int):
-        """matrix^exponent for a power of two."""
-        while exponent > 1:
-            matrix, exponent = product(matrix, matrix), exponent // 2
-        return matrix
 
     def _row(self, C):
         """The real row vectors that give 2 Re(C x)."""
