@@ -205,6 +205,18 @@ def seqboat_activity(architecture: str, profile: Profile) -> SpeedSettings | Non
     return SpeedSettings(layers=layers, **SIZES[profile])
 
 
+def window_kernels(architecture: str, profile: Profile) -> SpeedSettings | None:
+    """The sliding-window Transformer layer with each kernel of its attention (`implementations.ops.attention`).
+
+    What "auto" takes on a GPU is decided from this comparison.
+    """
+    if architecture != "transformer":
+        return None
+    layer: Any = slide(*_width(profile))
+    layers = {method: layer.replace(method=method) for method in ("einsum", "fused", "flex")}
+    return SpeedSettings(layers=layers, **SIZES[profile])
+
+
 def reference(config: Config) -> Callable[..., tuple[Any, Any]]:
     """The float64 oracle of a layer."""
     return importlib.import_module(f"{catalog.get(str(config.architecture)).room}.reference").layer
