@@ -220,6 +220,8 @@ def _parse(text: str, value: str, current: Any) -> Any:
         parsed = value
     if current is None or parsed is None:
         return parsed
+    if isinstance(current, tuple) and isinstance(parsed, list):
+        return tuple(parsed)
     if isinstance(current, float) and isinstance(parsed, int) and not isinstance(parsed, bool):
         return float(parsed)
     if type(parsed) is not type(current):
