@@ -272,7 +272,9 @@ class SeqBoatLayer(nn.Module):
             return 0.0
         furthest = self.config.distances - 1
         distance = torch.clamp(keys[..., None, :] - queries[..., :, None], -furthest, furthest)
-        return self.table[furthest + distance]
+        # Where few tokens are active most distances are the furthest, and the gradient of `table[...]` adds them on a
+        # GPU one by one; that of an embedding does not.
+        return nn.functional.embedding(furthest + distance, self.table[:, None])[..., 0]
 
     def _blocks(self, x, blocks, size):
         """(B, C, ...) in blocks of `size`, the last filled up with zeros."""

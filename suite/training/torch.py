@@ -95,7 +95,8 @@ class Backend:
         self.parameters, self.statistics = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         self.optimizer = adam(self.spec, self.parameters)
         self.carried: Tensors = {}
-        self.compiled = recipe.compile and self.device.type == "cuda"
+        # Layers that choose their tokens ask the device how many there are, which a recorded step cannot.
+        self.compiled = recipe.compile and self.device.type == "cuda" and not recipe.model.routed
         self._loss = torch.compile(self._loss_function, dynamic=False) if self.compiled else self._loss_function
         self._captured: dict[Any, Captured] = {}
 
