@@ -80,7 +80,7 @@ def _last(record: Record) -> Iterator[str]:
     for metric, value in record.metrics.items():
         curve = record.curves.get(metric.removeprefix("last_"))
         if metric.startswith("last_") and curve and not _close(value, curve[-1]):
-            yield f"{metric} is {value}, but curves.{metric.removeprefix('last_')} ends with {curve[-1]}"
+            yield f"metrics.{metric} is {value}, but curves.{metric.removeprefix('last_')} ends with {curve[-1]}"
 
 
 def _train_loss(record: Record) -> Iterator[str]:

@@ -148,7 +148,11 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         last_step=spec.last_step,
         energy=energy.counter(PROFILES[cell.hardware].kind),
     )
-    run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
+    try:
+        run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
+    except Stopped:
+        store.unlock()
+        raise
     rates = () if language else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
     origin = provenance.collect(spec.arguments)
     record = measured(cell, spec.protocol, run, data, origin, backend.describe(), *rates)  # pyright: ignore

@@ -39,10 +39,10 @@ class Quantity:
 
 
 def deviation(one: Any, other: Any) -> float:
-    """Relative difference of two numbers, 0 where they are the same or both None, infinite where one is None."""
+    """Relative difference of two numbers, 0 where they are the same or both None, infinite where one is no number."""
     if one == other:
         return 0.0
-    if not all(isinstance(value, int | float) for value in (one, other)):
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in (one, other)):
         return math.inf
     return abs(one - other) / max(abs(one), abs(other))
 
