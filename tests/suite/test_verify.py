@@ -93,14 +93,20 @@ def test_a_whole_run_comes_out_bit_for_bit(measured, capsys):
     assert not (folder / "runs" / "checkpoints" / found.id).exists()
 
 
-def test_a_loss_changed_by_hand_does_not_come_out(measured, changed, inside, capsys):
+def test_a_loss_changed_by_hand_does_not_come_out(measured, changed, inside, capsys, monkeypatch):
     def change(values: dict[str, Any]) -> None:
         values["curves"]["step_loss"][2] *= 1 + 1e-4
         values["curves"]["step_loss"][7] -= 1e-4 * values["curves"]["step_loss"][2] / (1 + 1e-4)  # the same mean
         values["provenance"]["versions"]["numpy"] = "1.0"  # so that rounding is allowed, and measured
 
+    came, again = [], rerun.again
+    monkeypatch.setattr(rerun, "again", lambda *given, **options: came.append(again(*given, **options)) or came[-1])
     assert run(measured, changed(change), "--steps", "5") == 1
     shown = capsys.readouterr().out
+    assert [one.updates for one in came] == [5, 5]
+    plain, moved = (np.array(one.curves["step_loss"]) for one in came)
+    assert (plain != moved).any()
+    np.testing.assert_allclose(moved, plain, rtol=1e-5)
     assert "running the first 5 of 30 updates on cpu" in shown
     assert "running 5 updates once more, from initial values one rounding away" in shown
     assert "step_loss at update 3 is" in shown
