@@ -338,4 +338,6 @@ def timing_text(name: str, value: Any) -> Any:
         return f"{1000 * value:.2f} ms" if value < 1 else f"{value:.2f} s"
     if name.endswith("_bytes"):
         return f"{value / 2**20:.1f} MiB"
+    if name.endswith("_joules"):
+        return f"{value / 3600:.4g} Wh"
     return f"{value:.6g}"

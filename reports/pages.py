@@ -1,8 +1,9 @@
 """The pages of a report, made of blocks; every page family is one function."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reports import architectures, figures, frames, language, tables
 from reports.ablations import Study, studies
@@ -131,11 +132,7 @@ def record_page(record: Record, group: Group | None) -> Page:
     status = [chip(record.status), Span(f"profile {cell.profile}, {frames.machine(record)}")]
     if record.reason:
         status.append(Span(record.reason, "", "strong", line=True))
-    raw = Span("Raw record (JSON)", f"records/{cell.id}.json")
-    blocks: list[Block] = [Paragraph(tuple(status), "lead"), Paragraph((raw, Span(f"cell {cell.id}", "", "quiet")))]
-    command = frames.text(record.provenance.get("command"))
-    if command:
-        blocks.append(Code(command, "Exact command"))
+    blocks: list[Block] = [Paragraph(tuple(status), "lead"), *_origin(record)]
     if record.log_tail:
         blocks.append(Code(record.log_tail, "End of the log"))
     if group:
@@ -143,16 +140,18 @@ def record_page(record: Record, group: Group | None) -> Page:
         blocks += [Heading("Learning curves"), Figures(made)] if made else []
     for title in sorted(record.tables):
         blocks += [Heading(f"Table: {title}"), tables.rows_table(title, record.tables[title])]
+    hashes = _hashes(record)
     sections = (
         ("Metrics", {name: frames.metric_text(name, value) for name, value in record.metrics.items()}),
         ("Timing", {name: frames.timing_text(name, value) for name, value in record.timing.items()}),
         ("Protocol", record.protocol),
         ("Recipe", record.recipe),
-        ("Provenance", record.provenance),
+        ("Provenance", record.provenance if hashes is None else {**record.provenance, "data": "below"}),
+        ("Data", hashes),
     )
     for title, values in sections:
         if values:
-            blocks += [Heading(title), tables.facts_table(f"{title} of this record", values)]
+            blocks += [Heading(title, anchor=title.lower()), tables.facts_table(f"{title} of this record", values)]
     if record.predictions:
         kept = record.predictions
         told = f"{kept.count} predictions over {kept.classes} classes on split {kept.split}, labels sha256 "
@@ -166,6 +165,31 @@ def record_page(record: Record, group: Group | None) -> Page:
         Span(cell.architecture, tables.architecture_path(cell.architecture)),
     )
     return Page(tables.cell_path(record)[:-2], name, "results", tuple(blocks), trail)
+
+
+def _origin(record: Record) -> Iterator[Block]:
+    """Where the numbers of a record are from: raw record, recipe, commit, data, the command, and how to verify it."""
+    cell, origin = record.cell, record.provenance
+    links = [Span("Raw record (JSON)", f"records/{cell.id}.json"), Span(f"cell {cell.id}", "", "quiet")]
+    hashes = _hashes(record)
+    links += [Span("Recipe", "#recipe")] if record.recipe else []
+    links += [Span(f"Hashes of {len(hashes)} data files", "#data")] if hashes else []
+    commit = frames.text(origin.get("commit"))
+    if commit:
+        links += [Span("Commit", "#provenance"), Span(commit, "", "code")]
+        links += [Span("with uncommitted changes", "", "strong")] if origin.get("dirty") is True else []
+    yield Paragraph(tuple(links))
+    command = frames.text(origin.get("command"))
+    if command:
+        yield Code(command, "Exact command")
+    if command.startswith("python -m suite.run") and (record.metrics or record.tables):
+        yield Code(f"python -m suite.verify {cell.id}", "To run its first updates, or its checks, again")
+
+
+def _hashes(record: Record) -> dict[str, Any] | None:
+    """The hashes of a record's data by file, None where it has none."""
+    found = record.provenance.get("data")
+    return found if isinstance(found, dict) and found else None
 
 
 def methods_page() -> Page:
@@ -196,6 +220,10 @@ def methods_page() -> Page:
         "Values of different tasks, profiles, recipes or protocols are never averaged or ranked together.",
         "The majority class is the accuracy of always answering the most frequent class of the evaluated split.",
         "A compiler's estimate is never a time.",
+        "A record is verified by running it again (python -m suite.verify). With the recorded code, versions, "
+        "processor and thread settings on a CPU the same bits must come out. Elsewhere each loss must agree within 64 times the "
+        "effect of rounding, which is how far the losses part in a second run from initial values one unit in the last "
+        "place away; where that is more than 1 %, and for accuracies, nothing is judged. Times are never verified.",
     )
     blocks = (
         Heading("Statuses of a cell"),

@@ -12,8 +12,8 @@ dictionaries are shown as they are; the report gives these names a meaning:
 - protocol: `name`, `comparable_to` (the published protocol that it follows), `differences` (list of sentences),
   `metric` (name of the headline metric, default `test_accuracy`);
 - timing: `compile_seconds, step_seconds_p20, step_seconds_p50, step_seconds_p80, tokens_per_second,
-  peak_memory_bytes, total_seconds`;
-- provenance: `command`, `commit`, `dirty`, `versions`, `hardware`, `data`, `started`, `finished`.
+  peak_memory_bytes, total_seconds, energy_joules`;
+- provenance: `command`, `commit`, `dirty`, `versions`, `hardware`, `environment`, `data`, `started`, `finished`.
 """
 
 import base64

@@ -19,6 +19,9 @@ from suite.hardware import detect
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMIT_VARIABLE = "LONGSEQ_COMMIT"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC")
+"""Variables that share out the cores, and with them the order of sums on a CPU; NPROC is XLA's."""
+ENVIRONMENT = (*THREADS, "XLA_FLAGS")
 PACKAGES = (
     "longseq-bench", "numpy", "scipy", "pandas", "safetensors", "msgspec", "einops",
     "jax", "jaxlib", "flax", "optax", "jax-cuda12-plugin", "jax-cuda13-plugin", "libtpu",
@@ -49,6 +52,23 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
+CODE = ("implementations", "suite", "data_manifests")
+"""What numbers are made by."""
+READERS = ("suite/run.py", "suite/verify.py", "suite/compare.py", "suite/replay/")
+"""Parts of it that start runs or read records, and make no number."""
+
+
+def changed_since(head: str) -> list[str] | None:
+    """The files that make numbers and differ from those of a commit, here and now; None where git cannot tell."""
+    if not (ROOT / ".git").exists() or not re.fullmatch(r"[0-9a-f]{7,64}", head):
+        return None
+    answer = _git("diff", "--name-only", head, "--", *CODE)
+    new = _git("ls-files", "--others", "--exclude-standard", "--", *CODE)
+    if answer is None or new is None:
+        return None
+    return [name for name in (answer + "\n" + new).split() if not name.startswith(READERS)]
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of every relevant package that is installed."""
     found = {"python": platform.python_version()}
@@ -72,6 +92,13 @@ def hardware() -> dict[str, Any]:
         "gpus": [{"name": card.name, "driver": card.driver, "memory_bytes": card.memory} for card in cards],
         "tpu": detect.tpu(),
     }
+
+
+def environment() -> dict[str, str]:
+    """The variables that can change last digits, where they are set; parts of them that hold a path are left out."""
+    found = {name: os.environ.get(name, "").split() for name in ENVIRONMENT}
+    shown = {name: " ".join(word for word in words if os.sep not in word) for name, words in found.items()}
+    return {name: value for name, value in shown.items() if value}
 
 
 def _cpu_model() -> str:
@@ -110,5 +137,6 @@ def collect(arguments: Sequence[str]) -> dict[str, Any]:
         "dirty": dirty,
         "versions": versions(),
         "hardware": hardware(),
+        "environment": environment(),
         "frameworks_loaded": [name for name in ("jax", "torch") if name in sys.modules],
     }

@@ -26,13 +26,15 @@ from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES as HARDWARE
-from suite.launch import cost, local, result
+from suite.launch import budget, cost, local, result
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell, Selection, SelectionError, cells
 from suite.recipes.base import PROFILES
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
 
+MEASURED = Path(records.__file__).parent / "measured"
+"""The records that come with the project."""
 DONE, FAILED, USAGE, NOT_FINISHED = 0, 1, 2, 3
 EXAMPLE = (
     "python -m suite.run --tasks lra.listops --architectures s5 --frameworks jax torch --seeds 0 1 --profile smoke"
@@ -98,6 +100,9 @@ def arguments_parser() -> argparse.ArgumentParser:
                      help="keep measured cells and continue from checkpoints (default), or start anew")  # fmt: skip
     how.add_argument("--checkpoint-seconds", type=duration, default=60.0, metavar="TIME", help="default: 60s")
     how.add_argument("--checkpoint-steps", type=positive, metavar="N", help="also checkpoint every N updates")
+    how.add_argument("--budget", type=duration, metavar="TIME",
+                     help="run what is most informative within e.g. 8h, and say what is left out: every architecture "
+                     "on every task once before second seeds, the cheapest first, twins together")  # fmt: skip
     how.add_argument("--dry-run", action="store_true", help="print the cells and their estimated cost, run nothing")
     how.add_argument("--list", action="store_true", help="print what can be selected")
     return parser
@@ -153,25 +158,56 @@ def print_list() -> None:
         print(f"hardware      {hardware.name:<20} {hardware.title}")
 
 
-def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
-    """The cells with their estimated cost."""
-    known = records.read_all(options.out) if (options.out / "records").is_dir() else []
-    rows, total = [("cell", "task", "architecture", "framework", "seed", "profile", "hardware", "cost", "basis")], 0.0
+def known_records(out: Path) -> list[records.Record]:
+    """The records that tell what cells cost: those of the runs folder, and those that come with the project."""
+    folders = [MEASURED, out] if (out / "records").is_dir() else [MEASURED]
+    found = {record.cell.id: record for folder in folders for record in records.read_all(folder)}
+    return list(found.values())
+
+
+def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cell, cost.Cost]]:
+    """The cells with their estimated costs; what will not run costs nothing."""
+    estimator, costs = cost.Estimator(known_records(options.out), _cores(), options.data), []
     for cell in found:
-        if local.finished(options.out, cell):
-            expected = cost.Cost(0.0, "measured already, will not run")
+        if options.resume and local.finished(options.out, cell):
+            expected = cost.Cost(0.0, "measured already, will not run", measured=True)
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
-            expected = cost.Cost(0.0, "no data here, will not run")
+            expected = cost.Cost(0.0, "no data here, will not run", measured=True)
         else:
-            expected = cost.estimate(cell, known, _cores())
-        total += expected.seconds or 0.0
+            expected = estimator.estimate(cell)
+        costs.append((cell, expected))
+    return costs
+
+
+def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Namespace) -> None:
+    """The cells with their estimated cost."""
+    titles = ("cell", "task", "architecture", "framework", "seed", "profile", "hardware")
+    rows: list[tuple[str, ...]] = [(*titles, "time", "memory", "energy", "basis")]
+    for cell, expected in costs:
         task = f"{cell.task} {cell.factor} = {cell.level}" if cell.factor else cell.task
         words = (cell.id, task, cell.architecture, cell.framework, str(cell.seed), cell.profile, cell.hardware)
-        rows.append((*words, cost.duration(expected.seconds), expected.basis))
+        numbers = (cost.duration(expected.seconds), cost.memory(expected.memory), cost.energy(expected.joules))
+        rows.append((*words, *numbers, expected.basis))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
-    print(f"{len(found)} cells, estimated {cost.duration(total / options.jobs)} with {options.jobs} at a time")
+    total = sum((one.seconds or 0.0) / (1 if cell.alone else options.jobs) for cell, one in costs)
+    unknown = sum(one.seconds is None for _, one in costs)
+    joules = [one.joules for _, one in costs if one.joules is not None]
+    told = f", {cost.energy(sum(joules))} in {len(joules)} of them" if joules else ""
+    told += f"; {unknown} without an estimate are not counted" if unknown else ""
+    print(f"{len(costs)} cells, estimated {cost.duration(total)} with {options.jobs} at a time{told}")
+
+
+def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Namespace) -> list[Cell]:
+    """The cells that fit into the budget; says which do not and why."""
+    chosen, left_out = budget.choose(costs, options.budget, options.jobs)
+    for one in left_out:
+        print(f"left out: {one.cell.label}, cell {one.cell.id}: {one.reason}")
+    assumed = sum(not one.measured and cell in chosen for cell, one in costs)
+    guess = f"; {assumed} priced by an assumed rate, not by a record" if assumed else ""
+    print(f"budget of {cost.duration(options.budget)}: {len(chosen)} of {len(costs)} cells{guess}")
+    return chosen
 
 
 def default_jobs(found: Sequence[Cell]) -> int:
@@ -286,9 +322,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return DONE
         found = select(options)
         options.jobs = options.jobs or default_jobs(found)
-        if options.dry_run:
-            print_matrix(found, options)
-            return DONE
+        if options.dry_run or options.budget is not None:
+            costs = priced(found, options)
+            found = found if options.budget is None else within_budget(costs, options)
+            if options.dry_run or not found:
+                print_matrix([(cell, expected) for cell, expected in costs if cell in found], options)
+                return DONE
     except (
         SelectionError,
         ConfigError,

@@ -24,12 +24,13 @@ from typing import Any
 from reports import records
 from suite import provenance
 from suite.data import open_dataset
+from suite.hardware import energy
 from suite.hardware.profiles import PROFILES
 from suite.launch import language_result, result
 from suite.matrix import Cell
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import measure
-from suite.training import loop
+from suite.training import loop, rounding
 from suite.training.activity import activation_rates
 from suite.training.checkpoint import CheckpointStore
 from suite.training.language import loop as language_loop
@@ -55,6 +56,8 @@ class Spec:
     fresh: bool = False
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
+    last_step: int | None = None
+    moved: bool = False
 
 
 def say(line: str) -> None:
@@ -107,6 +110,19 @@ def _show_to(path: Path) -> Callable[[dict[str, Any]], None]:
     return show
 
 
+def stopwatch(cell: Cell) -> Callable[[], dict[str, Any]]:
+    """A function that gives the seconds and joules since now, for the timing of a record."""
+    started, joules = time.perf_counter(), energy.counter(PROFILES[cell.hardware].kind)
+    before = joules()
+
+    def read() -> dict[str, Any]:
+        now = joules()
+        used = None if before is None or now is None else now - before
+        return {"total_seconds": time.perf_counter() - started, "energy_joules": used}
+
+    return read
+
+
 def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     """Train a cell to its end and write its record."""
     assert cell.recipe is not None
@@ -120,6 +136,8 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     train, measured = (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
     module = importlib.import_module(f"suite.training.{'language.' if language else ''}{cell.framework}")
     backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind)
+    if spec.moved:
+        backend.load_state(rounding.moved(backend.state()))
     say(f"{cell.label}: {cell.recipe.total_steps} updates on {backend.describe()['device']}")
     controls = Controls(
         stop=stop,
@@ -127,8 +145,14 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         show=_show_to(progress_path(out, cell)),
         checkpoint_seconds=spec.checkpoint_seconds,
         checkpoint_steps=spec.checkpoint_steps,
+        last_step=spec.last_step,
+        energy=energy.counter(PROFILES[cell.hardware].kind),
     )
-    run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
+    try:
+        run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
+    except Stopped:
+        store.unlock()
+        raise
     rates = () if language else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
     origin = provenance.collect(spec.arguments)
     record = measured(cell, spec.protocol, run, data, origin, backend.describe(), *rates)  # pyright: ignore
@@ -140,8 +164,9 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
 def run_equivalence(cell: Cell, spec: Spec) -> int:
     """Run the parity ladder of an architecture and write its record."""
     module = importlib.import_module("suite.tasks.equivalence")
+    cost = stopwatch(cell)
     rows = module.run(cell.architecture, cell.seed)
-    record = result.parity(cell, rows, provenance.collect(spec.arguments))
+    record = result.parity(cell, rows, provenance.collect(spec.arguments), cost())
     records.write(record, Path(spec.out))
     say(record.reason or f"{cell.label}: all {len(rows)} checks passed")
     return FAILED if record.status == "failed" else MEASURED
@@ -150,7 +175,7 @@ def run_equivalence(cell: Cell, spec: Spec) -> int:
 def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     """Time layers in turn and write the record, also of what was timed before a stop."""
     settings, hardware = SpeedSettings.from_dict(cell.settings), PROFILES[cell.hardware]
-    twin = importlib.import_module(f"suite.speed.{cell.framework}")
+    twin, cost = importlib.import_module(f"suite.speed.{cell.framework}"), stopwatch(cell)
     gates, rows, stopped = measure(
         settings,
         lambda config: twin.Bench(config, hardware.kind, settings.matmul_precision, settings.recorded),
@@ -161,7 +186,7 @@ def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     )
     if stopped and not rows:
         raise Stopped(stopped)
-    record = result.speed(cell, gates, rows, stopped, provenance.collect(spec.arguments))
+    record = result.speed(cell, gates, rows, stopped, provenance.collect(spec.arguments), cost())
     records.write(record, Path(spec.out))
     say(record.reason or f"{cell.label}: {len(rows)} rows")
     return FAILED if record.status == "failed" else MEASURED

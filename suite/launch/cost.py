@@ -1,82 +1,204 @@
-"""What a cell will cost: from a measured record of the same run, else from counting operations."""
+"""What a cell will cost in time, memory and energy: by a record of the same run, else by the nearest measured one."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from reports.records import Record
+from suite import recipes as recipes_of
 from suite.data.catalog import names, place
 from suite.hardware.profiles import PROFILES
 from suite.matrix import Cell
-from suite.recipes import operations_per_token
+from suite.recipes.base import Recipe
 
-# Share of the float32 peak that training of these models sustains, and operations per second of one processor core;
-# assumptions, named in the output, that a measured record replaces.
-SUSTAINED_SHARE = 0.1
+NEAR = 30.0
+"""By what factor the operations of an update may differ from those of a measured one that still says what it costs."""
 SUSTAINED_CORE = 4e9
+SUSTAINED_SHARE = 0.1
+"""Operations per second of one processor core, and share of an accelerator's float32 peak, that training of these
+models sustains: assumptions for where nothing near is measured, named in the output."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Seconds of a cell, or None where nothing is known, and where the number comes from."""
+    """Seconds, bytes of memory and joules of a cell, each None where nothing is known; where the numbers come from.
+
+    `measured` says that they come from a record, not from an assumed rate.
+    """
 
     seconds: float | None
     basis: str
+    memory: float | None = None
+    joules: float | None = None
+    measured: bool = False
 
 
-def estimate(cell: Cell, known: Sequence[Record], cores: int) -> Cost:
-    """The cost of a cell, given the records that are there already."""
-    family = (cell.task, cell.architecture, cell.framework, cell.hardware)
-    recipe = cell.recipe.to_dict() if cell.recipe else {}
-    for record in known:
-        same = (record.cell.task, record.cell.architecture, record.cell.framework, record.cell.hardware) == family
-        if (
-            same
-            and record.status == "measured"
-            and record.timing.get("total_seconds")
-            and _equal(record.recipe, recipe)
-        ):
-            return Cost(record.timing["total_seconds"], f"measured, cell {record.cell.id}")
-    if cell.recipe is None:
-        return Cost(None, "no estimate for checks and timings; minutes on two cores in the smoke profile")
-    operations = total_operations(cell)
-    if operations is None:
-        return Cost(None, "no estimate: the operations of this architecture are not counted")
+class Estimator:
+    """Prices cells by records: first one of the same recipe on the same hardware, of any seed; then the nearest of the
+    same hardware, by framework, architecture and operations of an update, scaled by the operations of the whole run.
+
+    `root` is the folder of the data, whose sizes count; `cores` those of this machine.
+    """
+
+    def __init__(self, known: Sequence[Record], cores: int, root: str | Path | None = None) -> None:
+        self.cores, self.root = cores, root
+        self.known = [record for record in known if record.status == "measured" and _seconds(record)]
+
+    def estimate(self, cell: Cell) -> Cost:
+        """The cost of a cell."""
+        here = [record for record in self.known if record.cell.hardware == cell.hardware]
+        same = _same(cell, here)
+        if same is not None:
+            return _of(same, 1.0, f"measured, cell {same.cell.id}")
+        if cell.recipe is None:
+            return Cost(None, "no estimate: no such check or timing is measured on this hardware")
+        operations = total_operations(cell, self.root)
+        if operations is None:
+            return Cost(None, "no estimate: the operations of this architecture are not counted")
+        blind = cell.recipe.language is not None and evaluated_tokens(cell.recipe, self.root) == 0
+        told = "; evaluations left out, the text is not prepared" if blind else ""
+        found = self._nearest(cell, operations)
+        if found is None:
+            cost = _assumed(cell, operations, self.cores)
+            return dataclasses.replace(cost, basis=cost.basis + told)
+        record, ratio = found
+        of = "" if record.cell.architecture == cell.architecture else f", {record.cell.architecture}"
+        of += "" if record.cell.framework == cell.framework else f", {record.cell.framework}"
+        times = f"{ratio:.2g} times the operations of cell {record.cell.id} ({record.cell.task}{of})"
+        return _of(record, ratio, times + told)
+
+    @functools.cached_property
+    def _counted(self) -> list[tuple[Record, bool, float, float]]:
+        """Trainings with whether they are language models, the operations of an update and those of the run."""
+        found = []
+        for record in self.known:
+            cell = _cell(record)
+            if cell is not None and cell.recipe is not None:
+                update, total = update_operations(cell), total_operations(cell, self.root)
+                if update and total:
+                    found.append((record, cell.recipe.language is not None, update, total))
+        return found
+
+    def _nearest(self, cell: Cell, operations: float) -> tuple[Record, float] | None:
+        """The record to scale, and by how much: of the same architecture and framework before another of either."""
+        assert cell.recipe is not None
+        found, update = [], update_operations(cell)
+        for record, language, theirs, total in self._counted:
+            strangers = (record.cell.architecture != cell.architecture) + (record.cell.framework != cell.framework)
+            alike = record.cell.hardware == cell.hardware and language == (cell.recipe.language is not None)
+            if not alike or not update or strangers > 1:
+                continue
+            apart = abs(math.log(update / theirs))
+            if apart <= math.log(NEAR):
+                found.append(((strangers, apart, record.cell.id), record, operations / total))
+        _, record, ratio = min(found, key=lambda one: one[0], default=(None, None, 0.0))
+        return None if record is None else (record, ratio)
+
+
+def _seconds(record: Record) -> bool:
+    value = record.timing.get("total_seconds")
+    return isinstance(value, int | float) and value > 0
+
+
+def _same(cell: Cell, here: Sequence[Record]) -> Record | None:
+    family = (cell.task, cell.architecture, cell.framework)
+    recipe = cell.recipe.to_dict() if cell.recipe else cell.settings
+    alike = [r for r in here if (r.cell.task, r.cell.architecture, r.cell.framework) == family]
+    alike = [record for record in alike if _equal(record.recipe, recipe)]
+    return min(alike, key=lambda record: (abs(record.cell.seed - cell.seed), record.cell.id), default=None)
+
+
+def _of(record: Record, ratio: float, basis: str) -> Cost:
+    timing = record.timing
+    joules = timing.get("energy_joules")
+    memory = timing.get("peak_memory_bytes") or timing.get("process_peak_memory_bytes")
+    return Cost(
+        ratio * timing["total_seconds"],
+        basis,
+        memory if ratio == 1.0 else None,  # memory does not grow with the length of a run
+        None if joules is None else ratio * joules,
+        True,
+    )
+
+
+def _cell(record: Record) -> Cell | None:
+    """What was run; None where this version does not know such a recipe."""
+    try:
+        recipe = Recipe.from_dict(record.recipe) if record.recipe else None
+    except (ValueError, TypeError, KeyError):
+        return None
+    one = record.cell
+    where = (one.benchmark, one.task, one.architecture, one.framework, one.seed, one.profile, one.hardware)
+    return Cell(*where, recipe)
+
+
+def _assumed(cell: Cell, operations: float, cores: int) -> Cost:
     hardware = PROFILES[cell.hardware]
+    near = "no record is near; counted operations"
     if hardware.kind == "cpu":
         return Cost(
-            operations / (SUSTAINED_CORE * cores), f"counted operations at {SUSTAINED_CORE * cores:.0e} a second"
+            operations / (SUSTAINED_CORE * cores), f"{near} at an assumed {SUSTAINED_CORE * cores:.0e} a second"
         )
     peak = hardware.float32 or hardware.bfloat16
     if peak is None:
-        return Cost(None, "no estimate: the peak rate of this hardware is not known")
-    return Cost(operations / (SUSTAINED_SHARE * peak), f"counted operations at {SUSTAINED_SHARE:.0%} of the peak rate")
+        return Cost(None, "no estimate: no record is near, and the peak rate of this hardware is not known")
+    share = f"an assumed {SUSTAINED_SHARE:.0%} of the peak rate"
+    return Cost(operations / (SUSTAINED_SHARE * peak), f"{near} at {share}")
 
 
-def total_operations(cell: Cell) -> float | None:
-    """Floating-point operations of a whole run: three passes per training position, one per evaluated position."""
+def update_operations(cell: Cell) -> float | None:
+    """Floating-point operations of one update: three passes over every position of a batch."""
+    assert cell.recipe is not None
+    recipe = cell.recipe
+    per_token = recipes_of.operations_per_token(cell.architecture, recipe.model)
+    if per_token is None:
+        return None
+    length = recipe.language.segment if recipe.language else positions(cell) * _documents(cell)
+    return 3 * per_token * recipe.batch_size * length
+
+
+def total_operations(cell: Cell, root: str | Path | None = None) -> float | None:
+    """Floating-point operations of a whole run: its updates, and one pass per position that is evaluated."""
     assert cell.recipe is not None
     recipe, settings = cell.recipe, cell.recipe.data.settings
+    per_token = recipes_of.operations_per_token(cell.architecture, recipe.model)
+    update = update_operations(cell)
+    if per_token is None or update is None:
+        return None
     if recipe.language is not None:
-        return _language_operations(cell)
-    per_token = operations_per_token(cell.architecture, recipe.model)
-    if per_token is None:
-        return None
-    trained = 3 * recipe.total_steps * recipe.batch_size
-    evaluated = recipe.epochs * (settings.get("validation", 0) + settings.get("test", 0))
-    return per_token * positions(cell) * (trained + evaluated) * (2 if cell.task == "lra.retrieval" else 1)
+        evaluated = evaluated_tokens(recipe, root)
+    else:
+        evaluated = (settings.get("validation", 0) + settings.get("test", 0)) * positions(cell) * _documents(cell)
+    return recipe.total_steps * update + recipe.epochs * per_token * evaluated
 
 
-def _language_operations(cell: Cell) -> float | None:
-    """Of a language model: three passes per trained token; one per token that each evaluation reads is left out."""
-    assert cell.recipe is not None
-    assert cell.recipe.language is not None
-    recipe, language = cell.recipe, cell.recipe.language
-    per_token = operations_per_token(cell.architecture, recipe.model)
-    if per_token is None:
-        return None
-    return 3 * per_token * recipe.total_steps * recipe.batch_size * language.segment
+def evaluated_tokens(recipe: Recipe, root: str | Path | None = None) -> float:
+    """Tokens that one evaluation of a language model reads, as if every evaluation were selected; 0 where the data are
+    not prepared, whose sizes are then unknown.
+
+    Validation and test split, the test split once more for every length; strided windows read tokens several times.
+    """
+    language, data = recipe.language, recipe.data
+    assert language is not None
+    tokens = _tokens(data.name, json.dumps(data.settings, sort_keys=True), root)
+    reads = language.evaluation_segment / language.stride if language.stride else 1.0
+    return reads * (tokens.get("validation", 0) + tokens.get("test", 0) * (1 + len(language.lengths)))
+
+
+@functools.lru_cache
+def _tokens(name: str, settings: str, root: str | Path | None) -> dict[str, int]:
+    """Tokens of every split of a text, empty where it is not prepared."""
+    if name not in names():
+        return {}
+    wanted = place(name, root, json.loads(settings))
+    if not wanted.directory.exists():
+        return {}
+    return {split: found["tokens"] for split, found in wanted.open(verify=False).protocol["splits"].items()}
 
 
 # Padded positions of an example, for data without a loader here.
@@ -90,12 +212,16 @@ POSITIONS = {
 
 
 def positions(cell: Cell) -> int:
-    """Padded positions of an example."""
+    """Padded positions of a sequence."""
     assert cell.recipe is not None
     data = cell.recipe.data
     if data.name not in names():
         return POSITIONS.get(cell.task, 0)
     return place(data.name, None, data.settings).settings.protocol()["maximum_length"]
+
+
+def _documents(cell: Cell) -> int:
+    return 2 if cell.task == "lra.retrieval" else 1
 
 
 def _equal(one: dict, other: dict) -> bool:
@@ -109,3 +235,15 @@ def duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+
+
+def memory(size: float | None) -> str:
+    """Bytes in words."""
+    return "–" if size is None else f"{size / 2**30:.1f} GiB"
+
+
+def energy(joules: float | None) -> str:
+    """Joules in words."""
+    if joules is None:
+        return "–"
+    return f"{joules / 3.6e3:.0f} Wh" if joules < 3.6e6 else f"{joules / 3.6e6:.1f} kWh"

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Literal
@@ -36,7 +36,11 @@ _OUT_OF_MEMORY = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How cells are launched; nothing here changes their numbers. `deadline` is Unix time, `timeout` seconds a cell."""
+    """How cells are launched; only `moved` changes their numbers. `deadline` is Unix time, `timeout` seconds a cell.
+
+    After `last_step` updates a training ends with a checkpoint; with `moved` it begins one rounding away from its
+    initial values. `environment` has variables of the children, None where one is not to be set.
+    """
 
     out: Path
     data: Path
@@ -47,6 +51,9 @@ class Options:
     fresh: bool = False
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
+    last_step: int | None = None
+    moved: bool = False
+    environment: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +84,17 @@ def environment(cell: Cell, jobs: int) -> dict[str, str]:
     if jobs > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = str(max(1, cores // jobs))
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"):  # NPROC is XLA's
+        for name in provenance.THREADS:
             values.setdefault(name, share)
         values.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if (provenance.ROOT / "pyproject.toml").exists():
         values["PYTHONPATH"] = os.pathsep.join(filter(None, [str(provenance.ROOT), values.get("PYTHONPATH")]))
     return values
+
+
+def _changed(environment: dict[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    kept = {name: value for name, value in environment.items() if name not in changes}
+    return kept | {name: value for name, value in changes.items() if value is not None}
 
 
 class Launcher:
@@ -160,6 +172,8 @@ class Launcher:
             fresh=options.fresh,
             checkpoint_seconds=options.checkpoint_seconds,
             checkpoint_steps=options.checkpoint_steps,
+            last_step=options.last_step,
+            moved=options.moved,
         )
         path = logs / f"{cell.id}.spec.json"
         path.write_text(json.dumps(dataclasses.asdict(spec), indent=1))
@@ -169,7 +183,7 @@ class Launcher:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment(cell, options.jobs),
+            env=_changed(environment(cell, options.jobs), options.environment),
             start_new_session=True,
         )
         self.display.started(cell, logs / f"{cell.id}.log")

@@ -18,6 +18,7 @@ from suite.ablations import factors
 from suite.data import Prepared
 from suite.data import names as data_names
 from suite.data.catalog import place
+from suite.hardware import energy
 from suite.matrix import Cell
 from suite.recipes.base import Recipe, differences
 from suite.speed.config import SpeedSettings
@@ -167,11 +168,15 @@ def measured(
 def curves(recipe: Recipe, run: Run) -> dict[str, list[float | None]]:
     """The curves of a run: numbers of its epochs, and the losses of its updates."""
     curves: dict[str, Any] = {key: [row[key] for row in run.epochs] for key in run.epochs[0]}
+    return curves | step_curve(recipe, run.losses)
+
+
+def step_curve(recipe: Recipe, losses: Sequence[float]) -> dict[str, list[Any]]:
+    """The losses of the first updates of a run, each point a mean over a window."""
     every = window(recipe)
-    ends = [min(end, len(run.losses)) for end in range(every, len(run.losses) + every, every)]
-    curves["step"] = ends
-    curves["step_loss"] = [float(np.mean(run.losses[end - 1 - (end - 1) % every : end])) for end in ends]
-    return curves
+    ends = [min(end, len(losses)) for end in range(every, len(losses) + every, every)]
+    means = [float(np.mean(losses[end - 1 - (end - 1) % every : end])) for end in ends]
+    return {"step": ends, "step_loss": means}
 
 
 def timing(recipe: Recipe, run: Run, length: int) -> dict[str, Any]:
@@ -190,6 +195,8 @@ def timing(recipe: Recipe, run: Run, length: int) -> dict[str, Any]:
         "process_peak_memory_bytes": _process_peak_memory(),
         "evaluation_seconds": run.evaluation_seconds,
         "total_seconds": run.total_seconds,
+        "energy_joules": run.energy_joules,
+        "energy_joules_definition": energy.DEFINITION,
         "starts": run.starts,
     }
 
@@ -200,7 +207,9 @@ def _process_peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # kibibytes elsewhere
 
 
-def parity(cell: Cell, rows: Sequence[dict[str, Any]], provenance: dict[str, Any]) -> Record:
+def parity(
+    cell: Cell, rows: Sequence[dict[str, Any]], provenance: dict[str, Any], timing: dict[str, Any] | None = None
+) -> Record:
     """The record of an equivalence cell: failed where any check failed."""
     failed = [row for row in rows if not row["passed"]]
     named = ", ".join(f"rung {row['rung']} {row['check']} {row['case']}" for row in failed[:3])
@@ -211,6 +220,7 @@ def parity(cell: Cell, rows: Sequence[dict[str, Any]], provenance: dict[str, Any
         protocol=protocol(cell),
         metrics={"checks": len(rows), "failed_checks": len(failed)},
         tables={"parity": list(rows)},
+        timing=timing or {},
         provenance=provenance,
     )
 
@@ -221,6 +231,7 @@ def speed(
     rows: Sequence[dict[str, Any]],
     stopped: str,
     provenance: dict[str, Any],
+    timing: dict[str, Any] | None = None,
 ) -> Record:
     """The record of a layer-speed cell: failed where a layer did not pass the gate or nothing was timed."""
     settings = SpeedSettings.from_dict(cell.settings)
@@ -239,6 +250,7 @@ def speed(
             "longest_length": timed[-1]["length"] if timed else None,
         },
         tables={"gate": list(gates), "layer_speed": list(rows), "growth_with_length": slopes(list(rows))},
+        timing=timing or {},
         provenance=provenance,
     )
 

@@ -12,7 +12,7 @@ import datetime
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -69,6 +69,7 @@ class Run:
     block_steps: list[int] = dataclasses.field(default_factory=list)
     evaluation_seconds: float = 0.0
     total_seconds: float = 0.0
+    energy_joules: float | None = 0.0
     started: str = ""
     starts: int = 0
     peak_memory: int | None = None
@@ -80,6 +81,8 @@ class Controls:
 
     `stop` gives a reason as soon as the run shall end; `say` takes a line for the log; `show` takes the progress;
     checkpoints are written every `checkpoint_seconds`, every `checkpoint_steps` updates and at the end of an epoch.
+    After `last_step` updates the run ends with a checkpoint, if its recipe has more of them. `energy` gives the joules
+    that the hardware has used since it was first asked, None where nothing counts them.
     """
 
     stop: Callable[[], str | None] = lambda: None
@@ -87,6 +90,8 @@ class Controls:
     show: Callable[[dict[str, Any]], None] = lambda progress: None
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
+    last_step: int | None = None
+    energy: Callable[[], float | None] = lambda: None
 
 
 def dropout_seed(seed: int, step: int) -> int:
@@ -119,6 +124,7 @@ class Loop:
         self.run = Run()
         self.first_step = True
         self.clock = self.saved_at = time.perf_counter()
+        self.energy = controls.energy()
 
     def batch(self, step: int) -> Any:
         """The batch of an update, a pure function of seed and step."""
@@ -136,6 +142,7 @@ class Loop:
         while len(run.epochs) < recipe.epochs:
             epoch_end = (len(run.epochs) + 1) * recipe.steps_per_epoch
             while run.step < epoch_end:
+                self._stop_after_last_step()
                 self._block(epoch_end)
                 self._stop_if_asked()
                 self._save_if_due()
@@ -146,7 +153,7 @@ class Loop:
     def _block(self, epoch_end: int) -> None:
         """Some updates, one synchronisation, and a look at the losses."""
         run, started = self.run, time.perf_counter()
-        last = min(run.step + self._block_length(), epoch_end)
+        last = min(run.step + self._block_length(), epoch_end, self.controls.last_step or epoch_end)
         if self.controls.checkpoint_steps:
             last = min(last, run.step + self.controls.checkpoint_steps - run.step % self.controls.checkpoint_steps)
         losses = self.backend.losses([self._update(step) for step in range(run.step, last)])
@@ -207,8 +214,16 @@ class Loop:
     def _stop_if_asked(self) -> None:
         reason = self.controls.stop()
         if reason:
-            self._save()
-            raise Stopped(f"{reason} at step {self.run.step} of {self.recipe.total_steps}; a checkpoint is written")
+            self._stop(reason)
+
+    def _stop_after_last_step(self) -> None:
+        last = self.controls.last_step
+        if last is not None and self.run.step >= last:
+            self._stop(f"stopped after {last} updates, as was asked,")
+
+    def _stop(self, reason: str) -> NoReturn:
+        self._save()
+        raise Stopped(f"{reason} at step {self.run.step} of {self.recipe.total_steps}; a checkpoint is written")
 
     def _save_if_due(self) -> None:
         every = self.controls.checkpoint_steps
@@ -220,6 +235,7 @@ class Loop:
         run, now = self.run, time.perf_counter()
         run.total_seconds += now - self.clock
         self.clock = now
+        self._count_energy()
         run.peak_memory = max((m for m in (run.peak_memory, self.backend.peak_memory()) if m), default=None)
         values = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name not in _ARRAYS}
         arrays = {f"backend.{name}": array for name, array in self.backend.state().items()}
@@ -228,13 +244,20 @@ class Loop:
         self.store.save(arrays, values)
         self.saved_at = time.perf_counter()
 
+    def _count_energy(self) -> None:
+        """Add what was used since the last checkpoint; unknown where any part of the run was not counted."""
+        counted, before, now = self.run.energy_joules, self.energy, self.controls.energy()
+        unknown = counted is None or before is None or now is None
+        self.run.energy_joules, self.energy = None if unknown else counted + now - before, now
+
     def _restore(self) -> Run:
         checkpoint = self.store.load()
         if checkpoint is None:
             return self.run
         arrays = checkpoint.arrays
         selected: dict[str, Any] = {name: arrays.get(name) for name in _SELECTED}
-        self.run = Run(**checkpoint.values, losses=arrays["losses"].tolist(), **selected)
+        values = {"energy_joules": None, **checkpoint.values}
+        self.run = Run(**values, losses=arrays["losses"].tolist(), **selected)
         state = {name.removeprefix("backend."): a for name, a in arrays.items() if name.startswith("backend.")}
         self.backend.load_state(state)
         self.controls.say(f"resumed from the checkpoint at step {self.run.step} of {self.recipe.total_steps}")

@@ -1,0 +1,56 @@
+"""Two sets of records side by side: `python -m suite.compare A B`.
+
+Exit status: 0 compared; 2 a folder or a record in it cannot be read, or the page cannot be written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports import atomic, compare, records
+from reports.comparison import compare as paired
+
+COMPARED, CANNOT = 0, 2
+EXAMPLES = """examples:
+  python -m suite.compare runs-before runs-after                  two commits
+  python -m suite.compare reports/measured runs --markdown compare.md
+
+Cells are paired by task, architecture, profile, framework, seed, factor and level. Numbers of different protocols are
+shown and not tested; times of different machines are shown and not set against each other."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m suite.compare",
+        description="Compare two sets of records, of two commits or machines, cell by cell.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name in ("A", "B"):
+        parser.add_argument(name.lower(), type=Path, metavar=name, help="runs folder, with records/")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the comparison as a Markdown page")
+    options = parser.parse_args(arguments)
+    try:
+        sets = [records.read_all(folder) for folder in (options.a, options.b)]
+        for folder, found in zip((options.a, options.b), sets, strict=True):
+            if not found:
+                raise records.RecordError(f"{folder} has no records; give the folder that --out of suite.run named")
+        names = (options.a.name or str(options.a), options.b.name or str(options.b))
+        found = paired(sets[0], sets[1], names if names[0] != names[1] else (str(options.a), str(options.b)))
+        print(compare.text(found))
+        print(compare.summary(found))
+        if options.markdown:
+            atomic.write_bytes(options.markdown, compare.markdown(found))
+            print(f"comparison: {options.markdown}")
+    except (records.RecordError, OSError) as error:
+        print(error, file=sys.stderr)
+        return CANNOT
+    return COMPARED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Two sets of records: what is paired, what is tested, and what is only shown."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from report_records import make_record, store
+
+from reports import compare, comparison
+from reports.records import Record
+from suite import compare as command
+
+
+def changed(record: Record, **fields: Any) -> Record:
+    return msgspec.structs.replace(record, **fields)
+
+
+def on(record: Record, cpu: str) -> Record:
+    hardware = {**record.provenance["hardware"], "cpu": cpu}
+    return changed(record, provenance={**record.provenance, "hardware": hardware})
+
+
+def faster(record: Record, factor: float) -> Record:
+    names = ("step_seconds_p20", "step_seconds_p50", "step_seconds_p80")
+    return changed(record, timing={**record.timing, **{name: factor * record.timing[name] for name in names}})
+
+
+def test_cells_are_paired_by_what_they_are():
+    first = [make_record("jax", 0, id="a"), make_record("torch", 0, id="b"), make_record("jax", 1, id="c")]
+    second = [make_record("jax", 0, id="x"), make_record("torch", 0, id="b"), make_record("jax", 0, profile="paper")]
+    found = comparison.compare(first, second)
+    assert [(pair.first.cell.id, pair.second.cell.id) for pair in found.pairs] == [("a", "x"), ("b", "b")]
+    assert [[record.cell.id for record in side] for side in found.alone] == [["c"], [second[2].cell.id]]
+    shown = compare.text(found)
+    assert "Only in A" in shown
+    assert "lra.listops s5 jax seed 1 smoke, cell c: measured" in shown
+    assert compare.summary(found) == "2 cells in both, 2 with equal metrics; 1 only in A, 1 only in B"
+
+
+def test_of_several_recipes_the_same_are_paired_and_strangers_left_alone():
+    recipes = [{"epochs": epochs} for epochs in (1, 2, 3, 4)]
+    first = [make_record(id=f"a{i}", recipe=recipe) for i, recipe in enumerate(recipes[:3])]
+    second = [make_record(id=f"b{i}", recipe=recipe) for i, recipe in enumerate((recipes[2], recipes[3]))]
+    found = comparison.compare(first, second)
+    assert [(pair.first.cell.id, pair.second.cell.id) for pair in found.pairs] == [("a2", "b0")]
+    assert [len(side) for side in found.alone] == [2, 1]
+
+
+def test_seeds_and_examples_are_tested_in_pairs():
+    first = [make_record("jax", seed, 0.38) for seed in range(4)]
+    second = [make_record("jax", seed, 0.46 + 0.01 * seed) for seed in range(4)]
+    found = comparison.compare(first, second)
+    (over_seeds,) = comparison.seed_tests(found)
+    expected = [
+        100 * (b.metrics["test_accuracy"] - a.metrics["test_accuracy"]) for a, b in zip(first, second, strict=True)
+    ]  # pyright: ignore
+    assert over_seeds.effect.difference == pytest.approx(sum(expected) / 4)
+    assert over_seeds.effect.n == 4
+    assert over_seeds.adjusted == over_seeds.effect.p < 0.01  # pyright: ignore[reportOptionalOperand]
+    examples = comparison.example_tests(found)
+    assert [100 * test.result.difference for test in examples] == pytest.approx(expected)
+    assert all(test.adjusted >= test.result.p for test in examples)
+    shown = compare.text(found)
+    assert "Over seeds" in shown
+    assert "McNemar" in shown
+
+
+def test_other_protocols_are_shown_and_not_tested():
+    first, second = make_record("jax", 0, 0.38), make_record("jax", 0, 0.46)
+    second = changed(second, protocol={**second.protocol, "name": "another"})
+    found = comparison.compare([first], [second])
+    assert not found.pairs[0].same_protocol
+    assert comparison.seed_tests(found) == comparison.example_tests(found) == []
+    shown = compare.text(found)
+    assert "test_accuracy" in shown
+    (line,) = [line for line in shown.splitlines() if line.startswith("protocol.name")]
+    assert line.split() == ["protocol.name", "lra.listops/generated", "another", "all"]
+
+
+def test_other_examples_are_not_paired():
+    first, second = make_record("jax", 0, 0.38), make_record("jax", 0, 0.46)
+    assert second.predictions is not None
+    other = msgspec.structs.replace(second.predictions, labels_sha256="0" * 64)
+    found = comparison.compare([first], [changed(second, predictions=other)])
+    assert comparison.example_tests(found) == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "cpu", "judgment", "ratio"),
+    [
+        (1.01, "One", "within the spread", "1.010"),
+        (2.0, "One", "B is slower", "2.000"),
+        (0.5, "One", "B is faster", "0.500"),
+        (2.0, "Other", "other machine: not compared", "–"),
+    ],
+)
+def test_times_are_judged_on_one_machine_only(factor, cpu, judgment, ratio):
+    first = on(make_record(), "One")
+    found = comparison.compare([first], [on(faster(first, factor), cpu)])
+    (time,) = comparison.times(found)
+    assert time.judgment == judgment
+    (line,) = [line for line in compare.text(found).splitlines() if "update, ms" in line]
+    assert ratio in line.split()
+    assert line.endswith(judgment)
+
+
+def test_layers_of_a_speed_record_are_times_too():
+    row = {"layer": "s5", "mode": "forward", "length": 64, "ms_p20": 1.0, "ms_p50": 1.1, "ms_p80": 1.2}
+    slow = {**row, "ms_p20": 2.0, "ms_p50": 2.2, "ms_p80": 2.4}
+    first, second = (make_record(timing={}, tables={"layer_speed": [one]}) for one in (row, slow))
+    (time,) = comparison.times(comparison.compare([first], [second]))
+    assert (time.what, time.values, time.judgment) == ("s5, forward, 64, ms", (1.1, 2.2), "B is slower")
+    unknown = changed(second, provenance={})
+    assert not comparison.compare([first], [unknown]).pairs[0].same_machine
+
+
+def test_differences_are_named_field_by_field_and_once():
+    first = [make_record("jax", seed) for seed in (0, 1, 2)]
+    second = [changed(record, recipe={**record.recipe, "batch_size": 64}) for record in first]
+    second[0] = changed(second[0], provenance={**second[0].provenance, "commit": "fedcba"})
+    found = {item.field: item for item in comparison.differences(comparison.compare(first, second))}
+    assert found["recipe.batch_size"].values == ("50", "64")
+    assert len(found["recipe.batch_size"].cells) == 3
+    assert len(found["provenance.commit"].cells) == 1
+    assert set(found) == {"recipe.batch_size", "provenance.commit"}
+    same = comparison.compare(first, first)
+    assert "are the same" in compare.text(same)
+    assert dataclasses.asdict(same)["names"] == ("A", "B")
+
+
+def test_the_command_prints_and_writes(tmp_path, capsys):
+    hostile = "<script>|`\x1b[31m"
+    before, after = (
+        store([make_record()], tmp_path / "before"),
+        store([make_record(recipe={"x": hostile})], tmp_path / "after"),
+    )
+    page = tmp_path / "compare.md"
+    assert command.main([str(before), str(after), "--markdown", str(page)]) == 0
+    shown = capsys.readouterr().out
+    assert "A is before, B is after" in shown
+    assert "\x1b" not in shown
+    text = page.read_text()
+    assert text.startswith("# Comparison of before and after")
+    assert "<script>" not in text
+    assert "test\\_accuracy" in text
+
+
+@pytest.mark.parametrize("fault", ["absent", "empty", "corrupt"])
+def test_what_cannot_be_compared_is_one_sentence_and_status_2(tmp_path, capsys, fault):
+    good = store([make_record()], tmp_path / "good")
+    bad: Path = tmp_path / "bad"
+    if fault != "absent":
+        (bad / "records").mkdir(parents=True)
+    if fault == "corrupt":
+        (bad / "records" / "x.json").write_text('{"cell": 1}')
+    assert command.main([str(good), str(bad)]) == 2
+    told = capsys.readouterr().err.strip()
+    assert "bad" in told
+    assert len(told.splitlines()) == 1

@@ -1,0 +1,205 @@
+"""What cells cost, from which record, and which of them fit into a budget."""
+
+import dataclasses
+from typing import Any
+
+import msgspec
+import pytest
+from tiny_runs import OPTIONS, cell
+
+from reports import records
+from reports.records import Record
+from suite import run
+from suite.data import open_dataset
+from suite.launch import budget, cost, result
+from suite.launch.cost import Cost, Estimator
+from suite.matrix import Cell, Selection, cells
+
+
+def measured(of: Cell, seconds: float, **timing: Any) -> Record:
+    recipe = of.recipe.to_dict() if of.recipe else of.settings
+    return Record(
+        cell=result.record_cell(of), status="measured", recipe=recipe, timing={"total_seconds": seconds, **timing}
+    )
+
+
+def one(**selection: Any) -> Cell:
+    chosen = {"tasks": ("lra.listops",), "architectures": ("s5",), "frameworks": ("jax",), **selection}
+    (found,) = cells(Selection(**chosen))
+    return found
+
+
+def test_the_same_recipe_costs_what_it_cost():
+    known = [measured(one(seeds=(3,)), 100.0, peak_memory_bytes=2**30, energy_joules=3.6e6), measured(one(), 90.0)]
+    found = Estimator(known, 2).estimate(one(seeds=(2,)))
+    assert found == Cost(100.0, f"measured, cell {one(seeds=(3,)).id}", 2**30, 3.6e6, True)
+    assert (cost.memory(found.memory), cost.energy(found.joules)) == ("1.0 GiB", "1.0 kWh")
+    host = measured(one(), 90.0, peak_memory_bytes=None, process_peak_memory_bytes=2**31)
+    assert Estimator([host], 2).estimate(one()).memory == 2**31
+    assert Estimator([host], 2).estimate(one()).joules is None
+
+
+def test_the_nearest_record_is_scaled_by_operations():
+    longer, base = one(overrides=("epochs=60",)), one()
+    ratio = (cost.total_operations(longer) or 0) / (cost.total_operations(base) or 1)
+    known = [
+        measured(base, 100.0, energy_joules=1e3, peak_memory_bytes=7),
+        measured(one(overrides=("batch_size=8",)), 1.0),
+        measured(one(frameworks=("torch",)), 2.0),
+    ]
+    found = Estimator(known, 2).estimate(longer)
+    assert found.seconds == pytest.approx(100 * ratio)
+    assert found.joules == pytest.approx(1e3 * ratio)
+    assert (found.measured, found.memory) == (True, None)
+    assert base.id in found.basis
+    assert "times the operations of cell" in found.basis
+    twin = Estimator(known[2:], 2).estimate(base)
+    assert twin.seconds == pytest.approx(2.0)
+    assert "torch" in twin.basis
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        measured(one(hardware="h200"), 1.0),
+        measured(one(overrides=("model.layer.d_model=1024", "model.layer.ssm_size=1024")), 1.0),
+        measured(one(architectures=("s4",), frameworks=("torch",)), 1.0),
+        measured(one(tasks=("lm.book",)), 1.0),
+        msgspec.structs.replace(measured(one(), 1.0), status="failed"),
+        msgspec.structs.replace(measured(one(), 1.0), recipe={"of": "another version"}),
+        measured(one(), 0.0),
+    ],
+)
+def test_what_is_not_near_is_an_assumption_and_says_so(record):
+    found = Estimator([record], 2).estimate(one())
+    assert not found.measured
+    assert found.basis.startswith("no record is near; counted operations at an assumed 8e+09 a second")
+    assert found.joules is found.memory is None
+
+
+def test_there_is_no_estimate_where_nothing_is_known():
+    found = Estimator([], 2).estimate(one(hardware="gpu"))
+    assert found.seconds is None
+    assert "the peak rate of this hardware is not known" in found.basis
+    (check,) = cells(Selection(tasks=("equivalence.s5",)))
+    assert "no such check or timing is measured" in Estimator([], 2).estimate(check).basis
+    assert Estimator([measured(check, 60.0)], 2).estimate(check).seconds == 60
+
+
+def test_evaluations_of_a_language_model_count(tmp_path):
+    found = one(tasks=("lm.book",))
+    assert found.recipe is not None
+    before = cost.total_operations(found, tmp_path)
+    assert "evaluations left out" in Estimator([], 2, tmp_path).estimate(found).basis
+    text: Any = open_dataset("book", tmp_path)
+    cost._tokens.cache_clear()
+    read = text.validation.token_count + text.test.token_count
+    assert cost.evaluated_tokens(found.recipe, tmp_path) == read
+    after = cost.total_operations(found, tmp_path)
+    assert before is not None
+    assert after is not None
+    per_token = cost.update_operations(found) / (3 * found.recipe.batch_size * found.recipe.language.segment)  # pyright: ignore
+    assert after - before == pytest.approx(found.recipe.epochs * per_token * read)
+    assert "evaluations left out" not in Estimator([], 2, tmp_path).estimate(found).basis
+    study = one(tasks=("length.book",)).recipe
+    assert study is not None
+    assert study.language is not None
+    again = text.validation.token_count + (1 + len(study.language.lengths)) * text.test.token_count
+    assert cost.evaluated_tokens(study, tmp_path) == again
+    windows = study.replace(language=study.language.replace(lengths=(), evaluation="strided", stride=256))
+    assert cost.evaluated_tokens(windows, tmp_path) == read * study.language.evaluation_segment / 256
+
+
+def listops(architectures: tuple[str, ...], seeds: tuple[int, ...] = (0,)) -> list[Cell]:
+    return cells(Selection(tasks=("lra.listops",), architectures=architectures, seeds=seeds))
+
+
+def seconds(found: list[Cell], price: dict[str, float | None]) -> list[tuple[Cell, Cost]]:
+    return [(of, Cost(price[of.architecture], "", measured=True)) for of in found]
+
+
+def names(found: list[Cell]) -> list[tuple[str, int]]:
+    return sorted({(of.architecture, of.seed) for of in found})
+
+
+def test_every_architecture_comes_before_a_second_seed():
+    priced = seconds(listops(("s5", "s4", "ema"), (0, 1)), {"s5": 10, "s4": 20, "ema": 40})
+    chosen, left_out = budget.choose(priced, 80, 1)
+    assert names(chosen) == [("s4", 0), ("s5", 0), ("s5", 1)]
+    assert len(chosen) == 6
+    reasons = {(one.cell.architecture, one.cell.seed): one.reason for one in left_out}
+    assert reasons[("ema", 0)] == "needs with its partners 80 s, 20 s are left"
+    assert set(reasons) == {("ema", 0), ("ema", 1), ("s4", 1)}
+    assert names(budget.choose(priced, 140, 1)[0]) == [("ema", 0), ("s4", 0), ("s5", 0)]
+    assert names(budget.choose(priced, 70, 2)[0]) == [("ema", 0), ("s4", 0), ("s5", 0)]
+    assert budget.choose(priced, 0, 1)[0] == []
+    assert len(budget.choose(priced, 1e9, 1)[0]) == len(priced)
+    again = budget.choose(priced, 80, 1)
+    assert again == (chosen, left_out)
+
+
+def test_twins_go_together_and_unknown_costs_stay_out():
+    found = listops(("s5", "s4"))
+    priced = [(of, Cost(None if (of.architecture, of.framework) == ("s5", "torch") else 5.0, "")) for of in found]
+    chosen, left_out = budget.choose(priced, 100, 1)
+    assert names(chosen) == [("s4", 0)]
+    assert {one.cell.framework: one.reason for one in left_out} == {
+        "jax": "no estimate of its partner lra.listops s5 torch seed 0; run it once without --budget",
+        "torch": "no estimate of it; run it once without --budget",
+    }
+
+
+def test_a_level_is_not_taken_without_its_base():
+    found = cells(Selection(tasks=("ablation.s5",), architectures=("s5",), frameworks=("jax",)))
+    bases = [of for of in found if not of.factor]
+    levels = [of for of in found if of.factor]
+    assert len(bases) == 1
+    assert len(levels) >= 2
+    chosen, _ = budget.choose([(of, Cost(10.0, "")) for of in found], 25, 1)
+    assert chosen == [bases[0], levels[0]]
+    only = [(of, Cost(0.0 if of is bases[0] else 10.0, "")) for of in reversed(found)]
+    assert bases[0] in budget.choose(only, 10, 1)[0]
+    assert len(budget.choose(only, 10, 1)[0]) == 2
+
+
+def test_what_is_timed_has_the_machine_alone():
+    (of,) = cells(Selection(tasks=("speed.layer",), architectures=("s5",), frameworks=("jax",)))
+    assert budget.choose([(of, Cost(10.0, ""))], 5, 4)[0] == []
+    (trained,) = cells(Selection(tasks=("lra.listops",), architectures=("s5",), frameworks=("jax",)))
+    assert budget.choose([(trained, Cost(10.0, ""))], 5, 4)[0] == [trained]
+
+
+def test_the_command_says_what_a_budget_leaves_out(tmp_path, capsys):
+    of = cell("jax")
+    records.write(measured(of, 100.0, energy_joules=36_000.0, process_peak_memory_bytes=2**30), tmp_path / "runs")
+    arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--hardware", "cpu", "--jobs", "1", *OPTIONS]
+    arguments += [
+        "--seeds",
+        "0",
+        "1",
+        "2",
+        "--out",
+        str(tmp_path / "runs"),
+        "--data",
+        str(tmp_path / "data"),
+        "--dry-run",
+    ]
+    assert run.main([*arguments, "--budget", "310s"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == ["left out", "left out"]
+    assert "lra.listops s5 jax seed 2" in lines[0]
+    assert "needs with its partners 3 min, 10 s are left" in lines[0]
+    assert lines[2] == "budget of 5 min: 4 of 6 cells"
+    assert "measured already, will not run" in lines[4]
+    (estimated,) = [line for line in lines if " 1     smoke" in line and " jax " in line]
+    assert f"100 s  1.0 GiB  10 Wh   measured, cell {of.id}" in estimated
+    assert lines[-1] == "4 cells, estimated 5 min with 1 at a time, 30 Wh in 3 of them"
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(SystemExit):
+        run.main([*arguments, "--budget", "soon"])
+
+
+def test_costs_survive_hostile_records():
+    of = dataclasses.replace(one(), hardware="cpu")
+    hostile = msgspec.structs.replace(measured(of, 1.0), timing={"total_seconds": "long", "energy_joules": []})
+    assert not Estimator([hostile], 2).estimate(of).measured

@@ -1,0 +1,348 @@
+"""A record that is run again: what comes out again, what was changed by hand, and what cannot be verified."""
+
+import contextlib
+import io
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_runs import cell, launch
+
+from reports.records import Record, read
+from suite import provenance, verify
+from suite.launch import cell as child
+from suite.launch import local, result
+from suite.matrix import Cell, Selection, cells
+from suite.replay import agreement, circumstances, rerun, source
+from suite.replay.agreement import Quantity
+from suite.replay.rerun import Again
+from suite.training import rounding
+
+COMMAND = ("--tasks", "lra.listops")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A tiny training and its data."""
+    pytest.importorskip("torch")
+    folder, found = tmp_path_factory.mktemp("verify"), cell("torch")
+    (outcome,), _ = launch([found], folder / "runs", folder / "data", arguments=COMMAND)
+    assert outcome.status == "measured", outcome.reason
+    return folder, found
+
+
+@pytest.fixture
+def changed(measured, tmp_path) -> Callable[..., Path]:
+    """Writes the record with some of its JSON changed; gives the file."""
+
+    def write(change: Callable[[dict[str, Any]], Any]) -> Path:
+        folder, found = measured
+        values = json.loads((folder / "runs" / "records" / f"{found.id}.json").read_text())
+        change(values)
+        (tmp_path / "records").mkdir(exist_ok=True)
+        path = tmp_path / "records" / f"{found.id}.json"
+        path.write_text(json.dumps(values))
+        return path
+
+    return write
+
+
+class Inside:
+    """A child process that is none: the cell runs in this one, which has its framework already."""
+
+    def __init__(self, command: list[str], stdout: Any, **options: Any) -> None:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        with contextlib.redirect_stdout(io.TextIOWrapper(stdout, write_through=True)) as log:
+            self.returncode = child.main(command[3:])
+            log.detach()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+@pytest.fixture
+def inside(monkeypatch) -> None:
+    """Cells run in this process."""
+    monkeypatch.setattr(child, "faulthandler", SimpleNamespace(enable=lambda: None))  # capture has no file number
+    known = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT")}
+    monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=Inside, **known))
+
+
+def run(measured, path: Path | str, *options: str) -> int:
+    return verify.main([str(path), "--data", str(measured[0] / "data"), *options])
+
+
+def test_a_whole_run_comes_out_bit_for_bit(measured, capsys):
+    folder, found = measured
+    assert run(measured, found.id, "--runs", str(folder / "runs")) == 0
+    shown = capsys.readouterr().out
+    assert "running all 30 updates on cpu" in shown
+    assert "reproduced bit for bit" in shown
+    for quantity in ("step_loss", "validation_accuracy", "metric test_accuracy", "predicted classes"):
+        (line,) = [line for line in shown.splitlines() if line.startswith(f"{quantity}  ")]
+        assert "bit for bit" in line
+    assert "data: 9 files, each with the recorded sha256" in shown
+    assert not (folder / "runs" / "checkpoints" / found.id).exists()
+
+
+def test_a_loss_changed_by_hand_does_not_come_out(measured, changed, inside, capsys, monkeypatch):
+    def change(values: dict[str, Any]) -> None:
+        values["curves"]["step_loss"][2] *= 1 + 1e-4
+        values["curves"]["step_loss"][7] -= 1e-4 * values["curves"]["step_loss"][2] / (1 + 1e-4)  # the same mean
+        values["provenance"]["versions"]["numpy"] = "1.0"  # so that rounding is allowed, and measured
+
+    came, again = [], rerun.again
+    monkeypatch.setattr(rerun, "again", lambda *given, **options: came.append(again(*given, **options)) or came[-1])
+    assert run(measured, changed(change), "--steps", "5") == 1
+    shown = capsys.readouterr().out
+    assert [one.updates for one in came] == [5, 5]
+    plain, moved = (np.array(one.curves["step_loss"]) for one in came)
+    assert (plain != moved).any()
+    np.testing.assert_allclose(moved, plain, rtol=1e-5)
+    assert "running the first 5 of 30 updates on cpu" in shown
+    assert "running 5 updates once more, from initial values one rounding away" in shown
+    assert "step_loss at update 3 is" in shown
+    assert "not reproduced: the difference is beyond what rounding does" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda v: v["metrics"].update(test_accuracy=0.9), "metrics.test_accuracy is 0.9, but"),
+        (lambda v: v["metrics"].update(selected_epoch=2), "metrics.selected_epoch is 2, but by the rule"),
+        (lambda v: v["metrics"].update(last_test_accuracy=0.9), "metrics.last_test_accuracy is 0.9"),
+        (lambda v: v["curves"]["step_loss"].__setitem__(29, 1.0), "curves.train_loss of epoch 3"),
+        (lambda v: v["curves"]["validation_accuracy"].__setitem__(2, 0.9), "selects epoch 3"),
+        (lambda v: v["curves"]["epoch_step"].__setitem__(1, 5), "curves.epoch_step does not rise"),
+        (lambda v: v["timing"].update(step_seconds_p20=1e9), "step_seconds do not rise"),
+    ],
+)
+def test_a_number_that_contradicts_another_needs_no_run(measured, changed, capsys, change, sentence):
+    assert run(measured, changed(change)) == 1
+    shown = capsys.readouterr().out
+    assert sentence in shown
+    assert "not reproduced: the record contradicts itself" in shown
+    assert "running" not in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda v: v["recipe"].update(batch_size=5), "is not of the cell that it names"),
+        (lambda v: v["recipe"].update(speed=5), "cannot run the recipe of record"),
+        (lambda v: v["cell"].update(task="lra.listop"), "unknown task 'lra.listop': did you mean 'lra.listops'"),
+        (lambda v: v["cell"].update(hardware="h10"), "unknown hardware 'h10'"),
+        (lambda v: v["provenance"].update(command="python x.py"), "not written by python -m suite.run; repeat its"),
+        (lambda v: v["provenance"]["data"].update({"test/labels.npy": "0" * 64}), "1 of 9 data files are not those"),
+        (lambda v: v["provenance"].pop("data"), "holds no hashes of its data"),
+        (lambda v: v.update(status="compiled"), "is of a compilation"),
+        (lambda v: v.update(status="failed", metrics={}, curves={}, reason="lost"), "is 'failed' (lost): it holds no"),
+        (lambda v: v.update(schema="longseq-bench/record/9"), "is not valid"),
+        (lambda v: v["metrics"].update(test_accuracy="high"), "is not valid"),
+    ],
+)
+def test_what_cannot_be_verified_is_one_sentence_and_status_2(measured, changed, capsys, change, sentence):
+    assert run(measured, changed(change)) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.startswith("cannot be verified: ")
+    assert len(captured.err.strip().splitlines()) == 1
+    assert "running" not in captured.out
+
+
+def test_unknown_records_and_absent_hardware(measured, tmp_path, capsys):
+    folder, found = measured
+    runs = ("--runs", str(folder / "runs"))
+    for name, options, sentence in (
+        ("0123456789ab", runs, "no record of cell '0123456789ab'"),
+        (str(tmp_path / "absent.json"), runs, "there is no file"),
+        (found.id, (*runs, "--hardware", "tpu-v4"), "hardware 'tpu-v4' (Google TPU v4) is not on this machine"),
+    ):
+        assert run(measured, name, *options) == 2
+        assert sentence in capsys.readouterr().err
+    (tmp_path / "records").mkdir()
+    other = (folder / "runs" / "records" / f"{found.id}.json").read_text().replace('"seed": 0', '"seed": 1')
+    (tmp_path / "records" / f"{found.id}.json").write_text(other)
+    assert run(measured, found.id, *runs, str(tmp_path)) == 2
+    assert "has different records" in capsys.readouterr().err
+
+
+def made(of: Cell, **values: Any) -> Record:
+    """A record as if a cell had been measured."""
+    origin = {"command": "python -m suite.run", "data": {}}
+    recipe = of.recipe.to_dict() if of.recipe else of.settings
+    fields: dict[str, Any] = {"status": "measured", "recipe": recipe, "protocol": result.protocol(of)}
+    return Record(cell=result.record_cell(of), provenance=origin, **{**fields, **values})
+
+
+def store(of: Record, folder: Path) -> Path:
+    from reports import records
+
+    return records.write(of, folder)
+
+
+def test_missing_data_name_the_command_that_gets_them(tmp_path, capsys):
+    path = store(made(cell("torch", task="lra.text"), metrics={"test_accuracy": 0.5}), tmp_path)
+    assert verify.main([str(path), "--data", str(tmp_path / "data")]) == 2
+    assert "python -m suite.data fetch lra_text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["equivalence.s5", "speed.layer", "lm.book", "ablation.s5"])
+def test_every_kind_of_cell_is_found_again_from_its_record(task):
+    selection = Selection(tasks=(task,), architectures=("s5",), frameworks=("jax", "torch"))
+    for of in cells(selection):
+        assert source.cell_of(made(of, metrics={"x": 1.0})) == of
+
+
+def rows(*errors: float) -> list[dict[str, Any]]:
+    return [
+        {"rung": 3, "check": "forward", "case": str(case), "dtype": "float32", "error_jax": error, "passed": error < 1}
+        for case, error in enumerate(errors)
+    ]
+
+
+def test_a_ladder_agrees_by_what_passes(monkeypatch, tmp_path, capsys):
+    (of,) = cells(Selection(tasks=("equivalence.s5",), architectures=("s5",)))
+    ladder = made(of, tables={"parity": rows(1e-7, 2e-7)}, metrics={"checks": 2, "failed_checks": 0})
+    path = store(ladder, tmp_path)
+    here = made(of, tables={"parity": rows(1e-7, 3e-7)})
+    monkeypatch.setattr(rerun, "again", lambda *arguments, **options: Again(record=here))
+    assert verify.main([str(path)]) == 0
+    assert "reproduced within rounding, others are shown and not judged" in capsys.readouterr().out
+    monkeypatch.setattr(circumstances, "alike", lambda *arguments: True)
+    assert verify.main([str(path)]) == 1
+    assert "errors of the checks is 2e-07 in the record and 3e-07 here" in capsys.readouterr().out
+    monkeypatch.undo()
+    here = made(of, tables={"parity": rows(1e-7, 3.0)})
+    monkeypatch.setattr(rerun, "again", lambda *arguments, **options: Again(record=here))
+    assert verify.main([str(path)]) == 1
+    assert verify.main([str(path), "--whole"]) == 2
+    assert "--steps and --whole belong to trainings" in capsys.readouterr().err
+
+
+def test_a_speed_cell_repeats_its_gate_and_no_time(tmp_path, inside, capsys):
+    pytest.importorskip("torch")
+    small = ("shortest=8", "longest=16", "rounds=1", 'modes=["forward"]')
+    chosen = Selection(tasks=("speed.layer",), architectures=("ema",), frameworks=("torch",), overrides=small)
+    (of,) = cells(chosen)
+    gate = [{"layer": name, "error": 1e-7, "tolerance": 1e-4, "passed": True} for name in ("Slide", "ema")]
+    path = store(made(of, tables={"gate": gate}, metrics={"longest_ratio": 2.0}), tmp_path)
+    assert verify.main([str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "times are not compared" in shown
+    (line,) = [line for line in shown.splitlines() if line.startswith("gates passed")]
+    assert line.split()[2:4] == ["2", "2"]
+    assert "reproduced within rounding, others are shown" in shown
+    gate[1]["passed"] = False
+    store(made(of, tables={"gate": gate}, metrics={"longest_ratio": 2.0}), tmp_path)
+    assert verify.main([str(path)]) == 1
+    assert "tables.gate of ema: passed is False" in capsys.readouterr().out
+    gate[1]["error"] = 1.0  # as a run would have written it
+    here = made(of, tables={"gate": [{**row, "error": 1e-7, "passed": True} for row in gate]})
+    compared = agreement.speed(made(of, tables={"gate": gate}), here, strict=False)
+    assert [one.judgment for one in compared][:2] == ["not reproduced", "not judged"]
+
+
+def quantities(recorded: list[float], found: list[float], moved: list[float]) -> list[Quantity]:
+    of = cell("torch")
+    steps = list(range(1, len(found) + 1))
+    here, other = (Again(len(steps), {"step": steps, "step_loss": losses}) for losses in (found, moved))
+    bound = agreement.rounding_bound(of.recipe, here, other)  # pyright: ignore[reportArgumentType]
+    return agreement.training(made(of, curves={"step": steps, "step_loss": recorded}), here, bound)
+
+
+def test_losses_may_part_as_far_as_rounding_parts_them():
+    plain, eps = [2.0] * 3, float(np.finfo(np.float32).eps)
+    allowed = 2.0 * (1 + 60 * eps)
+    (one,) = quantities([allowed] * 3, plain, plain)
+    assert (one.judgment, one.identical, one.compared) == ("within rounding", 0, 3)
+    assert one.bound == 64 * eps
+    (one,) = quantities([2.0, 2.0, 2.0 * (1 + 70 * eps)], plain, plain)
+    assert one.judgment == "not reproduced"
+    assert "step_loss at update 3" in one.outside
+    (one,) = quantities([2.0, 2.0, 2.0 * (1 + 70 * eps)], plain, [2.0, 2.0 * (1 + 2 * eps), 2.0])
+    assert one.judgment == "within rounding"
+    (one,) = quantities([2.0, 2.0, 3.0], plain, [2.0, 2.0, 2.1])  # rounding alone moves it by 5 %
+    assert (one.judgment, one.identical) == ("within rounding", 2)
+    (one,) = quantities([3.0], [2.0], [2.1])
+    assert one.judgment == "not judged"
+    with pytest.raises(source.CannotVerify, match="no number could be judged"):
+        verify.conclude([one], strict=False)
+    (one,) = quantities([2.0, float("nan")], [2.0, 2.0], [2.0, 2.0])
+    assert one.judgment == "not reproduced"
+
+
+def test_updates_fill_whole_points_of_the_recorded_curve(tmp_path):
+    long = cell("torch", "epochs=500").recipe  # 5000 updates, 3 to a point
+    assert long is not None
+    assert [rerun.first_updates(long, asked) for asked in (None, 1, 7, 10_000)] == [51, 3, 9, 5_000]
+    with pytest.raises(source.CannotVerify, match=r"ended after 0 updates .*mean of updates 1 to 3: give a longer"):
+        rerun._interrupted(long, tmp_path, "stopped by the time limit")
+
+
+def test_initial_values_move_by_one_rounding():
+    state = {"parameters.a": np.float32([1.5, -3.0, 0.0]), "first_moment.a": np.ones(3, np.float32)}
+    moved = rounding.moved(state)
+    apart = np.abs(moved["parameters.a"] - state["parameters.a"]) / np.spacing(np.abs(state["parameters.a"]))
+    assert apart[:2].tolist() in ([1, 1], [1, 2], [2, 1], [2, 2])
+    assert apart[2] == 0
+    assert moved["first_moment.a"] is state["first_moment.a"]
+    assert moved["parameters.a"].dtype == np.float32
+
+
+def test_circumstances_say_what_differs(measured, monkeypatch):
+    folder, found = measured
+    of = read(folder / "runs" / "records" / f"{found.id}.json")
+    of.provenance["dirty"] = False
+    monkeypatch.setattr(provenance, "changed_since", lambda head: [])
+    same = circumstances.compare(of, found)
+    assert circumstances.alike(same, found)
+    monkeypatch.setattr(provenance, "changed_since", lambda head: ["suite/training/loop.py"])
+    other = {one.name: one for one in circumstances.compare(of, found)}
+    assert other["code"].same is False
+    assert "suite/training/loop.py" in other["code"].here
+    monkeypatch.setattr(provenance, "changed_since", lambda head: [])
+    of.provenance["versions"] |= {"torch": "1.0", "jax": "1.0", "pandas": "1.0"}
+    of.provenance["hardware"]["cpu"] = "Another"
+    found_here = {one.name: one for one in circumstances.compare(of, found)}
+    assert [(found_here[n].same, found_here[n].decides) for n in ("torch", "jax", "pandas", "cpu")] == [
+        (False, True), (False, False), (False, False), (False, True),
+    ]  # fmt: skip
+    del of.provenance["environment"]
+    assert {one.name: one.same for one in circumstances.compare(of, found)}["thread settings"] is None
+    assert circumstances.environment(of) == {}
+
+
+def test_energy_is_that_of_the_first_visible_gpu(monkeypatch):
+    from suite.hardware import energy
+
+    class NVMLError(Exception):
+        pass
+
+    used = iter([5_000, 12_500])
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError, nvmlInit=lambda: None, nvmlDeviceGetHandleByIndex=lambda index: ("index", index),
+        nvmlDeviceGetHandleByUUID=lambda name: ("uuid", name),
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(used) if handle == ("index", 2) else 1_000,
+    )  # fmt: skip
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml)
+    joules = energy.counter("gpu", {"CUDA_VISIBLE_DEVICES": "2,0"})
+    assert [joules(), joules()] == [5.0, 12.5]
+    assert energy.counter("gpu", {"CUDA_VISIBLE_DEVICES": "GPU-1"})() == 1.0
+    assert energy.counter("cpu")() is None
+
+    def absent() -> None:
+        raise NVMLError
+
+    nvml.nvmlInit = absent
+    assert energy.counter("gpu", {})() is None
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
+    assert energy.counter("gpu", {})() is None
