@@ -26,7 +26,7 @@ from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES as HARDWARE
-from suite.launch import cost, local, result
+from suite.launch import ahead, cost, local, result
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell, Selection, SelectionError, cells
@@ -98,6 +98,9 @@ def arguments_parser() -> argparse.ArgumentParser:
                      help="keep measured cells and continue from checkpoints (default), or start anew")  # fmt: skip
     how.add_argument("--checkpoint-seconds", type=duration, default=60.0, metavar="TIME", help="default: 60s")
     how.add_argument("--checkpoint-steps", type=positive, metavar="N", help="also checkpoint every N updates")
+    how.add_argument("--compilations", type=seed, default=0, metavar="N",
+                     help="for a TPU that is not here: how many more programs of a cell may be compiled to find the "
+                     "longest input that fits; default: 0")  # fmt: skip
     how.add_argument("--dry-run", action="store_true", help="print the cells and their estimated cost, run nothing")
     how.add_argument("--list", action="store_true", help="print what can be selected")
     return parser
@@ -157,8 +160,11 @@ def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
     """The cells with their estimated cost."""
     known = records.read_all(options.out) if (options.out / "records").is_dir() else []
     rows, total = [("cell", "task", "architecture", "framework", "seed", "profile", "hardware", "cost", "basis")], 0.0
+    absent, compiled = ahead.is_absent(found[0].hardware), set()
     for cell in found:
-        if local.finished(options.out, cell):
+        if absent:
+            expected = ahead.cost(cell, options.out, compiled)
+        elif local.finished(options.out, cell):
             expected = cost.Cost(0.0, "measured already, will not run")
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
             expected = cost.Cost(0.0, "no data here, will not run")
@@ -176,7 +182,8 @@ def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
 
 def default_jobs(found: Sequence[Cell]) -> int:
     """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator."""
-    return min(_cores(), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
+    here = HARDWARE[found[0].hardware].kind == "cpu" or ahead.is_absent(found[0].hardware)
+    return min(_cores(), len(found)) if here else 1
 
 
 def _cores() -> int:
@@ -200,7 +207,9 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[str]) -> list[Outcome]:
-    """Prepare the data once, write the cells without data, and run the others."""
+    """Prepare the data once, write the cells without data, and run the others; compile them for an absent TPU."""
+    if ahead.is_absent(found[0].hardware):
+        return ahead.run(found, launch_options(options, arguments))
     display, out = Display(), options.out
     kept = {cell.id for cell in found if options.resume and local.finished(out, cell)}
     outcomes = [Outcome(cell, "kept", "measured already") for cell in found if cell.id in kept]
@@ -215,21 +224,26 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
         else:
             outcomes.append(_without_data(cell, error, facts, out, arguments))
             display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
-    launcher = Launcher(
-        Options(
-            out=out,
-            data=root,
-            arguments=tuple(arguments),
-            jobs=options.jobs,
-            deadline=options.deadline,
-            timeout=options.timeout,
-            fresh=not options.resume,
-            checkpoint_seconds=options.checkpoint_seconds,
-            checkpoint_steps=options.checkpoint_steps,
-        ),
-        display,
-    )
+    launcher = Launcher(launch_options(options, arguments), display)
     return outcomes + launcher.run(ready)
+
+
+def launch_options(options: argparse.Namespace, arguments: Sequence[str]) -> Options:
+    """How the command line wants cells to be launched."""
+    compile_only = ahead.is_absent(detect.resolve(options.hardware))
+    return Options(
+        out=options.out,
+        data=data_root(options.data),
+        arguments=tuple(arguments),
+        jobs=options.jobs,
+        deadline=options.deadline,
+        timeout=options.timeout or (ahead.TIMEOUT if compile_only else None),
+        fresh=not options.resume,
+        checkpoint_seconds=options.checkpoint_seconds,
+        checkpoint_steps=options.checkpoint_steps,
+        compile_only=compile_only,
+        compilations=options.compilations,
+    )
 
 
 def _without_data(cell: Cell, error: DataError, facts: dict, out: Path, arguments: Sequence[str]) -> Outcome:

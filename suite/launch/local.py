@@ -18,13 +18,14 @@ from typing import IO, Any, Literal
 from reports import records
 from suite import provenance
 from suite.data import DataError, Prepared
+from suite.hardware import ahead_of_time
 from suite.hardware.profiles import PROFILES
 from suite.launch import cell as child
 from suite.launch import result
 from suite.launch.display import Display
 from suite.matrix import Cell
 
-Status = Literal["measured", "kept", "failed", "no data", "not finished"]
+Status = Literal["measured", "compiled", "kept", "failed", "no data", "not run", "not finished"]
 GRACE_SECONDS = 30.0
 """How long a stopped cell may take to write its checkpoint before it is killed."""
 POLL_SECONDS = 0.05
@@ -36,7 +37,11 @@ _OUT_OF_MEMORY = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How cells are launched; nothing here changes their numbers. `deadline` is Unix time, `timeout` seconds a cell."""
+    """How cells are launched; nothing here changes their numbers. `deadline` is Unix time, `timeout` seconds a cell.
+
+    `compile_only`: the programs of cells are compiled for hardware that is not here, none is run; `compilations` more
+    are tried to find the longest input that fits.
+    """
 
     out: Path
     data: Path
@@ -47,6 +52,8 @@ class Options:
     fresh: bool = False
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
+    compile_only: bool = False
+    compilations: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +76,13 @@ class _Running:
     timed_out: bool = False
 
 
-def environment(cell: Cell, jobs: int) -> dict[str, str]:
+def environment(cell: Cell, jobs: int, compile_only: bool = False) -> dict[str, str]:
     """The environment of a child: its platform, its share of the cores, and where this source tree is."""
     values = dict(os.environ)
     kind = PROFILES[cell.hardware].kind
     values["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}[kind]
+    if compile_only:
+        values |= ahead_of_time.environment(cell.hardware)
     if jobs > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = str(max(1, cores // jobs))
@@ -121,7 +130,7 @@ class Launcher:
 
     def _room(self, cell: Cell, running: list[_Running]) -> bool:
         """Whether a cell may start beside those that run."""
-        alone = cell.alone or any(one.cell.alone for one in running)
+        alone = not self.options.compile_only and (cell.alone or any(one.cell.alone for one in running))
         return not running if alone else len(running) < self.options.jobs
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
@@ -160,6 +169,8 @@ class Launcher:
             fresh=options.fresh,
             checkpoint_seconds=options.checkpoint_seconds,
             checkpoint_steps=options.checkpoint_steps,
+            compile_only=options.compile_only,
+            compilations=options.compilations,
         )
         path = logs / f"{cell.id}.spec.json"
         path.write_text(json.dumps(dataclasses.asdict(spec), indent=1))
@@ -169,7 +180,7 @@ class Launcher:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment(cell, options.jobs),
+            env=environment(cell, options.jobs, options.compile_only),
             start_new_session=True,
         )
         self.display.started(cell, logs / f"{cell.id}.log")
@@ -184,7 +195,7 @@ class Launcher:
         lines = (self.options.out / "logs" / f"{cell.id}.log").read_text(errors="replace").splitlines()
         ended = code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP) or (one.stopped_at is not None and code < 0)
         if code == child.MEASURED:
-            self._note(Outcome(cell, "measured"))
+            self._note(Outcome(cell, "compiled" if self.options.compile_only else "measured"))
         elif code == child.FAILED:
             self._note(Outcome(cell, "failed", records.read(records_path(self.options.out, cell)).reason))
         elif code == child.NOT_FINISHED or (ended and not one.timed_out):
@@ -243,10 +254,10 @@ def without_places(text: str) -> str:
     return text
 
 
-def finished(out: Path, cell: Cell) -> bool:
-    """Whether the cell has a measured record already; a damaged record raises RecordError."""
+def finished(out: Path, cell: Cell, statuses: Sequence[str] = ("measured",)) -> bool:
+    """Whether the cell has a measured record already, or one of these statuses; a damaged record raises RecordError."""
     path = records_path(out, cell)
-    return path.exists() and records.read(path).status == "measured"
+    return path.exists() and records.read(path).status in statuses
 
 
 def prepare(cells: Sequence[Cell], open_data: Callable[[str, dict[str, Any]], Prepared]) -> dict[str, DataError | None]:
