@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -144,11 +145,13 @@ class Cached:
         path = self.folder / f"{key}.json"
         found = None if self.fresh else _read(path)
         if found is None:
+            before = time.process_time()
             found = self.compiler.compiled(lowered)
+            told += f": compiled in {time.process_time() - before:.1f} s of processor time"
             atomic.write_bytes(path, json.dumps(found, indent=1, sort_keys=True).encode())
         peak = found["peak_memory_bytes"]
         size = "" if peak is None else f", {peak / 2**20:,.1f} MiB at its peak"
-        self.say(f"program {told}: {'fits' if found['fits'] else 'does not fit'}{size}")
+        self.say(f"program {told}, {'fits' if found['fits'] else 'does not fit'}{size}")
         return {**words, **found, "key": key}
 
 
@@ -218,7 +221,13 @@ def _of_layers(settings: SpeedSettings, cached: Cached, memory: float, compilati
                 reached |= {"shortest_refused": own[-1]["length"], "bound": "memory"}
             rows += own + further
             found.append({"layer": name, "program": mode, **reached})
-    return Found(cached.compiler.name, rows, found, rows[-1])
+    name, mode = list(settings.layers)[-1], max(settings.modes, key=_HEADLINES.index)
+    own = [row for row in rows if (row["layer"], row["program"]) == (name, mode)]
+    headline = max((row for row in own if row["fits"]), key=lambda row: row["length"], default=own[0])
+    return Found(cached.compiler.name, rows, found, headline)
+
+
+_HEADLINES = ("streaming step", "forward", "forward and backward")
 
 
 def longest(program: Callable[[int], Row], first: Row, memory: float, compilations: int) -> tuple[Row, list[Row]]:

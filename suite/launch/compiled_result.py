@@ -20,7 +20,7 @@ DEFINITIONS = {
     "peak_memory_bytes": "of one chip: arguments, results, temporaries and code, what shares memory counted once",
     "fits": "whether the compiler accepts the program for the memory of one chip",
     "longest_length": "the longest input among powers of two times the recipe's that fits, at the same batch size; "
-    "`bound` says why no longer one is named",
+    "`bound` says why no longer one is named; no metric where longer ones were not tried",
     "evaluation": "at the recipe's batch size; a text split of fewer documents is evaluated in fewer rows",
 }
 NUMBERS = ("flops", "bytes_accessed", "arithmetic_intensity", "peak_memory_bytes")
@@ -28,20 +28,19 @@ NUMBERS = ("flops", "bytes_accessed", "arithmetic_intensity", "peak_memory_bytes
 
 def compiled(cell: Cell, facts: dict[str, Any], found: Found, provenance: dict[str, Any]) -> Record:
     """The record of a cell whose programs were compiled; its metrics are those of the headline program."""
-    refused = [row for row in found.rows if not row.get("fits")]
     (reached,) = [row for row in found.longest if _family(row) == _family(found.headline)]
-    tried = "" if not refused else f"does not fit: {_words(found.headline)}"
-    hardware = PROFILES[cell.hardware]
+    known = reached["bound"] != "compilations"
+    hardware, fits = PROFILES[cell.hardware], found.headline["fits"]
     return Record(
         cell=record_cell(cell),
         status="compiled",
-        reason=tried if not found.headline["fits"] else "",
+        reason="" if fits else f"{_words(found.headline)} does not fit into the memory of one chip",
         recipe=cell.recipe.to_dict() if cell.recipe else cell.settings,
         protocol=facts,
         metrics={
             **{name: found.headline.get(name) for name in NUMBERS},
-            "fits": float(found.headline["fits"]),
-            "longest_length": reached["longest_length"],
+            "fits": float(fits),
+            **({"longest_length": reached["longest_length"]} if known and fits else {}),
             **({} if found.parameter_count is None else {"parameter_count": found.parameter_count}),
         },
         tables={"programs": found.rows, "longest_inputs": found.longest},
@@ -64,4 +63,4 @@ def _family(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _words(row: dict[str, Any]) -> str:
-    return " ".join(str(row[name]) for name in ("layer", "program", "length") if name in row)
+    return " ".join(str(row[name]) for name in ("layer", "program") if name in row) + f" of {row['length']} positions"
