@@ -152,7 +152,7 @@ class Cached:
         peak = found["peak_memory_bytes"]
         size = "" if peak is None else f", {peak / 2**20:,.1f} MiB at its peak"
         self.say(f"program {told}, {'fits' if found['fits'] else 'does not fit'}{size}")
-        return {**words, **found, "key": key}
+        return {**found, **words, "key": key}
 
 
 def _read(path: Path) -> Row | None:
