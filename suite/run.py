@@ -98,9 +98,9 @@ def arguments_parser() -> argparse.ArgumentParser:
                      help="keep measured cells and continue from checkpoints (default), or start anew")  # fmt: skip
     how.add_argument("--checkpoint-seconds", type=duration, default=60.0, metavar="TIME", help="default: 60s")
     how.add_argument("--checkpoint-steps", type=positive, metavar="N", help="also checkpoint every N updates")
-    how.add_argument("--compilations", type=seed, default=0, metavar="N",
-                     help="for a TPU that is not here: how many more programs of a cell may be compiled to find the "
-                     "longest input that fits; default: 0")  # fmt: skip
+    how.add_argument("--compilations", type=seed, default=1, metavar="N",
+                     help="for a TPU that is not here: programs compiled of a cell besides its training step, first "
+                     "the evaluation, then longer inputs until one does not fit; default: 1")  # fmt: skip
     how.add_argument("--dry-run", action="store_true", help="print the cells and their estimated cost, run nothing")
     how.add_argument("--list", action="store_true", help="print what can be selected")
     return parser
@@ -163,7 +163,7 @@ def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
     absent, compiled = ahead.is_absent(found[0].hardware), set()
     for cell in found:
         if absent:
-            expected = ahead.cost(cell, options.out, compiled)
+            expected = ahead.cost(cell, options.out, options.compilations, compiled)
         elif local.finished(options.out, cell):
             expected = cost.Cost(0.0, "measured already, will not run")
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):

@@ -178,11 +178,12 @@ class Found:
 
 
 def programs(cell: Cell, cached: Cached, compilations: int) -> Found:
-    """Compile the programs of a cell; `compilations` more look for the longest input that fits."""
+    """Compile the programs of a cell: the training step or those of its layers, and at most `compilations` more, the
+    evaluation first, then the training step of longer inputs to find the longest that fits."""
     memory = PROFILES[cell.hardware].memory
     assert memory is not None
     if cell.recipe is None:
-        return _of_layers(SpeedSettings.from_dict(cell.settings), cached, memory, compilations)
+        return _of_layers(SpeedSettings.from_dict(cell.settings), cached, memory, max(0, compilations - 1))
     recipe, training = cell.recipe, cached.compiler.training(cell.recipe)
     length = input_length(recipe)
 
@@ -191,11 +192,13 @@ def programs(cell: Cell, cached: Cached, compilations: int) -> Found:
         return cached.row(words, training.step(length))
 
     first = step(length)
-    batch, evaluated = recipe.evaluation_batch_size, input_length(recipe, evaluation=True)
-    words = {"program": "evaluation", "batch": batch, "length": evaluated}
-    second = cached.row(words, training.evaluation())
-    found, more = longest(step, first, memory, compilations)
-    rows = [first, second, *more]
+    rows = [first]
+    if compilations:
+        batch, evaluated = recipe.evaluation_batch_size, input_length(recipe, evaluation=True)
+        words = {"program": "evaluation", "batch": batch, "length": evaluated}
+        rows.append(cached.row(words, training.evaluation()))
+    found, more = longest(step, first, memory, max(0, compilations - 1))
+    rows += more
     return Found(cached.compiler.name, rows, [{"program": "training step", **found}], first, training.parameter_count)
 
 

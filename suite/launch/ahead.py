@@ -18,7 +18,6 @@ from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell
 
-FINISHED = ("measured", "compiled", "not run")
 TIMEOUT = 1_800.0
 """Seconds after which the compilation of a cell fails, where the command line says nothing."""
 
@@ -51,10 +50,20 @@ def why_not(cell: Cell) -> str:
     return ""
 
 
-def cost(cell: Cell, out: Path, compiled: set[str]) -> Cost:
+def finished(out: Path, cell: Cell, compilations: int) -> bool:
+    """Whether there is nothing to do for a cell: it is measured or has no programs, or as many are compiled already."""
+    path = local.records_path(out, cell)
+    if not path.exists():
+        return False
+    of = records.read(path)
+    tried = (of.provenance.get("compiled_for") or {}).get("compilations", 0)
+    return of.status in ("measured", "not run") or (of.status == "compiled" and tried >= compilations)
+
+
+def cost(cell: Cell, out: Path, compilations: int, compiled: set[str]) -> Cost:
     """What a dry run says of a cell, where the programs `compiled` have been named before it; they are added to."""
     key, reason = ahead_of_time.same_program(cell), why_not(cell)
-    if local.finished(out, cell, FINISHED):
+    if finished(out, cell, compilations):
         reason = "compiled already"
     elif not reason and key in compiled:
         reason = "the same programs as a cell above"
@@ -64,11 +73,11 @@ def cost(cell: Cell, out: Path, compiled: set[str]) -> Cost:
 
 def run(found: Sequence[Cell], options: Options) -> list[Outcome]:
     """Compile the programs of cells, each distinct one once, and write the record of every cell."""
-    display = Counted(len(found))
-    outcomes, groups = [], {}
+    display, outcomes = Counted(len(found)), []
+    groups: dict[str, list[Cell]] = {}
     for cell in found:
         reason = why_not(cell)
-        if not options.fresh and local.finished(options.out, cell, FINISHED):
+        if not options.fresh and finished(options.out, cell, options.compilations):
             outcomes.append(Outcome(cell, "kept", "compiled already"))
         elif reason:
             outcomes.append(_not_run(cell, reason, options))
@@ -76,18 +85,27 @@ def run(found: Sequence[Cell], options: Options) -> list[Outcome]:
             display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
         if not reason:
             groups.setdefault(ahead_of_time.same_program(cell), []).append(cell)
-    kept = {outcome.cell.id for outcome in outcomes if outcome.status == "kept"}
-    first = [cells[0] for cells in groups.values() if not kept & {cell.id for cell in cells}]
+    kept = {outcome.cell.id for outcome in outcomes}
+    examples = {key: _example(cells, kept, options) for key, cells in groups.items()}
+    first = [cell for cell in examples.values() if cell is not None and cell.id not in kept]
     display.say(f"{len(found)} cells, {len(first)} different ones to compile, {options.jobs} at a time")
     outcomes += Launcher(options, display).run([(cell, result.protocol(cell)) for cell in first])
     ended = {outcome.cell.id: outcome for outcome in outcomes}
-    for cells in groups.values():
-        example = next((cell for cell in cells if cell.id in ended), cells[0])
-        for cell in cells:
-            if cell.id not in ended:
-                outcomes.append(_like(cell, ended[example.id], options))
-                display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
+    for key, example in examples.items():
+        for cell in [cell for cell in groups[key] if cell.id not in ended]:
+            assert example is not None
+            outcomes.append(_like(cell, ended[example.id], options))
+            display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
     return outcomes
+
+
+def _example(cells: Sequence[Cell], kept: set[str], options: Options) -> Cell | None:
+    """Of cells with the same programs, one that is compiled already, else the first to compile; None where all of them
+    are measured."""
+    for cell in cells:
+        if cell.id in kept and records.read(local.records_path(options.out, cell)).status == "compiled":
+            return cell
+    return next((cell for cell in cells if cell.id not in kept), None)
 
 
 def _not_run(cell: Cell, reason: str, options: Options) -> Outcome:

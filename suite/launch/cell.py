@@ -57,7 +57,7 @@ class Spec:
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
     compile_only: bool = False
-    compilations: int = 0
+    compilations: int = 1
 
 
 def say(line: str) -> None:
@@ -175,7 +175,7 @@ def run_compiler(cell: Cell, spec: Spec) -> int:
     compiler = importlib.import_module(f"suite.hardware.{cell.framework}").Compiler(cell.hardware)
     cached = ahead_of_time.Cached(compiler, Path(spec.out) / "programs", spec.fresh, say)
     found = ahead_of_time.programs(cell, cached, spec.compilations)
-    record = compiled_result.compiled(cell, spec.protocol, found, provenance.collect(spec.arguments))
+    record = compiled_result.compiled(cell, spec.protocol, found, provenance.collect(spec.arguments), spec.compilations)
     records.write(record, Path(spec.out))
     return MEASURED
 

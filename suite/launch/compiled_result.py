@@ -26,8 +26,11 @@ DEFINITIONS = {
 NUMBERS = ("flops", "bytes_accessed", "arithmetic_intensity", "peak_memory_bytes")
 
 
-def compiled(cell: Cell, facts: dict[str, Any], found: Found, provenance: dict[str, Any]) -> Record:
-    """The record of a cell whose programs were compiled; its metrics are those of the headline program."""
+def compiled(cell: Cell, facts: dict[str, Any], found: Found, provenance: dict[str, Any], allowed: int = 1) -> Record:
+    """The record of a cell whose programs were compiled; its metrics are those of the headline program.
+
+    `allowed` are the `compilations` of `ahead_of_time.programs`.
+    """
     (reached,) = [row for row in found.longest if _family(row) == _family(found.headline)]
     known = reached["bound"] != "compilations"
     hardware, fits = PROFILES[cell.hardware], found.headline["fits"]
@@ -51,6 +54,7 @@ def compiled(cell: Cell, facts: dict[str, Any], found: Found, provenance: dict[s
                 "chip": hardware.title,
                 "chip_memory_bytes": hardware.memory,
                 "compiler": found.compiler,
+                "compilations": allowed,
                 "definitions": DEFINITIONS,
             },
             "program": ahead_of_time.same_program(cell),

@@ -39,8 +39,8 @@ _OUT_OF_MEMORY = re.compile(
 class Options:
     """How cells are launched; nothing here changes their numbers. `deadline` is Unix time, `timeout` seconds a cell.
 
-    `compile_only`: the programs of cells are compiled for hardware that is not here, none is run; `compilations` more
-    are tried to find the longest input that fits.
+    `compile_only`: the programs of cells are compiled for hardware that is not here, none is run; `compilations` as
+    in `ahead_of_time.programs`.
     """
 
     out: Path
@@ -53,7 +53,7 @@ class Options:
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
     compile_only: bool = False
-    compilations: int = 0
+    compilations: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,10 +254,10 @@ def without_places(text: str) -> str:
     return text
 
 
-def finished(out: Path, cell: Cell, statuses: Sequence[str] = ("measured",)) -> bool:
-    """Whether the cell has a measured record already, or one of these statuses; a damaged record raises RecordError."""
+def finished(out: Path, cell: Cell) -> bool:
+    """Whether the cell has a measured record already; a damaged record raises RecordError."""
     path = records_path(out, cell)
-    return path.exists() and records.read(path).status in statuses
+    return path.exists() and records.read(path).status == "measured"
 
 
 def prepare(cells: Sequence[Cell], open_data: Callable[[str, dict[str, Any]], Prepared]) -> dict[str, DataError | None]:

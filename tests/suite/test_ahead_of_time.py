@@ -158,7 +158,7 @@ def test_a_cell_is_compiled_to_a_record_and_never_twice(compiler, tmp_path):
     spied = Spied(compiler)
 
     def programs():
-        return ahead_of_time.programs(one, Cached(spied, tmp_path / "programs", False, said.append), 0)
+        return ahead_of_time.programs(one, Cached(spied, tmp_path / "programs", False, said.append), 1)
 
     found = programs()
     assert spied.count == 2
@@ -280,7 +280,8 @@ class Pretended:
             else:
                 row = row_of(64) | {"flops": 5.0}
                 reached = {"program": "training step", "longest_length": 64, "bound": "compilations"}
-                of = compiled_result.compiled(cell, protocol, Found("XLA", [row], [reached], row), {})
+                only = Found("XLA", [row], [reached], row)
+                of = compiled_result.compiled(cell, protocol, only, {}, self.options.compilations)
             records.write(of, self.options.out)
             outcomes.append(Outcome(cell, of.status, of.reason))
         return outcomes
@@ -318,6 +319,8 @@ def test_the_command_compiles_once_and_keeps_what_is_compiled(pretended, tmp_pat
     assert run.main(arguments) == 0
     assert len(pretended.started) == 1
     assert {of.cell.id: of for of in records.read_all(tmp_path)}.keys() == found.keys()
+    assert run.main([*arguments, "--compilations", "4"]) == 0
+    assert len(pretended.started) == 2
     assert run.main([*arguments, "--dry-run"]) == 0
     assert "compiled already" in capsys.readouterr().out
 
