@@ -1,6 +1,6 @@
 """The command line of the harness: `python -m suite.run`.
 
-Exit status: 0 every cell is measured or has no data here; 1 a cell failed; 2 the command line or the machine does not
+Exit status: 0 every cell is measured, compiled for a TPU that is not here, or has no data; 1 a cell failed; 2 the command line or the machine does not
 fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and continues from its checkpoint with the same command.
 """
 
@@ -177,6 +177,10 @@ def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    if absent:
+        todo = sum(row[-1] == ahead.COMPILED for row in rows)
+        print(f"{len(found)} cells, {todo} different ones to compile, {options.jobs} at a time")
+        return
     print(f"{len(found)} cells, estimated {cost.duration(total / options.jobs)} with {options.jobs} at a time")
 
 

@@ -21,6 +21,8 @@ from suite.matrix import Cell
 TIMEOUT = 1_800.0
 """Seconds after which the compilation of a cell fails, where the command line says nothing."""
 
+COMPILED = "its programs are compiled, nothing is run"
+
 
 class Counted(Display):
     """Says of every outcome how many there are."""
@@ -68,7 +70,7 @@ def cost(cell: Cell, out: Path, compilations: int, compiled: set[str]) -> Cost:
     elif not reason and key in compiled:
         reason = "the same programs as a cell above"
     compiled.add(key)
-    return Cost(0.0, reason) if reason else Cost(None, "its programs are compiled, nothing is run")
+    return Cost(0.0, reason) if reason else Cost(None, COMPILED)
 
 
 def run(found: Sequence[Cell], options: Options) -> list[Outcome]:

@@ -322,7 +322,9 @@ def test_the_command_compiles_once_and_keeps_what_is_compiled(pretended, tmp_pat
     assert run.main([*arguments, "--compilations", "4"]) == 0
     assert len(pretended.started) == 2
     assert run.main([*arguments, "--dry-run"]) == 0
-    assert "compiled already" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "compiled already" in shown
+    assert "9 cells, 0 different ones to compile" in shown
 
 
 def test_a_failure_is_a_record_of_every_cell_with_that_program(pretended, tmp_path, capsys, monkeypatch):
