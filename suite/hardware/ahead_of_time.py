@@ -250,7 +250,9 @@ def longest(program: Callable[[int], Row], first: Row, memory: float, compilatio
             rows.append(program(length * 2**power))
         except (ConfigError, RuntimeError) as error:
             bound, reason = ("model" if isinstance(error, ConfigError) else "compiler"), str(error)[:300]
-            high, rows = power, [*rows, {"program": first["program"], "length": length * 2**power, "refused": reason}]
+            names = {name: first[name] for name in ("layer", "program", "batch") if name in first}
+            rows.append({**names, "length": length * 2**power, "fits": None, "refused": reason})
+            high = power
             continue
         if rows[-1]["fits"]:
             low, guess = power, power + 1

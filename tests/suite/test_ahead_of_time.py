@@ -235,8 +235,9 @@ def test_a_model_that_takes_no_longer_input_says_so():
             raise ConfigError(f"{length} positions are too many")
         return row_of(length)
 
-    found, _ = longest(program, row_of(64), 2**30, 9)
+    found, rows = longest(program, row_of(64) | {"layer": "a"}, 2**30, 9)
     assert (found["longest_length"], found["bound"]) == (128, "model")
+    assert {row.get("layer") for row in rows if row["fits"] is None} == {"a"}
     assert "positions are too many" in found["reason"]
     refused = longest(program, row_of(64, fits=False), 2**30, 9)[0]
     assert (refused["longest_length"], refused["shortest_refused"], refused["bound"]) == (None, 64, "memory")
