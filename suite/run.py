@@ -1,7 +1,8 @@
 """The command line of the harness: `python -m suite.run`.
 
 Exit status: 0 every cell is measured, compiled for a TPU that is not here, or has no data; 1 a cell failed; 2 the
-command line or the machine does not fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and continues from its checkpoint with the same command.
+command line or the machine does not fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and continues from its
+checkpoint with the same command.
 """
 
 from __future__ import annotations
