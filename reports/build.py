@@ -17,6 +17,7 @@ from reports import (
     atomic,
     contradictions,
     figures,
+    hardware,
     language,
     overview,
     pages,
@@ -57,6 +58,7 @@ def site_pages(found: Sequence[records.Record], names: Sequence[str]) -> list[Pa
     made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
     made.append(speed.speed_page(found))
+    made.append(hardware.hardware_page(found))
     made.append(overview.overview(report) if found else overview.empty(report, names))
     return made
 

@@ -35,6 +35,7 @@ from reports.verdicts import MARGINS, STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEA
 SECTIONS = (
     Span("Results", "index.*", kind="results"),
     Span("Layer speed", "speed.*", kind="speed"),
+    Span("Hardware", "hardware.*", kind="hardware"),
     Span("Published numbers", "published.*", kind="published"),
     Span("Contradictions", "contradictions.*", kind="contradictions"),
     Span("Methods", "methods.*", kind="methods"),

@@ -1,7 +1,8 @@
 """The command line of the harness: `python -m suite.run`.
 
-Exit status: 0 every cell is measured or has no data here; 1 a cell failed; 2 the command line or the machine does not
-fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and continues from its checkpoint with the same command.
+Exit status: 0 every cell is measured, compiled for a TPU that is not here, or has no data; 1 a cell failed; 2 the
+command line or the machine does not fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and continues from its
+checkpoint with the same command.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES as HARDWARE
-from suite.launch import budget, cost, local, result
+from suite.launch import ahead, budget, cost, local, result
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell, Selection, SelectionError, cells
@@ -103,6 +104,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     how.add_argument("--budget", type=duration, metavar="TIME",
                      help="run what is most informative within e.g. 8h, and say what is left out: every architecture "
                      "on every task once before second seeds, the cheapest first, twins together")  # fmt: skip
+    how.add_argument("--compilations", type=seed, default=1, metavar="N",
+                     help="for a TPU that is not here: programs compiled of a cell besides its training step, first "
+                     "the evaluation, then longer inputs until one does not fit; default: 1")  # fmt: skip
     how.add_argument("--dry-run", action="store_true", help="print the cells and their estimated cost, run nothing")
     how.add_argument("--list", action="store_true", help="print what can be selected")
     return parser
@@ -168,8 +172,11 @@ def known_records(out: Path) -> list[records.Record]:
 def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cell, cost.Cost]]:
     """The cells with their estimated costs; what will not run costs nothing."""
     estimator, costs = cost.Estimator(known_records(options.out), _cores(), options.data), []
+    absent, compiled = ahead.is_absent(found[0].hardware), set()
     for cell in found:
-        if options.resume and local.finished(options.out, cell):
+        if absent:
+            expected = ahead.cost(cell, options.out, options.compilations, compiled)
+        elif options.resume and local.finished(options.out, cell):
             expected = cost.Cost(0.0, "measured already, will not run", measured=True)
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
             expected = cost.Cost(0.0, "no data here, will not run", measured=True)
@@ -191,6 +198,10 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    if ahead.is_absent(costs[0][0].hardware):
+        todo = sum(row[-1] == ahead.COMPILED for row in rows)
+        print(f"{len(costs)} cells, {todo} different ones to compile, {options.jobs} at a time")
+        return
     total = sum((one.seconds or 0.0) / (1 if cell.alone else options.jobs) for cell, one in costs)
     unknown = sum(one.seconds is None for _, one in costs)
     joules = [one.joules for _, one in costs if one.joules is not None]
@@ -212,7 +223,8 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
 
 def default_jobs(found: Sequence[Cell]) -> int:
     """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator."""
-    return min(_cores(), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
+    here = HARDWARE[found[0].hardware].kind == "cpu" or ahead.is_absent(found[0].hardware)
+    return min(_cores(), len(found)) if here else 1
 
 
 def _cores() -> int:
@@ -236,7 +248,9 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[str]) -> list[Outcome]:
-    """Prepare the data once, write the cells without data, and run the others."""
+    """Prepare the data once, write the cells without data, and run the others; compile them for an absent TPU."""
+    if ahead.is_absent(found[0].hardware):
+        return ahead.run(found, launch_options(options, arguments))
     display, out = Display(), options.out
     kept = {cell.id for cell in found if options.resume and local.finished(out, cell)}
     outcomes = [Outcome(cell, "kept", "measured already") for cell in found if cell.id in kept]
@@ -251,21 +265,26 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
         else:
             outcomes.append(_without_data(cell, error, facts, out, arguments))
             display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
-    launcher = Launcher(
-        Options(
-            out=out,
-            data=root,
-            arguments=tuple(arguments),
-            jobs=options.jobs,
-            deadline=options.deadline,
-            timeout=options.timeout,
-            fresh=not options.resume,
-            checkpoint_seconds=options.checkpoint_seconds,
-            checkpoint_steps=options.checkpoint_steps,
-        ),
-        display,
-    )
+    launcher = Launcher(launch_options(options, arguments), display)
     return outcomes + launcher.run(ready)
+
+
+def launch_options(options: argparse.Namespace, arguments: Sequence[str]) -> Options:
+    """How the command line wants cells to be launched."""
+    compile_only = ahead.is_absent(detect.resolve(options.hardware))
+    return Options(
+        out=options.out,
+        data=data_root(options.data),
+        arguments=tuple(arguments),
+        jobs=options.jobs,
+        deadline=options.deadline,
+        timeout=options.timeout or (ahead.TIMEOUT if compile_only else None),
+        fresh=not options.resume,
+        checkpoint_seconds=options.checkpoint_seconds,
+        checkpoint_steps=options.checkpoint_steps,
+        compile_only=compile_only,
+        compilations=options.compilations,
+    )
 
 
 def _without_data(cell: Cell, error: DataError, facts: dict, out: Path, arguments: Sequence[str]) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -73,12 +74,22 @@ def present() -> list[str]:
 
 
 def resolve(name: str) -> str:
-    """The profile to run on: `auto` takes the best that is here; absent or unknown hardware raises HardwareError."""
+    """The profile to run on: `auto` takes the best that is here; absent or unknown hardware raises HardwareError.
+
+    A TPU that is absent can be compiled for, where its compiler is installed.
+    """
     if name != "auto" and name not in PROFILES:
         raise HardwareError(f"unknown hardware {name!r}: {nearest(name, ['auto', *PROFILES])}")
     here = present()
     if name == "auto":
         return here[0]
+    if name not in here and PROFILES[name].kind == "tpu":
+        if importlib.util.find_spec("libtpu") is None:
+            raise HardwareError(
+                f"hardware {name!r} ({PROFILES[name].title}) is not on this machine, and neither is a compiler for it: "
+                "pip install 'longseq-bench[tpu]' brings the one that compiles JAX cells without a TPU"
+            )
+        return name
     if name not in here:
         have = ", ".join(here)
         raise HardwareError(

@@ -24,9 +24,9 @@ from typing import Any
 from reports import records
 from suite import provenance
 from suite.data import open_dataset
-from suite.hardware import energy
+from suite.hardware import ahead_of_time, energy
 from suite.hardware.profiles import PROFILES
-from suite.launch import language_result, result
+from suite.launch import compiled_result, language_result, result
 from suite.matrix import Cell
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import measure
@@ -58,6 +58,8 @@ class Spec:
     checkpoint_steps: int | None = None
     last_step: int | None = None
     moved: bool = False
+    compile_only: bool = False
+    compilations: int = 1
 
 
 def say(line: str) -> None:
@@ -192,12 +194,24 @@ def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     return FAILED if record.status == "failed" else MEASURED
 
 
+def run_compiler(cell: Cell, spec: Spec) -> int:
+    """Compile the programs of a cell for hardware that is not here and write its record."""
+    compiler = importlib.import_module(f"suite.hardware.{cell.framework}").Compiler(cell.hardware)
+    cached = ahead_of_time.Cached(compiler, Path(spec.out) / "programs", spec.fresh, say)
+    found = ahead_of_time.programs(cell, cached, spec.compilations)
+    record = compiled_result.compiled(cell, spec.protocol, found, provenance.collect(spec.arguments), spec.compilations)
+    records.write(record, Path(spec.out))
+    return MEASURED
+
+
 def main(arguments: list[str]) -> int:
     """Run the cell of a specification; every error ends in one line that begins with `cell failed: `."""
     faulthandler.enable()
     spec = Spec(**json.loads(Path(arguments[0]).read_text()))
     cell = Cell.from_dict(spec.cell)
     try:
+        if spec.compile_only:
+            return run_compiler(cell, spec)
         if cell.recipe is not None:
             return run_training(cell, spec, stop_rule(spec.deadline))
         return run_speed(cell, spec, stop_rule(spec.deadline)) if cell.settings else run_equivalence(cell, spec)

@@ -18,13 +18,14 @@ from typing import IO, Any, Literal
 from reports import records
 from suite import provenance
 from suite.data import DataError, Prepared
+from suite.hardware import ahead_of_time
 from suite.hardware.profiles import PROFILES
 from suite.launch import cell as child
 from suite.launch import result
 from suite.launch.display import Display
 from suite.matrix import Cell
 
-Status = Literal["measured", "kept", "failed", "no data", "not finished"]
+Status = Literal["measured", "compiled", "kept", "failed", "no data", "not run", "not finished"]
 GRACE_SECONDS = 30.0
 """How long a stopped cell may take to write its checkpoint before it is killed."""
 POLL_SECONDS = 0.05
@@ -39,7 +40,9 @@ class Options:
     """How cells are launched; only `moved` changes their numbers. `deadline` is Unix time, `timeout` seconds a cell.
 
     After `last_step` updates a training ends with a checkpoint; with `moved` it begins one rounding away from its
-    initial values. `environment` has variables of the children, None where one is not to be set.
+    initial values. `environment` has variables of the children, None where one is not to be set. `compile_only`: the
+    programs of cells are compiled for hardware that is not here, none is run; `compilations` as in
+    `ahead_of_time.programs`.
     """
 
     out: Path
@@ -54,6 +57,8 @@ class Options:
     last_step: int | None = None
     moved: bool = False
     environment: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    compile_only: bool = False
+    compilations: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +81,13 @@ class _Running:
     timed_out: bool = False
 
 
-def environment(cell: Cell, jobs: int) -> dict[str, str]:
+def environment(cell: Cell, jobs: int, compile_only: bool = False) -> dict[str, str]:
     """The environment of a child: its platform, its share of the cores, and where this source tree is."""
     values = dict(os.environ)
     kind = PROFILES[cell.hardware].kind
     values["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}[kind]
+    if compile_only:
+        values |= ahead_of_time.environment(cell.hardware)
     if jobs > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         share = str(max(1, cores // jobs))
@@ -133,7 +140,7 @@ class Launcher:
 
     def _room(self, cell: Cell, running: list[_Running]) -> bool:
         """Whether a cell may start beside those that run."""
-        alone = cell.alone or any(one.cell.alone for one in running)
+        alone = not self.options.compile_only and (cell.alone or any(one.cell.alone for one in running))
         return not running if alone else len(running) < self.options.jobs
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
@@ -174,6 +181,8 @@ class Launcher:
             checkpoint_steps=options.checkpoint_steps,
             last_step=options.last_step,
             moved=options.moved,
+            compile_only=options.compile_only,
+            compilations=options.compilations,
         )
         path = logs / f"{cell.id}.spec.json"
         path.write_text(json.dumps(dataclasses.asdict(spec), indent=1))
@@ -183,7 +192,7 @@ class Launcher:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_changed(environment(cell, options.jobs), options.environment),
+            env=_changed(environment(cell, options.jobs, options.compile_only), options.environment),
             start_new_session=True,
         )
         self.display.started(cell, logs / f"{cell.id}.log")
@@ -198,7 +207,7 @@ class Launcher:
         lines = (self.options.out / "logs" / f"{cell.id}.log").read_text(errors="replace").splitlines()
         ended = code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP) or (one.stopped_at is not None and code < 0)
         if code == child.MEASURED:
-            self._note(Outcome(cell, "measured"))
+            self._note(Outcome(cell, "compiled" if self.options.compile_only else "measured"))
         elif code == child.FAILED:
             self._note(Outcome(cell, "failed", records.read(records_path(self.options.out, cell)).reason))
         elif code == child.NOT_FINISHED or (ended and not one.timed_out):

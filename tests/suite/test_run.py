@@ -40,7 +40,7 @@ def test_list(capsys):
         (["--all", "--frameworks", "troch"], "unknown framework 'troch': did you mean 'torch'"),
         (["--all", "--profile", "papr"], "unknown profile 'papr': did you mean 'paper'"),
         (["--all", "--hardware", "h10"], "unknown hardware 'h10': did you mean 'h100'"),
-        (["--all", "--hardware", "tpu-v4"], "hardware 'tpu-v4' (Google TPU v4) is not on this machine"),
+        (["--all", "--hardware", "a100"], "hardware 'a100' (NVIDIA A100 80 GB SXM) is not on this machine"),
         (["--benchmarks", "lar"], "unknown benchmark 'lar': did you mean 'lra'"),
         ([*LISTOPS, "--set", "epoch=1"], "did you mean 'epochs'"),
         ([*LISTOPS, "--set", "data.settings.min_length=-1"], "min_length"),
