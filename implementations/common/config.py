@@ -6,7 +6,9 @@ import dataclasses
 import difflib
 import functools
 import typing
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+S = TypeVar("S")
 
 
 class ConfigError(ValueError):
@@ -27,6 +29,29 @@ def require_segment(shape: tuple[int, ...], d_model: int) -> None:
         raise ConfigError(
             f"x has shape {tuple(shape)}: expected (B, L, D) with L at least 1 and D = d_model = {d_model}"
         )
+
+
+def _require_streaming(config: Config, without: str) -> None:
+    wrong = {name: value for name, value in config.streaming.items() if getattr(config, name) != value}
+    if wrong:
+        found = " and ".join(f"{type(config).__name__}.{name} is {getattr(config, name)!r}" for name in wrong)
+        remedy = " and ".join(f"{name}={value!r}" for name, value in wrong.items())
+        raise ConfigError(f"{found}: a layer that cannot stream {without}; it streams with {remedy}")
+
+
+def refuse_state(config: Config, state: Any) -> None:
+    """Raise `ConfigError` where a state is given to a layer that cannot stream; the message says what would stream."""
+    if state is not None:
+        _require_streaming(config, "takes no state")
+
+
+def require_state(state: S | None, *configs: Config) -> S:
+    """The state; `ConfigError` unless the layers of these configs stream and there is one of theirs to reset."""
+    for config in configs:
+        _require_streaming(config, "has no state to reset")
+    if state is None:
+        raise ConfigError("state is None: expected one to reset, from `initial_state` or from the segment before")
+    return state
 
 
 @functools.cache
@@ -83,6 +108,12 @@ class Config:
 
     def _fail(self, field: str, expectation: str) -> typing.NoReturn:
         raise ConfigError(f"{type(self).__name__}.{field} is {getattr(self, field)!r}: {expectation}")
+
+    @property
+    def streaming(self) -> dict[str, Any]:
+        """The fields that decide whether a layer streams, with the values with which it does."""
+        decisive = {"bidirectional": False, "causal": True}
+        return {field.name: decisive[field.name] for field in dataclasses.fields(self) if field.name in decisive}
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; unknown names raise `ConfigError`."""

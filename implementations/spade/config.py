@@ -222,6 +222,11 @@ class SpadeStackConfig(Config):
         return self.bottom.causal
 
     @property
+    def streaming(self) -> dict[str, Any]:
+        """What decides whether the layers stream, with the value with which they do."""
+        return self.bottom.streaming
+
+    @property
     def mask_padding(self) -> bool:
         """Whether nothing depends on padding."""
         return self.bottom.mask_padding
