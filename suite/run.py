@@ -29,7 +29,7 @@ from suite.hardware.profiles import PROFILES as HARDWARE
 from suite.launch import cost, local, result
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
-from suite.matrix import Cell, Selection, SelectionError, cells
+from suite.matrix import Cell, Selection, SelectionError, cells, left_out
 from suite.recipes.base import PROFILES
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
 
@@ -123,6 +123,8 @@ def select(options: argparse.Namespace) -> list[Cell]:
         changed_task=options.changed_task,
     )
     found = cells(selection)
+    for line in left_out(selection):
+        print(line, file=sys.stderr)
     for recipe in (cell.recipe for cell in found):
         if recipe is not None and recipe.data.name in data_names():
             place(recipe.data.name, options.data, recipe.data.settings)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from implementations import catalog
-from suite.matrix import Cell, Selection, SelectionError, cells, published
+from suite.matrix import Cell, Selection, SelectionError, cells, left_out, published
 from suite.tasks import BENCHMARKS, all_tasks
 
 LISTOPS = Selection(tasks=("lra.listops",), architectures=("s5",), seeds=(0, 1))
@@ -104,3 +104,42 @@ def test_published_recipe_of_a_cell():
     cell = cells(Selection(architectures=("s5",), tasks=("lra.listops",), profile="paper"))[0]
     assert published(cell) == cell.recipe
     assert published(cells(Selection(tasks=("equivalence.s5",)))[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({}, []),
+        ({"tasks": (), "architectures": ()}, []),
+        (
+            {"tasks": (), "architectures": (), "profile": "paper"},
+            ["left out (no recipe in profile paper): lm.book, length.book, length.pg19 of every architecture"],
+        ),
+        (
+            {"tasks": ("lra.text", "lra.image", "lra.pathx"), "architectures": ("s5", "transformer", "ema")},
+            ["left out (no recipe in profile smoke): lra.text, lra.image of ema; lra.pathx of ema, transformer"],
+        ),
+        (
+            {"tasks": ("speed.s5",), "architectures": ("s5", "s4")},
+            ["left out (no recipe in profile smoke): speed.s5 of s4"],
+        ),
+        (
+            {
+                "tasks": (),
+                "benchmarks": ("ablation",),
+                "architectures": ("s5", "ema"),
+                "factors": ("s5.step", "spade.s4"),
+            },
+            [
+                "left out (nothing of this selection belongs to it): ema",
+                "left out (the factor belongs to an architecture that is not selected): spade.s4",
+            ],
+        ),
+        (
+            {"tasks": (), "benchmarks": ("equivalence", "lra"), "frameworks": ("jax",)},
+            ["left out (jax and torch are compared, only jax is selected): equivalence.s5"],
+        ),
+    ],
+)
+def test_what_has_no_cell_is_named_with_the_reason(change, lines):
+    assert left_out(dataclasses.replace(LISTOPS, **change)) == lines

@@ -95,6 +95,14 @@ def test_dry_run_prints_the_matrix_and_runs_nothing(capsys, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_names_what_is_left_out(capsys, tmp_path):
+    arguments = ["--tasks", "lm.book", "--architectures", "s5", "spade_stack", "--dry-run", "--out", str(tmp_path)]
+    assert run.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "left out (no recipe in profile smoke): lm.book of spade_stack\n"
+    assert "spade_stack" not in captured.out
+
+
 def test_costs_grow_with_the_profile():
     operations = []
     for profile in ("smoke", "small", "paper"):
