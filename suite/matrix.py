@@ -80,14 +80,12 @@ class Cell:
         return f"{self.task} {self.architecture} {self.framework} seed {self.seed}{changed}"
 
     def to_dict(self, identity: bool = False) -> dict[str, Any]:
-        """Plain nested dictionaries; with `identity` without the sources of the recipe, which decide no number, and
-        with `ModelConfig.identity()`."""
+        """Plain nested dictionaries; with `identity` without the sources of the recipe, which decide no number."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         if self.recipe is not None:
             values["recipe"] = self.recipe.to_dict()
             if identity:
                 del values["recipe"]["source"]
-                values["recipe"]["model"] = self.recipe.model.identity()
         for name in ("settings", "factor", "level", "base_level", "base_task", "base"):
             if not values[name]:
                 del values[name]

@@ -84,11 +84,25 @@ def _expected(hint: Any) -> str:
     return getattr(hint, "__name__", str(hint))
 
 
+def _plain(value: Any, complete: bool) -> Any:
+    if isinstance(value, Config):
+        return value.to_dict(complete)
+    if isinstance(value, dict):
+        return {key: _plain(child, complete) for key, child in value.items()}
+    return [_plain(child, complete) for child in value] if isinstance(value, tuple) else value
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A frozen dataclass that validates its own fields; subclasses add their rules in `validate`."""
+    """A frozen dataclass that validates its own fields; subclasses add their rules in `validate`.
+
+    `architecture` is the catalog name of a layer's config. `LATER` names fields that came after numbers were measured,
+    those that came together in one tuple: `to_dict()` leaves such a tuple out where all of it has its default, so that
+    what was measured before keeps its identity.
+    """
 
     architecture: ClassVar[str | None] = None
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     def __post_init__(self) -> None:
         hints = _hints(type(self))
@@ -109,6 +123,16 @@ class Config:
     def _fail(self, field: str, expectation: str) -> typing.NoReturn:
         raise ConfigError(f"{type(self).__name__}.{field} is {getattr(self, field)!r}: {expectation}")
 
+    @classmethod
+    def of_width(cls, d_model: int, **fields: Any) -> Self:
+        """The config of a layer of width D with these fields; of a stack that acts as one layer, its layers have them.
+
+        `catalog.get(name).config.of_width(64)` makes a layer of every name of the catalog.
+        """
+        fields["d_model"] = d_model
+        cls._check_names(fields)
+        return cls(**fields)
+
     @property
     def streaming(self) -> dict[str, Any]:
         """The fields that decide whether a layer streams, with the values with which it does."""
@@ -120,12 +144,17 @@ class Config:
         self._check_names(changes)
         return dataclasses.replace(self, **changes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain nested dictionaries, ready for JSON; a layer's dictionary carries its `architecture`."""
+    def to_dict(self, complete: bool = False) -> dict[str, Any]:
+        """Plain nested dictionaries and lists, ready for JSON; a layer's dictionary carries its `architecture`.
+
+        With `complete`, fields of `LATER` are there also where they have their defaults.
+        """
         out: dict[str, Any] = {"architecture": self.architecture} if self.architecture else {}
+        default = {field.name for field in dataclasses.fields(self) if getattr(self, field.name) == field.default}
+        absent = {name for names in self.LATER if not complete and default.issuperset(names) for name in names}
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            out[field.name] = value.to_dict() if isinstance(value, Config) else value
+            if field.name not in absent:
+                out[field.name] = _plain(getattr(self, field.name), complete)
         return out
 
     @classmethod

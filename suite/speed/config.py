@@ -66,10 +66,6 @@ class SpeedSettings(Config):
         """The width of every layer."""
         return next(iter(self.layers.values())).d_model
 
-    def to_dict(self) -> dict[str, Any]:
-        layers = {name: layer.to_dict() for name, layer in self.layers.items()}
-        return {**super().to_dict(), "layers": layers, "modes": list(self.modes)}
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         values = dict(values)

@@ -143,3 +143,36 @@ def test_published_recipe_of_a_cell():
 )
 def test_what_has_no_cell_is_named_with_the_reason(change, lines):
     assert left_out(dataclasses.replace(LISTOPS, **change)) == lines
+
+
+@pytest.mark.parametrize(
+    ("override", "reads"),
+    [
+        ("model.layer.Lambda_init=inv", lambda recipe: recipe.model.layer.Lambda_init == "inv"),
+        ("model.layer.timescale=scalar", lambda recipe: recipe.model.layer.timescale == "scalar"),
+        ("model.compute_dtype=bfloat16", lambda recipe: recipe.model.compute_dtype == "bfloat16"),
+        ("optimizer.schedule.warmup_from=0.0", lambda recipe: recipe.optimizer.schedule.warmup_from == 0.0),
+        ("resampling=2", lambda recipe: recipe.resampling == 2),
+    ],
+)
+def test_set_reaches_fields_that_came_later(override, reads):
+    once = dataclasses.replace(LISTOPS, frameworks=("jax",), seeds=(0,))
+    (plain,), (changed,) = cells(once), cells(dataclasses.replace(once, overrides=(override,)))
+    assert reads(changed.recipe)
+    assert not reads(plain.recipe)
+    assert changed.id != plain.id
+    back = {"Lambda_init": "hippo", "timescale": "vector"}.get(override.split("=")[0].rpartition(".")[2])
+    if back:
+        (same,) = cells(dataclasses.replace(once, overrides=(f"{override.split('=')[0]}={back}",)))
+        assert same.id == plain.id
+
+
+def test_set_takes_a_list_where_the_default_has_none():
+    book = Selection(tasks=("lm.book",), architectures=("s5",), frameworks=("jax",))
+    (plain,) = cells(book)
+    (read,) = cells(dataclasses.replace(book, overrides=("language.lengths=[128, 1024]",)))
+    assert plain.recipe is not None
+    assert plain.recipe.language is not None
+    assert read.recipe is not None
+    assert read.recipe.language is not None
+    assert (plain.recipe.language.lengths, read.recipe.language.lengths) == ((), (128, 1024))
