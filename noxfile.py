@@ -90,7 +90,7 @@ def tpu(session: nox.Session) -> None:
 @nox.session
 def ablations(session: nox.Session) -> None:
     """Ablations, to a report; arguments go to `python -m suite.run`, in place of a selection of a few minutes."""
-    few = ("--architectures", "s5", "--factors", "s5.step", "s5.discretization", "--frameworks", "jax")
+    few = ("--architectures", "s5", "--factors", "s5.initialization", "--frameworks", "jax")
     few += ("--seeds", "0", "1", "2", "--set", "epochs=5")
     run(session, "python", "-m", "suite.run", "--benchmarks", "ablation", *(session.posargs or few))
 

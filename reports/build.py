@@ -15,6 +15,7 @@ from reports import (
     architecture_page,
     architectures,
     atomic,
+    console,
     contradictions,
     figures,
     hardware,
@@ -111,7 +112,7 @@ def build_markdown(runs_dirs: Sequence[Path], site: Path) -> Path:
     site = Path(site)
     if len(runs_dirs) != 1:
         raise BuildError("Markdown pages link to the records of one runs folder; give one")
-    raw = Path(os.path.relpath(Path(runs_dirs[0]) / "records", site)).as_posix()
+    raw = Path(os.path.relpath((Path(runs_dirs[0]) / "records").resolve(), site.resolve())).as_posix()
     return _replace(site, markdown_files(runs_dirs, raw)) / "index.md"
 
 
@@ -186,4 +187,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.exit_status(main))

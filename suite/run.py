@@ -1,8 +1,8 @@
 """The command line of the harness: `python -m suite.run`.
 
 Exit status: 0 every cell is measured, compiled for a TPU that is not here, or has no data; 1 a cell failed; 2 the
-command line or the machine does not fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and continues from its
-checkpoint with the same command.
+command line, the machine or the folder of --out does not fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and
+continues from its checkpoint with the same command.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from implementations import catalog
 from implementations.common.config import ConfigError
-from reports import records
+from reports import console, records
 from suite import provenance
 from suite.ablations import factors
 from suite.data import DataError, NoData, SettingsError, UnknownData, available, data_root, open_dataset
@@ -30,7 +30,7 @@ from suite.hardware.profiles import PROFILES as HARDWARE
 from suite.launch import ahead, budget, cost, local, result
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
-from suite.matrix import Cell, Selection, SelectionError, cells
+from suite.matrix import Cell, Selection, SelectionError, cells, left_out
 from suite.recipes.base import PROFILES
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
 
@@ -132,6 +132,8 @@ def select(options: argparse.Namespace) -> list[Cell]:
         changed_task=options.changed_task,
     )
     found = cells(selection)
+    for line in left_out(selection):
+        print(line, file=sys.stderr)
     for recipe in (cell.recipe for cell in found):
         if recipe is not None and recipe.data.name in data_names():
             place(recipe.data.name, options.data, recipe.data.settings)
@@ -151,15 +153,18 @@ def _installed(framework: str) -> bool:
 
 def print_list() -> None:
     """What can be selected."""
-    for task in all_tasks().values():
-        print(f"task          {task.name:<20} {task.title}")
-    for name in catalog.names():
-        print(f"architecture  {name:<20} {catalog.get(name).title}")
-    for factor in factors().values():
-        print(f"factor        {factor.name:<32} {', '.join(factor.levels)}; {factor.paper}")
-    print(f"frameworks    {', '.join(FRAMEWORKS)}\nprofiles      {', '.join(PROFILES)}")
-    for hardware in HARDWARE.values():
-        print(f"hardware      {hardware.name:<20} {hardware.title}")
+    tasks = all_tasks().values()
+    counts = {name: sum(task.benchmark == name for task in tasks) for name in BENCHMARKS}
+    rows = [("benchmark", name, f"{count} task{'s' if count > 1 else ''}") for name, count in counts.items()]
+    rows += [("task", task.name, task.title) for task in tasks]
+    rows += [("architecture", name, catalog.get(name).title) for name in catalog.names()]
+    rows += [("factor", one.name, f"{', '.join(one.levels)}; {one.paper}") for one in factors().values()]
+    rows += [("hardware", one.name, one.title) for one in HARDWARE.values()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for kind, name, text in rows:
+        print(f"{kind:<{widths[0]}}  {name:<{widths[1]}}  {text}")
+    for kind, names in (("frameworks", FRAMEWORKS), ("profiles", PROFILES)):
+        print(f"{kind:<{widths[0]}}  {', '.join(names)}")
 
 
 def known_records(out: Path) -> list[records.Record]:
@@ -198,7 +203,7 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
-    if ahead.is_absent(costs[0][0].hardware):
+    if costs and ahead.is_absent(costs[0][0].hardware):
         todo = sum(row[-1] == ahead.COMPILED for row in rows)
         print(f"{len(costs)} cells, {todo} different ones to compile, {options.jobs} at a time")
         return
@@ -235,11 +240,20 @@ class InUse(RuntimeError):
     """Another run is writing to the same folder; the message names it and the remedy."""
 
 
+class Unwritable(RuntimeError):
+    """Nothing can be written to the runs folder; the message names it and the remedy."""
+
+
 @contextlib.contextmanager
 def alone(out: Path) -> Iterator[None]:
     """Keep other runs out of a runs folder meanwhile: they would take each other's logs and records."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        opened = (out / ".lock").open("w")
+    except OSError as error:
+        why = error.strerror or error
+        raise Unwritable(f"cannot write to {out} ({why}): choose a folder that can be written with --out") from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -360,12 +374,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with alone(options.out):
             status = summary(run(found, options, arguments))
-    except InUse as error:
+    except (InUse, Unwritable) as error:
         print(error, file=sys.stderr)
         return USAGE
     except records.RecordError as error:
         print(error, file=sys.stderr)
         return FAILED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"{error}: choose a folder that can be written with --out (and --data), then run again", file=sys.stderr)
         return FAILED
@@ -373,4 +389,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.exit_status(main))

@@ -39,6 +39,7 @@ from suite.training.loop import Controls, Diverged, Stopped
 MEASURED, ERROR, NOT_FINISHED, FAILED = 0, 1, 3, 4
 REASON = "cell failed: "
 """How the last line of a log begins that holds the reason of a failure."""
+TIME_LIMIT = "stopped by the time limit"
 SHOW_SECONDS = 0.5
 SAY_SECONDS = 30.0
 
@@ -72,13 +73,21 @@ def progress_path(out: Path, cell: Cell) -> Path:
     return out / "logs" / f"{cell.id}.progress.json"
 
 
+def stopped_by(number: int) -> str:
+    """What a signal tells a run, in words."""
+    return "stopped by Ctrl-C" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+
+
 def stop_rule(deadline: float | None) -> Callable[[], str | None]:
     """A function that gives the reason to stop, once there is one: a signal, the time limit, or a launcher gone."""
     asked: list[str] = []
     parent = os.getppid()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        asked.append(f"stopped by {signal.Signals(number).name}")
+        asked.append(TIME_LIMIT if late() else stopped_by(number))
+
+    def late() -> bool:
+        return deadline is not None and time.time() >= deadline
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
@@ -86,8 +95,8 @@ def stop_rule(deadline: float | None) -> Callable[[], str | None]:
     def stop() -> str | None:
         if asked:
             return asked[0]
-        if deadline is not None and time.time() >= deadline:
-            return "stopped by the time limit"
+        if late():
+            return TIME_LIMIT
         return "stopped because the launcher is gone" if os.getppid() != parent else None
 
     return stop

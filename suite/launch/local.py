@@ -110,6 +110,7 @@ class Launcher:
     def __init__(self, options: Options, display: Display) -> None:
         self.options, self.display = options, display
         self.stop_reason: str | None = None
+        self.stop_signal = signal.SIGTERM
         self.outcomes: list[Outcome] = []
 
     def run(self, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[Outcome]:
@@ -144,7 +145,8 @@ class Launcher:
         return not running if alone else len(running) < self.options.jobs
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop_reason = self.stop_reason or f"stopped by {signal.Signals(number).name}"
+        if not self.stop_reason:
+            self.stop_reason, self.stop_signal = child.stopped_by(number), signal.Signals(number)
 
     def _leave(self, waiting: list[tuple[Cell, dict[str, Any]]]) -> list[tuple[Cell, dict[str, Any]]]:
         for cell, _ in waiting:
@@ -155,14 +157,14 @@ class Launcher:
         """Stop cells that were asked to end, kill those that do not, and those that ran past the time-out."""
         now = time.time()
         if self.options.deadline is not None and now >= self.options.deadline:
-            self.stop_reason = self.stop_reason or "stopped by the time limit"
+            self.stop_reason = self.stop_reason or child.TIME_LIMIT
         for one in running:
             if self.options.timeout is not None and now - one.started > self.options.timeout and not one.timed_out:
                 one.timed_out = True
                 one.process.kill()
             if self.stop_reason and one.stopped_at is None:
                 one.stopped_at = now
-                one.process.terminate()
+                one.process.send_signal(self.stop_signal)
             elif one.stopped_at is not None and now - one.stopped_at > GRACE_SECONDS:
                 one.process.kill()
 
@@ -211,7 +213,8 @@ class Launcher:
         elif code == child.FAILED:
             self._note(Outcome(cell, "failed", records.read(records_path(self.options.out, cell)).reason))
         elif code == child.NOT_FINISHED or (ended and not one.timed_out):
-            last = lines[-1] if lines and code == child.NOT_FINISHED else f"ended by {_signal_name(code)}"
+            asked = f"{self.stop_reason} before it wrote a checkpoint" if one.stopped_at is not None else None
+            last = lines[-1] if lines and code == child.NOT_FINISHED else asked or f"ended by {_signal_name(code)}"
             self._note(Outcome(cell, "not finished", last.removeprefix(f"{cell.label}: ")))
         else:
             timeout = f"timed out after {self.options.timeout:g} seconds" if one.timed_out else None

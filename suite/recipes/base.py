@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from implementations.common.config import Config, ConfigError, nearest
 from implementations.common.conventions import MatmulPrecision
@@ -46,6 +46,8 @@ class LanguageTraining(Config):
     lengths: the test split is also read with the states emptied after every so many tokens of a document.
     """
 
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("lengths",),)
+
     updates: int
     segment: int
     evaluation_segment: int
@@ -71,13 +73,6 @@ class LanguageTraining(Config):
             fits = self.stride is not None and 1 <= self.stride <= self.evaluation_segment
             self.require(fits, "stride", f"expected 1 to evaluation_segment = {self.evaluation_segment}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `lengths` where there are none."""
-        values = super().to_dict()
-        if not self.lengths:
-            del values["lengths"]
-        return values
-
 
 @dataclasses.dataclass(frozen=True)
 class Recipe(Config):
@@ -88,6 +83,8 @@ class Recipe(Config):
     evaluated on every k-th position, with the time steps of its SSMs k times as long (S5, section 4.2). `language` is
     there where a language model is trained; its epochs are stretches of `language.updates` updates.
     """
+
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("resampling",), ("language",))
 
     model: ModelConfig
     optimizer: OptimizerSpec
@@ -141,24 +138,16 @@ class Recipe(Config):
         """Updates of the whole run."""
         return self.steps_per_epoch * self.epochs
 
-    def rescaled(self, **changes: Any) -> Self:
-        """A copy with changes, whose schedule spans the new run: warm-up and total keep their numbers of epochs."""
-        new = self.replace(**changes)
-        schedule = new.optimizer.schedule.replace(
-            warmup_steps=round(self.optimizer.schedule.warmup_steps * new.steps_per_epoch / self.steps_per_epoch),
-            total_steps=new.total_steps,
-        )
+    def rescaled(self, warmup: Literal["epochs", "share"] = "epochs", **changes: Any) -> Self:
+        """A copy with changes, whose schedule spans the new run: its warm-up keeps its number of epochs, or its share
+        of all updates."""
+        new, schedule = self.replace(**changes), self.optimizer.schedule
+        if warmup == "share":
+            steps = round(schedule.warmup_steps / schedule.total_steps * new.total_steps)
+        else:
+            steps = round(schedule.warmup_steps * new.steps_per_epoch / self.steps_per_epoch)
+        schedule = new.optimizer.schedule.replace(warmup_steps=steps, total_steps=new.total_steps)
         return new.replace(optimizer=new.optimizer.replace(schedule=schedule))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `resampling` and `language` where they are not used: cells run before there were
-        such fields keep their identity."""
-        values = super().to_dict()
-        if self.resampling == 1:
-            del values["resampling"]
-        if self.language is None:
-            del values["language"]
-        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -195,7 +184,7 @@ def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 def override_settings(config: C, overrides: Sequence[str]) -> C:
     """A config with `path=value` texts applied; raises ConfigError."""
-    values = copy.deepcopy(config.to_dict())
+    values = copy.deepcopy(config.to_dict(complete=True))
     for text in overrides:
         path, equals, value = text.partition("=")
         if not equals:
@@ -220,8 +209,6 @@ def _parse(text: str, value: str, current: Any) -> Any:
         parsed = value
     if current is None or parsed is None:
         return parsed
-    if isinstance(current, tuple) and isinstance(parsed, list):
-        return tuple(parsed)
     if isinstance(current, float) and isinstance(parsed, int) and not isinstance(parsed, bool):
         return float(parsed)
     if type(parsed) is not type(current):
@@ -232,8 +219,9 @@ def _parse(text: str, value: str, current: Any) -> Any:
 def differences(recipe: Recipe, published: Recipe) -> list[str]:
     """One sentence for every value in which a recipe departs from the published one."""
     ours, theirs = (dict(_leaves(r.to_dict())) for r in (recipe, published))
+    known, printed = (dict(_leaves(r.to_dict(complete=True))) for r in (recipe, published))
     return [
-        f"{path} is {ours.get(path, 'absent')}, published {theirs.get(path, 'absent')}"
+        f"{path} is {known.get(path, 'absent')}, published {printed.get(path, 'absent')}"
         for path in sorted(ours | theirs)
         if ours.get(path) != theirs.get(path) and not path.startswith(("source.", "compile", "evaluation_batch_size"))
     ]
