@@ -27,6 +27,7 @@ from suite.data.catalog import place
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES as HARDWARE
 from suite.launch import cost, local, result
+from suite.launch import devices as shared
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell, Selection, SelectionError, cells
@@ -91,6 +92,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     how.add_argument("--data", type=Path, metavar="DIR", help="default: LONGSEQ_DATA, else data")
     jobs = "cells at a time; default: one for each core on a CPU, 1 elsewhere"
     how.add_argument("--jobs", type=positive, metavar="N", help=jobs)
+    how.add_argument("--devices", type=shared.parse, metavar="N",
+                     help="devices of this machine that train a cell together, or all: as many as share its batches "
+                     "evenly; default: 1, on a TPU all")  # fmt: skip
     how.add_argument("--time-limit", type=duration, metavar="TIME",
                      help="end the command after e.g. 90s, 10m or 2h with checkpoints to continue from")  # fmt: skip
     how.add_argument("--timeout", type=duration, metavar="TIME", help="fail a cell that takes longer than this")
@@ -174,9 +178,12 @@ def print_matrix(found: Sequence[Cell], options: argparse.Namespace) -> None:
     print(f"{len(found)} cells, estimated {cost.duration(total / options.jobs)} with {options.jobs} at a time")
 
 
-def default_jobs(found: Sequence[Cell]) -> int:
-    """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator."""
-    return min(_cores(), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
+def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
+    """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator.
+
+    A cell of several `devices` takes as many cores.
+    """
+    return min(max(_cores() // devices, 1), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
 
 
 def _cores() -> int:
@@ -226,6 +233,7 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
             fresh=not options.resume,
             checkpoint_seconds=options.checkpoint_seconds,
             checkpoint_steps=options.checkpoint_steps,
+            devices=options.shared,
         ),
         display,
     )
@@ -285,7 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_list()
             return DONE
         found = select(options)
-        options.jobs = options.jobs or default_jobs(found)
+        options.shared = shared.devices(found, options.devices)
+        options.jobs = options.jobs or default_jobs(found, max(options.shared.values()))
         if options.dry_run:
             print_matrix(found, options)
             return DONE

@@ -33,11 +33,9 @@ from suite.training import loop
 from suite.training.activity import activation_rates
 from suite.training.checkpoint import CheckpointStore
 from suite.training.language import loop as language_loop
-from suite.training.loop import Controls, Diverged, Stopped
+from suite.training.loop import REASON, Controls, Diverged, Stopped
 
 MEASURED, ERROR, NOT_FINISHED, FAILED = 0, 1, 3, 4
-REASON = "cell failed: "
-"""How the last line of a log begins that holds the reason of a failure."""
 SHOW_SECONDS = 0.5
 SAY_SECONDS = 30.0
 
@@ -55,6 +53,7 @@ class Spec:
     fresh: bool = False
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
+    devices: int = 1
 
 
 def say(line: str) -> None:
@@ -118,9 +117,14 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         store.clear()
     language = cell.recipe.language is not None
     train, measured = (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
-    module = importlib.import_module(f"suite.training.{'language.' if language else ''}{cell.framework}")
-    backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind)
-    say(f"{cell.label}: {cell.recipe.total_steps} updates on {backend.describe()['device']}")
+    place = "language." if language else ""
+    if spec.devices > 1 and cell.framework == "torch":
+        place = "parallel."
+    module = importlib.import_module(f"suite.training.{place}{cell.framework}")
+    backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind, devices=spec.devices)
+    device = backend.describe()
+    many = f"{spec.devices} x " if spec.devices > 1 else ""
+    say(f"{cell.label}: {cell.recipe.total_steps} updates on {many}{device['device']}")
     controls = Controls(
         stop=stop,
         say=say,
@@ -130,8 +134,8 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     )
     run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
     rates = () if language else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
-    origin = provenance.collect(spec.arguments)
-    record = measured(cell, spec.protocol, run, data, origin, backend.describe(), *rates)  # pyright: ignore
+    origin = provenance.collect(spec.arguments) | {"devices": spec.devices}
+    record = measured(cell, spec.protocol, run, data, origin, device, *rates)  # pyright: ignore
     records.write(record, out)
     store.remove()
     return MEASURED

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Literal
@@ -36,7 +36,8 @@ _OUT_OF_MEMORY = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How cells are launched; nothing here changes their numbers. `deadline` is Unix time, `timeout` seconds a cell."""
+    """How cells are launched; nothing here changes their numbers. `deadline` is Unix time, `timeout` seconds a cell;
+    `devices` how many train a cell, by its id, where that is not 1."""
 
     out: Path
     data: Path
@@ -47,6 +48,7 @@ class Options:
     fresh: bool = False
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
+    devices: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,16 +71,19 @@ class _Running:
     timed_out: bool = False
 
 
-def environment(cell: Cell, jobs: int) -> dict[str, str]:
+def environment(cell: Cell, jobs: int, devices: int = 1) -> dict[str, str]:
     """The environment of a child: its platform, its share of the cores, and where this source tree is."""
     values = dict(os.environ)
     kind = PROFILES[cell.hardware].kind
     values["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}[kind]
-    if jobs > 1:
+    if kind == "cpu" and devices > 1:
+        values["JAX_NUM_CPU_DEVICES"] = str(devices)
+    if jobs * devices > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        share = str(max(1, cores // jobs))
+        share = str(max(1, cores // (jobs * devices)))
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"):  # NPROC is XLA's
             values.setdefault(name, share)
+    if jobs > 1:
         values.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if (provenance.ROOT / "pyproject.toml").exists():
         values["PYTHONPATH"] = os.pathsep.join(filter(None, [str(provenance.ROOT), values.get("PYTHONPATH")]))
@@ -160,6 +165,7 @@ class Launcher:
             fresh=options.fresh,
             checkpoint_seconds=options.checkpoint_seconds,
             checkpoint_steps=options.checkpoint_steps,
+            devices=options.devices.get(cell.id, 1),
         )
         path = logs / f"{cell.id}.spec.json"
         path.write_text(json.dumps(dataclasses.asdict(spec), indent=1))
@@ -169,7 +175,7 @@ class Launcher:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment(cell, options.jobs),
+            env=environment(cell, options.jobs, spec.devices),
             start_new_session=True,
         )
         self.display.started(cell, logs / f"{cell.id}.log")

@@ -27,10 +27,12 @@ import numpy as np
 import torch
 import torch.distributed
 from jaxtyping import Float
+from torch._C._distributed_c10d import TCPStore
 
 from implementations.common.config import ConfigError
 from implementations.common.shards.torch import Shard, sharded
 from suite.recipes.base import Recipe
+from suite.training.loop import REASON
 from suite.training.torch import device as device_of
 
 Pipe = connection.Connection
@@ -75,7 +77,7 @@ def shard(batch: Any, rank: int, devices: int, device: torch.device) -> Shard:
 class Member:
     """One device of a cell: its backend, and what can be asked of it, by the name of a method."""
 
-    def __init__(self, recipe: Recipe, seed: int, kind: str, dtype: str, rank: int, devices: int, store: Any) -> None:
+    def __init__(self, rank: int, devices: int, store: Any, recipe: Recipe, seed: int, kind: str, dtype: str) -> None:
         self.rank, self.devices = rank, devices
         _join(kind, rank, devices, store)
         name = "suite.training.torch" if recipe.language is None else "suite.training.language.torch"
@@ -124,15 +126,15 @@ ANSWERED = ("losses", "evaluate", "carried", "peak_memory")
 """What a process gives its result of; of other methods there is none."""
 
 
-def open_store(port: int, devices: int) -> torch.distributed.TCPStore:
+def open_store(port: int, devices: int) -> TCPStore:
     """Where the processes of a cell meet: on this machine only; the first one asks for port 0 and gets a free one."""
     loop = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if loop else ():
         os.environ.setdefault(name, str(loop))
-    return torch.distributed.TCPStore("127.0.0.1", port, devices, port == 0, wait_for_workers=False)
+    return TCPStore("127.0.0.1", port, devices, port == 0, wait_for_workers=False)
 
 
-def _join(kind: str, rank: int, devices: int, store: torch.distributed.TCPStore) -> None:
+def _join(kind: str, rank: int, devices: int, store: TCPStore) -> None:
     """Make this process one of the group; waits for the others."""
     options: dict[str, Any] = {"store": store, "rank": rank, "world_size": devices}
     if kind == "gpu":
@@ -140,7 +142,7 @@ def _join(kind: str, rank: int, devices: int, store: torch.distributed.TCPStore)
     torch.distributed.init_process_group("nccl" if kind == "gpu" else "gloo", **options)
 
 
-def serve(pipe: Pipe, failures: Pipe, port: int, *arguments: Any) -> None:
+def serve(pipe: Pipe, failures: Pipe, port: int, rank: int, devices: int, *arguments: Any) -> None:
     """The life of another process: a `Member` and what is asked of it, until "end" or until the first one is gone."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the first process decides when to stop
@@ -148,7 +150,7 @@ def serve(pipe: Pipe, failures: Pipe, port: int, *arguments: Any) -> None:
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     try:
-        member = Member(*arguments, open_store(port, arguments[-1]))
+        member = Member(rank, devices, open_store(port, devices), *arguments)
         while True:
             method, given, options = pipe.recv()
             if method == "end":
@@ -170,7 +172,7 @@ def _end_with(sentinel: int) -> None:
 
 def _abort(reason: str) -> None:
     """End this process, which waits for a device that no longer answers."""
-    print(f"cell failed: {reason}", flush=True)
+    print(f"{REASON}{reason}", flush=True)
     os._exit(1)
 
 
@@ -201,11 +203,11 @@ class Backend:
         store = open_store(0, devices)
         arguments = (recipe, seed, kind, dtype)
         for rank in range(1, devices):
-            self._start(store.port, *arguments, rank, devices)
+            self._start(store.port, rank, devices, *arguments)
         atexit.register(self.close)
         threading.Thread(target=self._watch, daemon=True).start()
         with self._explained():
-            self._own = Member(*arguments, 0, devices, store)
+            self._own = Member(0, devices, store, *arguments)
 
     def _start(self, port: int, *arguments: Any) -> None:
         """A process for another device."""
