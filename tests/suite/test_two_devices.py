@@ -32,7 +32,7 @@ def found(request, tmp_path_factory):
     two = {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     search = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     ended = subprocess.run(
-        [sys.executable, str(HERE / "two_devices.py"), request.param, str(file)],
+        [sys.executable, str(HERE / "two_devices.py"), request.param, str(file), "cpu"],
         env={**os.environ, **two, "PYTHONPATH": search},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Three updates on one device and on two, in a process of its own: `python two_devices.py FRAMEWORK FILE.npz`.
+"""Three updates on one device and on two, in a process of its own: `python two_devices.py FRAMEWORK FILE.npz KIND`.
 
 The file holds, as `{case}.{devices}.{name}`, the losses, the state after the updates, and what the model then makes of
 a batch. `language_texts.py` beside this file has the language model.
@@ -50,16 +50,16 @@ def batch(recipe: Recipe, step: int) -> Any:
     return Batch(inputs, lengths, rng.integers(0, recipe.model.classes, ROWS).astype(np.int32))
 
 
-def backend(framework: str, recipe: Recipe, devices: int) -> Any:
+def backend(framework: str, recipe: Recipe, kind: str, devices: int) -> Any:
     """As a cell makes it."""
-    kind = "language." if recipe.language is not None else ""
-    kind = "parallel." if framework == "torch" and devices > 1 else kind
-    return importlib.import_module(f"suite.training.{kind}{framework}").Backend(recipe, 0, devices=devices)
+    place = "language." if recipe.language is not None else ""
+    place = "parallel." if framework == "torch" and devices > 1 else place
+    return importlib.import_module(f"suite.training.{place}{framework}").Backend(recipe, 0, kind, devices=devices)
 
 
-def trained(framework: str, recipe: Recipe, devices: int) -> dict[str, np.ndarray]:
+def trained(framework: str, recipe: Recipe, kind: str, devices: int) -> dict[str, np.ndarray]:
     """Losses, the state after the updates, and an evaluation from there; the last update is of a state put back."""
-    made = backend(framework, recipe, devices)
+    made = backend(framework, recipe, kind, devices)
     steps = [(batch(recipe, step), recipe.optimizer.rates(step + 3), 7 * step + 1) for step in range(STEPS)]
     losses = made.losses([made.train_step(*step) for step in steps])
     state = made.state()
@@ -90,6 +90,6 @@ if __name__ == "__main__":
         f"{case}.{devices}.{name}": array
         for case, recipe in recipes().items()
         for devices in (1, 2)
-        for name, array in trained(sys.argv[1], recipe, devices).items()
+        for name, array in trained(sys.argv[1], recipe, sys.argv[3], devices).items()
     }
     np.savez(Path(sys.argv[2]), **results)
