@@ -25,13 +25,14 @@ from reports import records
 from suite import provenance
 from suite.data import open_dataset
 from suite.hardware.profiles import PROFILES
-from suite.launch import language_result, result
+from suite.launch import generation_result, language_result, result
 from suite.matrix import Cell
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import measure
 from suite.training import loop
 from suite.training.activity import activation_rates
 from suite.training.checkpoint import CheckpointStore
+from suite.training.generation import loop as generation_loop
 from suite.training.language import loop as language_loop
 from suite.training.loop import REASON, Controls, Diverged, Stopped
 
@@ -115,11 +116,12 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     store.lock()
     if spec.fresh:
         store.clear()
-    language = cell.recipe.language is not None
-    train, measured = (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
-    place = "language." if language else ""
-    if spec.devices > 1 and cell.framework == "torch":
-        place = "parallel."
+    train, measured = {
+        "": (loop.train, result.measured),
+        "language.": (language_loop.train, language_result.measured),
+        "generation.": (generation_loop.train, generation_result.measured),
+    }[cell.recipe.kind]
+    place = "parallel." if spec.devices > 1 and cell.framework == "torch" else cell.recipe.kind
     module = importlib.import_module(f"suite.training.{place}{cell.framework}")
     backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind, devices=spec.devices)
     device = backend.describe()
@@ -133,7 +135,7 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         checkpoint_steps=spec.checkpoint_steps,
     )
     run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
-    rates = () if language else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
+    rates = () if cell.recipe.kind else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
     origin = provenance.collect(spec.arguments) | {"devices": spec.devices}
     record = measured(cell, spec.protocol, run, data, origin, device, *rates)  # pyright: ignore
     records.write(record, out)

@@ -55,7 +55,7 @@ def part(batch: Any, rank: int, devices: int) -> Any:
 
 def rows_of(batch: Any) -> int:
     """The examples of a batch, or its rows of text."""
-    return len(batch.labels if hasattr(batch, "labels") else batch.start)
+    return len(next(getattr(batch, name) for name in ("labels", "start", "targets") if hasattr(batch, name)))
 
 
 def _rows(array: np.ndarray | None, count: int, rows: slice) -> np.ndarray | None:
@@ -80,9 +80,8 @@ class Member:
     def __init__(self, rank: int, devices: int, store: Any, recipe: Recipe, seed: int, kind: str, dtype: str) -> None:
         self.rank, self.devices = rank, devices
         _join(kind, rank, devices, store)
-        name = "suite.training.torch" if recipe.language is None else "suite.training.language.torch"
-        options = {"rank": rank, "devices": devices}
-        self.backend = importlib.import_module(name).Backend(recipe, seed, kind, dtype, **options)
+        module = importlib.import_module(f"suite.training.{recipe.kind}torch")
+        self.backend = module.Backend(recipe, seed, kind, dtype, rank=rank, devices=devices)
         self.handles: list[Any] = []
 
     def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Any:
@@ -226,8 +225,8 @@ class Backend:
         ready = connection.wait([process.sentinel for process in self._processes])
         if self._closing.is_set():
             return
-        rank = next(i for i, process in enumerate(self._processes) if process.sentinel in ready)
-        self._reason = f"device {rank + 1} of {self.devices} was lost: {self._why(rank)}"
+        index = next(i for i, process in enumerate(self._processes) if process.sentinel in ready)
+        self._reason = f"device {index + 2} of {self.devices} was lost: {self._why(index)}"
         self._failed.set()
         if not self._told.wait(END_SECONDS) and not self._closing.is_set():
             self.abort(self._reason)
@@ -288,6 +287,10 @@ class Backend:
     def activity(self, batch: Any) -> Float[np.ndarray, "R B"]:
         """As on one device, which the first one is here."""
         return self._own.backend.activity(batch)
+
+    def generate(self, batch: Any) -> np.ndarray:
+        """As on one device, which the first one is here; of a model that writes."""
+        return self._own.backend.generate(batch)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name: what one device would have."""
