@@ -111,8 +111,8 @@ def generation_facts(recipe: Recipe) -> dict[str, Any]:
         "target_length": written,
         "tokenizer": f"UTF-8 bytes plus 3; question, 1, transcript, 2, cut behind {read} tokens; the answer, 2, cut "
         f"behind {written} in training and in its loss",
-        "evaluation": f"every epoch, on all examples; summaries of at most {written} tokens by {search}, length penalty "
-        f"{generation.length_penalty:g}, against whole answers, wherever an epoch is selected",
+        "evaluation": f"every epoch, on all examples; summaries of at most {written} tokens by {search}, length "
+        f"penalty {generation.length_penalty:g}, against whole answers, wherever an epoch is selected",
     }
 
 
