@@ -43,10 +43,10 @@ def batch(recipe: Recipe, step: int) -> Any:
         found.mask[0, 1:] = False
         return found
     documents = 2 if isinstance(recipe.model, DualEncoderConfig) else 1
-    lengths = rng.integers(9, 17, documents * ROWS).astype(np.int32)
+    lengths = rng.integers(5, 9, documents * ROWS).astype(np.int32)
     lengths[0] = 3
-    inputs = rng.integers(1, 18, (documents * ROWS, 16)).astype(np.uint8)
-    inputs[np.arange(16) >= lengths[:, None]] = 0
+    inputs = rng.integers(1, 18, (documents * ROWS, 8)).astype(np.uint8)
+    inputs[np.arange(8) >= lengths[:, None]] = 0
     return Batch(inputs, lengths, rng.integers(0, recipe.model.classes, ROWS).astype(np.int32))
 
 
