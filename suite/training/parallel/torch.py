@@ -300,7 +300,10 @@ class Backend:
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of `state`, and of that of any number of devices; raises ParameterError for other arrays."""
-        self._all("load_state", [(dict(state),)] * self.devices)
+        self._own.load_state(state)
+        with self._explained():
+            for pipe in self._pipes:
+                pipe.send(("load_state", (dict(state),), {}))
 
     def synchronize(self) -> None:
         """Wait until the device of this process has done everything asked of it."""
