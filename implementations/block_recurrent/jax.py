@@ -128,7 +128,8 @@ class BlockRecurrentLayer(nnx.Module):
         cross = jnp.pad(cross, ((0, 0), (0, count * size - length), (0, 0), (0, 0)))
         k, v = (jnp.concatenate([x[:, :-1], x[:, 1:]], 2).reshape(-1, 2 * states, heads, width) for x in (k, v))
         second = position[:, None] + jnp.arange(size) >= self.config.window
-        mask = second[..., None] == (jnp.arange(2 * states) >= states)
+        late = jnp.arange(2 * states) >= states
+        mask = jnp.where(second[..., None], late, ~late)
         mask = jnp.broadcast_to(mask[:, None], (batch, count, size, 2 * states)).reshape(-1, 1, size, 2 * states)
         read = attend(cross.reshape(-1, size, heads, width), k, v, None, mask, method)
         return read.reshape(batch, -1, heads, width)[:, :length]

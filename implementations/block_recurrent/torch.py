@@ -136,7 +136,8 @@ class BlockRecurrentLayer(nn.Module):
         cross = nn.functional.pad(cross, (0, 0, 0, 0, 0, count * size - length))
         k, v = (torch.cat([x[:, :-1], x[:, 1:]], 2).reshape(-1, 2 * states, heads, width) for x in (k, v))
         second = position[:, None] + torch.arange(size, device=cross.device) >= self.config.window
-        mask = second[..., None] == (torch.arange(2 * states, device=cross.device) >= states)
+        late = torch.arange(2 * states, device=cross.device) >= states
+        mask = torch.where(second[..., None], late, ~late)
         mask = torch.broadcast_to(mask[:, None], (batch, count, size, 2 * states)).reshape(-1, 1, size, 2 * states)
         read = attend(cross.reshape(-1, size, heads, width), k, v, None, mask, method)
         return read.reshape(batch, -1, heads, width)[:, :length]

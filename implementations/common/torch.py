@@ -238,7 +238,8 @@ def random_words(
 ) -> Integer[Tensor, " count"]:
     """32-bit words that depend on (seed, site, position) only: the finaliser of MurmurHash3 over a counter.
 
-    PyTorch has little arithmetic on unsigned 32-bit integers: the words live in int64 and are cut to 32 bits.
+    PyTorch has little arithmetic on unsigned 32-bit integers: the words live in int64 and are cut to 32 bits. The
+    counter is cut first of all: compiled for a GPU it would else be multiplied as the 32-bit index that it is.
     """
     return words_at(seed, site, torch.arange(count, device=device))
 
@@ -246,7 +247,7 @@ def random_words(
 def words_at(seed: Integer[Tensor, ""] | int, site: int, positions: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:
     """Those of the words of `random_words` that stand at `positions`."""
     low = 0xFFFFFFFF
-    word = (positions * 0x9E3779B9 + site) & low
+    word = ((positions & low) * 0x9E3779B9 + site) & low
     for salt in (seed & low, 0x85EBCA6B):
         word = scramble(word ^ salt)
     return word
@@ -307,6 +308,7 @@ class WeightDropout(Dropout):
             raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
         rows = words_at(seed, self.site, places(x.shape[1], x.shape[0], 1, x.device))
         rows = rows.reshape(x.shape[1], x.shape[0], 1).swapaxes(0, 1)
-        words = scramble(rows ^ ((torch.arange(x.shape[2], device=x.device) * 0x9E3779B9) & 0xFFFFFFFF))
+        low = 0xFFFFFFFF
+        words = scramble(rows ^ (((torch.arange(x.shape[2], device=x.device) & low) * 0x9E3779B9) & low))
         kept = (words >> 8) >= round(self.rate * 2**24)
         return x * (kept.to(x.dtype) / (1.0 - self.rate))

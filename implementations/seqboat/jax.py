@@ -144,7 +144,7 @@ class SeqBoatLayer(nnx.Module):
         route = order(self._selected(active))
         memory = None if state is None else {name: value for name, value in state.items() if name != "mixer"}
         work = partial(self._active, m, active, route, memory, training, dropout_seed)
-        h, memory = at_capacity(work, route[1], x.shape[1], config.capacities)
+        h, memory = at_capacity(work, route[1], x.shape[1], 0 if config.always_act else config.capacities)
         if gate is not None:
             h = gate[..., None] * h
         x = hx + h if config.bidirectional else self.dropout2(hx + h, dropout_seed, training)

@@ -159,7 +159,7 @@ def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     twin = importlib.import_module(f"suite.speed.{cell.framework}")
     gates, rows, stopped = measure(
         settings,
-        lambda config: twin.Bench(config, hardware.kind, settings.matmul_precision),
+        lambda config: twin.Bench(config, hardware.kind, settings.matmul_precision, settings.recorded),
         twin.out_of_memory,
         hardware,
         say,

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 from implementations.common.config import Config, ConfigError, nearest
 from implementations.common.conventions import MatmulPrecision
 from implementations.models.config import EncoderDecoderConfig, LanguageModelConfig, ModelConfig, config_from_dict
+from suite.data.catalog import DATA_SETS
 from suite.training.optimizer import OptimizerSpec
 
 C = TypeVar("C", bound=Config)
@@ -205,12 +206,24 @@ class Recipe(Config):
         return super().from_dict(values)
 
 
+def _overridden(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with overrides applied, also of settings of its data set that it leaves at their defaults."""
+    data_set = DATA_SETS.get(recipe.data.name)
+    if data_set is None:
+        return override_settings(recipe, overrides)
+    defaults = {f.name: f.default for f in dataclasses.fields(data_set.settings)}
+    whole = recipe.data.replace(settings={**defaults, **recipe.data.settings})
+    new = override_settings(recipe.replace(data=whole), overrides)
+    kept = {k: v for k, v in new.data.settings.items() if k in recipe.data.settings or v != defaults[k]}
+    return new.replace(data=new.data.replace(settings=kept))
+
+
 def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with `path=value` texts applied, e.g. `model.layer.dropout=0.1`; raises ConfigError.
 
     Changed epochs, batch size or counts stretch the schedule along, unless its own numbers of steps are set.
     """
-    new = override_settings(recipe, overrides)
+    new = _overridden(recipe, overrides)
     own_steps = ("optimizer.schedule.warmup_steps", "optimizer.schedule.total_steps")
     if any(text.partition("=")[0].strip() in own_steps for text in overrides) or new == recipe:
         return new
@@ -244,6 +257,8 @@ def _parse(text: str, value: str, current: Any) -> Any:
         parsed = value
     if current is None or parsed is None:
         return parsed
+    if isinstance(current, tuple) and isinstance(parsed, list):
+        return tuple(parsed)
     if isinstance(current, float) and isinstance(parsed, int) and not isinstance(parsed, bool):
         return float(parsed)
     if type(parsed) is not type(current):

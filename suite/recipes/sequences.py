@@ -66,6 +66,7 @@ def scale(recipe: Recipe, kind: str, profile: Profile) -> Recipe:
         "batch_size": to.batch_size,
         "evaluation_batch_size": to.batch_size,
         "epochs": to.epochs,
+        "matmul_precision": "float32",
     }
     if schedule.decay == "cosine":
         return recipe.rescaled(**changes)

@@ -28,6 +28,7 @@ class SpeedSettings(Config):
     `MODES`; the streaming step feeds one token to the state after a sequence of the length. rounds: how often every
     layer has its turn; a turn is a block of calls of at least `block_seconds` that ends with a synchronisation.
     time_limit: a layer whose call takes longer than so many seconds is measured once per turn, and at no longer length.
+    recorded: PyTorch replays a layer on a CUDA device as one recorded graph, where it can be; JAX compiles it always.
     """
 
     architecture: ClassVar[str | None] = None
@@ -41,6 +42,7 @@ class SpeedSettings(Config):
     block_seconds: float = 0.02
     time_limit: float = 5.0
     matmul_precision: MatmulPrecision = "float32"
+    recorded: bool = True
 
     def validate(self) -> None:
         self.require(len(self.layers) >= 1, "layers", "expected at least one layer by name")
@@ -68,7 +70,10 @@ class SpeedSettings(Config):
 
     def to_dict(self) -> dict[str, Any]:
         layers = {name: layer.to_dict() for name, layer in self.layers.items()}
-        return {**super().to_dict(), "layers": layers, "modes": list(self.modes)}
+        values = {**super().to_dict(), "layers": layers, "modes": list(self.modes)}
+        if self.recorded:
+            del values["recorded"]  # cells measured before there was such a field keep their identity
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -202,6 +207,18 @@ def seqboat_activity(architecture: str, profile: Profile) -> SpeedSettings | Non
     layers = {"every token": layer.replace(always_act=True)}
     for share, bias in zip((75, 50, 25, 10), ACT_BIASES[d], strict=True):
         layers[f"about {share} %"] = layer.replace(act_bias=bias)
+    return SpeedSettings(layers=layers, recorded=False, **SIZES[profile])
+
+
+def window_kernels(architecture: str, profile: Profile) -> SpeedSettings | None:
+    """The sliding-window Transformer layer with each kernel of its attention (`implementations.ops.attention`).
+
+    What "auto" takes on a GPU is decided from this comparison.
+    """
+    if architecture != "transformer":
+        return None
+    layer: Any = slide(*_width(profile))
+    layers = {method: layer.replace(method=method) for method in ("einsum", "fused", "flex")}
     return SpeedSettings(layers=layers, **SIZES[profile])
 
 

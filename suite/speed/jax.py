@@ -19,9 +19,10 @@ from suite.speed.program import Program
 
 
 class Bench:
-    """One layer with its initial values on a device of a kind ("cpu", "gpu" or "tpu")."""
+    """One layer with its initial values on a device of a kind ("cpu", "gpu" or "tpu"); `recorded` has no meaning here,
+    where every layer is compiled."""
 
-    def __init__(self, config: Config, kind: str, precision: MatmulPrecision) -> None:
+    def __init__(self, config: Config, kind: str, precision: MatmulPrecision, recorded: bool = True) -> None:
         self.precision: MatmulPrecision = precision
         self.device = jax.devices({"gpu": "cuda"}.get(kind, kind))[0]
         with jax.default_device(self.device):
@@ -66,7 +67,8 @@ class Bench:
         given = (self._trained, self._rest, x, state)
         start = time.perf_counter()
         compiled = jax.jit(function).lower(*given).compile()
-        seconds = time.perf_counter() - start
+        cached = jax.config.jax_compilation_cache_dir is not None
+        seconds = None if cached else time.perf_counter() - start
         analysis = compiled.memory_analysis()
         counted = (
             {} if " while(" in (compiled.as_text() or "") else compiled.cost_analysis() or {}

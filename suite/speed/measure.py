@@ -18,6 +18,7 @@ Row = dict[str, Any]
 GATE = {"float32": 1e-4, "tf32": 2e-2}
 """Largest error of an output, relative to the largest output of the oracle, that a layer may have to be timed."""
 GATE_LENGTH = 37
+"""Positions of the gate's input, behind those of a window."""
 WARM_UP_CALLS = 3
 MOST_CALLS = 200
 FIT_POINTS = 4
@@ -31,7 +32,7 @@ def draw(batch: int, length: int, d_model: int, seed: int = 0) -> np.ndarray:
 
 def gate(name: str, config: Config, bench: Any, precision: str) -> Row:
     """The error of a layer on this very device and in this arithmetic against its float64 oracle."""
-    x = draw(2, GATE_LENGTH, bench.layer.config.d_model)
+    x = draw(2, GATE_LENGTH + (getattr(config, "window", None) or 0), bench.layer.config.d_model)
     values = {path: np.asarray(value, np.float64) for path, value in bench.values.items()}
     expected, _ = reference(config)(config, values, x.astype(np.float64))
     error = float(np.abs(bench.outputs(bench.place(x)) - expected).max() / np.abs(expected).max())

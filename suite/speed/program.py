@@ -11,14 +11,15 @@ from typing import Any
 class Program:
     """A prepared computation.
 
-    run: starts it and returns what to wait for. compile_seconds: seconds until it was ready. memory: bytes that it
-    needs on the device beside its arguments, None where nobody tells. operations: floating-point operations, None where
-    they cannot be counted; `matrix_products_only` says whether other operations were left out. traffic: bytes read and
-    written between device memory and kernels as the compiler counts them, None where nobody counts.
+    run: starts it and returns what to wait for. compile_seconds: seconds until it was ready, None where it may come
+    from a cache of compiled programs. memory: bytes that it needs on the device beside its arguments, None where nobody
+    tells. operations: floating-point operations, None where they cannot be counted; `matrix_products_only` says whether
+    other operations were left out. traffic: bytes read and written between device memory and kernels as the compiler
+    counts them, None where nobody counts.
     """
 
     run: Callable[[], Any]
-    compile_seconds: float
+    compile_seconds: float | None
     memory: int | None
     operations: float | None
     traffic: float | None

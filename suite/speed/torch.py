@@ -23,8 +23,9 @@ from suite.training.cuda_graph import Captured
 class Bench:
     """One layer with its initial values on a device of a kind ("cpu" or "gpu")."""
 
-    def __init__(self, config: Config, kind: str, precision: MatmulPrecision) -> None:
+    def __init__(self, config: Config, kind: str, precision: MatmulPrecision, recorded: bool = True) -> None:
         self.precision: MatmulPrecision = precision
+        self.recorded = recorded
         self.device = torch.device({"gpu": "cuda"}.get(kind, kind))
         self.layer = catalog.layer_class(str(config.architecture), "torch")(config, Keys(0)).to(self.device)
         self.values = parameters.get_parameters(self.layer)
@@ -58,17 +59,16 @@ class Bench:
     def program(self, mode: Mode, x: Any) -> Program:
         """A mode on an input: eager operations, on a CUDA device recorded once and replayed as one graph.
 
-        A layer that chooses its tokens is not recorded: the host reads how many there are.
+        A layer that chooses its tokens is not recorded: the host reads how many there are. Neither are those that are
+        compared with it (`SpeedSettings.recorded`).
         """
         state = self.initial_state(len(x))
         if mode == "forward and backward":
             wanted = [*self._trained, x]
 
             def function(given: Any = x) -> Any:
-                for leaf in wanted:
-                    leaf.grad = None
-                self._call(given, state)[0].sum().backward()
-                return [leaf.grad for leaf in wanted]
+                # `backward` would add to gradients on the stream that counted, which a recording must not touch.
+                return torch.autograd.grad(self._call(given, state)[0].sum(), wanted, allow_unused=True)
 
         else:
             if mode == "streaming step":
@@ -105,7 +105,7 @@ class Bench:
         return torch.cuda.max_memory_allocated(self.device) - before
 
     def _recorded(self, function: Callable[[], Any]) -> Callable[[], Any]:
-        recorded = self.device.type == "cuda" and not self._chooses
+        recorded = self.device.type == "cuda" and self.recorded and not self._chooses
         return Captured(function, (), ()).replay if recorded else function
 
     def wait(self, results: Any) -> None:

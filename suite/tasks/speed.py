@@ -1,6 +1,6 @@
 """Layer speed: forward, forward and backward, and a streaming step of one layer against sequence length."""
 
-from suite.speed.config import block_transformers, layer_speed, s5_and_s4, seqboat_activity
+from suite.speed.config import block_transformers, layer_speed, s5_and_s4, seqboat_activity, window_kernels
 from suite.tasks import Task
 
 
@@ -38,5 +38,13 @@ def tasks() -> list[Task]:
             run="speed",
             metric="layer_speed",
             settings=seqboat_activity,
+        ),
+        Task(
+            name="speed.attention",
+            benchmark="speed",
+            title="A sliding window by each kernel of attention",
+            run="speed",
+            metric="layer_speed",
+            settings=window_kernels,
         ),
     ]

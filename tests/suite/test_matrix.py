@@ -104,3 +104,16 @@ def test_published_recipe_of_a_cell():
     cell = cells(Selection(architectures=("s5",), tasks=("lra.listops",), profile="paper"))[0]
     assert published(cell) == cell.recipe
     assert published(cells(Selection(tasks=("equivalence.s5",)))[0]) is None
+
+
+def test_a_setting_of_the_data_that_a_recipe_leaves_out_can_be_set():
+    plain = Selection(tasks=("length.book",), architectures=("s5",), frameworks=("jax",))
+    base, changed, same = (
+        cells(dataclasses.replace(plain, overrides=overrides))[0]
+        for overrides in ((), ("data.settings.tokenizer=characters",), ("epochs=4", "data.settings.tokenizer=bytes"))
+    )
+    assert base.recipe is not None
+    assert changed.recipe is not None
+    assert changed.recipe.data.settings == {**base.recipe.data.settings, "tokenizer": "characters"}
+    assert changed.id != base.id
+    assert same.id == base.id

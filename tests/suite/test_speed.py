@@ -9,12 +9,21 @@ import pytest
 
 from implementations.common.config import ConfigError
 from implementations.ema.config import EMAConfig
+from implementations.ops.attention import METHODS
 from reports import records
 from suite.hardware.profiles import PROFILES
 from suite.launch import result
 from suite.matrix import Cell, Selection, cells
 from suite.speed import measure
-from suite.speed.config import MODES, SpeedSettings, block_transformers, layer_speed, listed, seqboat_activity
+from suite.speed.config import (
+    MODES,
+    SpeedSettings,
+    block_transformers,
+    layer_speed,
+    listed,
+    seqboat_activity,
+    window_kernels,
+)
 from suite.speed.program import Program
 
 LAYER = EMAConfig(d_model=4, state_size=2)
@@ -96,6 +105,14 @@ def test_the_figure_of_the_block_state_paper_is_a_preset():
     assert settings.layers["BST:SH:S4"].state_size == 16
     assert SpeedSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     assert layer_speed("transformer", "paper") is None
+
+
+def test_every_kernel_of_the_window_is_timed_on_one_layer():
+    settings = window_kernels("transformer", "paper")
+    assert settings is not None
+    assert {name: layer.method for name, layer in settings.layers.items()} == {n: n for n in METHODS if n != "auto"}
+    assert len({layer.replace(method="auto") for layer in settings.layers.values()}) == 1
+    assert window_kernels("mega", "smoke") is None
 
 
 @pytest.mark.parametrize("framework", ["jax", "torch"])

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from implementations.common.config import ConfigError
 from implementations.common.torch import lowered, product
@@ -232,7 +233,10 @@ def chunk_attention(
 
 
 def _offered(*tensors):
-    """Whether FlexAttention has what is asked: on a CPU it has no gradients."""
+    """Whether FlexAttention has what is asked: on a CPU it has no gradients, and no dispatch mode (a counter of
+    operations) can look into it."""
+    if not torch.compiler.is_compiling() and _get_current_dispatch_mode() is not None:
+        return False
     tracked = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     return tensors[0].is_cuda or not tracked
 

@@ -47,8 +47,10 @@ def extract(
 
 
 def at_capacity(function: Callable[[int], Any], count: Integer[Array, " B"], length: int, steps: int) -> Any:
-    """`function(capacity)` for the smallest of `capacities(length, steps)` that holds the largest row."""
-    sizes = capacities(length, steps)
+    """`function(capacity)` for the smallest of `capacities(length, steps)` that holds the largest row; for the whole
+    length where `steps` is 0.
+    """
+    sizes = capacities(length, max(steps, 1))
     if len(sizes) == 1:
         return function(length)
     index = sum(count.max() > size for size in sizes[:-1])

@@ -47,9 +47,11 @@ def _over(x, like):
 
 
 def at_capacity(function: Callable[[int], Any], count: Integer[Tensor, " B"], length: int, steps: int) -> Any:
-    """`function(capacity)` for the count of the largest row; compiled, where shapes are static, for the whole length.
+    """`function(capacity)` for the count of the largest row; for the whole length where `steps` is 0, and where it is
+    compiled, with static shapes.
 
     `torch.cond` would choose among the capacities of the JAX twin, but has no gradient where a branch returns integers
     beside numbers.
     """
-    return function(length if torch.compiler.is_compiling() else max(int(count.max()), 1))
+    whole = steps == 0 or torch.compiler.is_compiling()
+    return function(length if whole else max(int(count.max()), 1))
