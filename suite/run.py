@@ -28,6 +28,7 @@ from suite.data.catalog import place
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES as HARDWARE
 from suite.launch import ahead, budget, cost, local, result
+from suite.launch import devices as shared
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell, Selection, SelectionError, cells, left_out
@@ -94,6 +95,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     how.add_argument("--data", type=Path, metavar="DIR", help="default: LONGSEQ_DATA, else data")
     jobs = "cells at a time; default: one for each core on a CPU, 1 elsewhere"
     how.add_argument("--jobs", type=positive, metavar="N", help=jobs)
+    how.add_argument("--devices", type=shared.parse, metavar="N",
+                     help="devices of this machine that train a cell together, or all: as many as share its batches "
+                     "evenly; default: 1, on a TPU all")  # fmt: skip
     how.add_argument("--time-limit", type=duration, metavar="TIME",
                      help="end the command after e.g. 90s, 10m or 2h with checkpoints to continue from")  # fmt: skip
     how.add_argument("--timeout", type=duration, metavar="TIME", help="fail a cell that takes longer than this")
@@ -226,10 +230,13 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
     return chosen
 
 
-def default_jobs(found: Sequence[Cell]) -> int:
-    """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator."""
+def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
+    """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator.
+
+    A cell of several `devices` takes as many cores.
+    """
     here = HARDWARE[found[0].hardware].kind == "cpu" or ahead.is_absent(found[0].hardware)
-    return min(_cores(), len(found)) if here else 1
+    return min(max(_cores() // devices, 1), len(found)) if here else 1
 
 
 def _cores() -> int:
@@ -298,6 +305,7 @@ def launch_options(options: argparse.Namespace, arguments: Sequence[str]) -> Opt
         checkpoint_steps=options.checkpoint_steps,
         compile_only=compile_only,
         compilations=options.compilations,
+        devices=options.shared,
     )
 
 
@@ -354,7 +362,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_list()
             return DONE
         found = select(options)
-        options.jobs = options.jobs or default_jobs(found)
+        options.shared = {} if ahead.is_absent(found[0].hardware) else shared.devices(found, options.devices)
+        options.jobs = options.jobs or default_jobs(found, max(options.shared.values(), default=1))
         if options.dry_run or options.budget is not None:
             costs = priced(found, options)
             found = found if options.budget is None else within_budget(costs, options)

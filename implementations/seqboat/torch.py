@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
+from implementations.common.shards.torch import batch_max
 from implementations.common.torch import Linear, WeightDropout, dropout_of, norm_of, parameter, product
 from implementations.ema.torch import MultiHeadEMA
 from implementations.mega.torch import laplace, relu2
@@ -173,7 +174,7 @@ class SeqBoatLayer(nn.Module):
             return torch.ones_like(active)
         if config.density_threshold is None:
             return active
-        return active | (active.sum(1).max() >= config.dense_count(length))
+        return active | (batch_max(active.sum(1).max()) >= config.dense_count(length))
 
     def _active(self, m, active, route, state, training, dropout_seed, capacity):
         """Attention among the selected tokens, put back in their places, and the memory after them."""
@@ -287,7 +288,7 @@ class SeqBoatLayer(nn.Module):
     def _beyond(self, values, route):
         """The authors' values of keys that are none: zero behind the last token, -1 outside of the blocks in use."""
         w = self.config.block
-        used = torch.clamp(route[1].max(), min=1)
+        used = torch.clamp(batch_max(route[1].max()), min=1)
         slot = torch.arange(values.shape[1], device=values.device)[:, None] - w
         values = torch.where(slot < used, values, 0.0)
         return torch.where((slot < 0) | (slot >= -(-used // w) * w), -1.0, values)

@@ -50,10 +50,19 @@ def gpus() -> list[Gpu]:
     return [Gpu(name, driver, int(float(mib)) * 2**20 if _is_number(mib) else 0) for name, driver, mib in rows]
 
 
+def count(kind: str) -> int:
+    """How many devices of a kind this machine has; its processors are one."""
+    return {"cpu": 1, "gpu": max(len(gpus()), 1), "tpu": max(len(_attached(Path("/"))), 1)}[kind]
+
+
+def _attached(root: Path) -> list[Path]:
+    """The device files of TPU chips."""
+    return [*root.glob("dev/accel[0-9]*"), *root.glob("dev/vfio/[0-9]*")]
+
+
 def tpu(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> str | None:
     """The profile name of the TPU attached to this machine, or None."""
-    attached = [*root.glob("dev/accel[0-9]*"), *root.glob("dev/vfio/[0-9]*")]
-    if not attached:
+    if not _attached(root):
         return None
     kind = environment.get("TPU_ACCELERATOR_TYPE", "").rpartition("-")[0]
     if kind in _TPU_TYPES:

@@ -26,19 +26,18 @@ from suite import provenance
 from suite.data import open_dataset
 from suite.hardware import ahead_of_time, energy
 from suite.hardware.profiles import PROFILES
-from suite.launch import compiled_result, language_result, result
+from suite.launch import compiled_result, generation_result, language_result, result
 from suite.matrix import Cell
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import measure
 from suite.training import loop, rounding
 from suite.training.activity import activation_rates
 from suite.training.checkpoint import CheckpointStore
+from suite.training.generation import loop as generation_loop
 from suite.training.language import loop as language_loop
-from suite.training.loop import Controls, Diverged, Stopped
+from suite.training.loop import REASON, Controls, Diverged, Stopped
 
 MEASURED, ERROR, NOT_FINISHED, FAILED = 0, 1, 3, 4
-REASON = "cell failed: "
-"""How the last line of a log begins that holds the reason of a failure."""
 TIME_LIMIT = "stopped by the time limit"
 SHOW_SECONDS = 0.5
 SAY_SECONDS = 30.0
@@ -61,6 +60,7 @@ class Spec:
     moved: bool = False
     compile_only: bool = False
     compilations: int = 1
+    devices: int = 1
 
 
 def say(line: str) -> None:
@@ -143,13 +143,19 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     store.lock()
     if spec.fresh:
         store.clear()
-    language = cell.recipe.language is not None
-    train, measured = (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
-    module = importlib.import_module(f"suite.training.{'language.' if language else ''}{cell.framework}")
-    backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind)
+    train, measured = {
+        "": (loop.train, result.measured),
+        "language.": (language_loop.train, language_result.measured),
+        "generation.": (generation_loop.train, generation_result.measured),
+    }[cell.recipe.kind]
+    place = "parallel." if spec.devices > 1 and cell.framework == "torch" else cell.recipe.kind
+    module = importlib.import_module(f"suite.training.{place}{cell.framework}")
+    backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind, devices=spec.devices)
     if spec.moved:
         backend.load_state(rounding.moved(backend.state()))
-    say(f"{cell.label}: {cell.recipe.total_steps} updates on {backend.describe()['device']}")
+    device = backend.describe()
+    many = f"{spec.devices} x " if spec.devices > 1 else ""
+    say(f"{cell.label}: {cell.recipe.total_steps} updates on {many}{device['device']}")
     controls = Controls(
         stop=stop,
         say=say,
@@ -164,9 +170,9 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     except Stopped:
         store.unlock()
         raise
-    rates = () if language else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
-    origin = provenance.collect(spec.arguments)
-    record = measured(cell, spec.protocol, run, data, origin, backend.describe(), *rates)  # pyright: ignore
+    rates = () if cell.recipe.kind else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
+    origin = provenance.collect(spec.arguments) | {"devices": spec.devices}
+    record = measured(cell, spec.protocol, run, data, origin, device, *rates)  # pyright: ignore
     records.write(record, out)
     store.remove()
     return MEASURED

@@ -37,7 +37,8 @@ _OUT_OF_MEMORY = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How cells are launched; only `moved` changes their numbers. `deadline` is Unix time, `timeout` seconds a cell.
+    """How cells are launched; only `moved` changes their numbers. `deadline` is Unix time, `timeout` seconds a cell;
+    `devices` how many train a cell, by its id, where that is not 1.
 
     After `last_step` updates a training ends with a checkpoint; with `moved` it begins one rounding away from its
     initial values. `environment` has variables of the children, None where one is not to be set. `compile_only`: the
@@ -59,6 +60,7 @@ class Options:
     environment: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     compile_only: bool = False
     compilations: int = 1
+    devices: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,18 +83,21 @@ class _Running:
     timed_out: bool = False
 
 
-def environment(cell: Cell, jobs: int, compile_only: bool = False) -> dict[str, str]:
+def environment(cell: Cell, jobs: int, compile_only: bool = False, devices: int = 1) -> dict[str, str]:
     """The environment of a child: its platform, its share of the cores, and where this source tree is."""
     values = dict(os.environ)
     kind = PROFILES[cell.hardware].kind
     values["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}[kind]
     if compile_only:
         values |= ahead_of_time.environment(cell.hardware)
-    if jobs > 1:
+    if kind == "cpu" and devices > 1:
+        values["JAX_NUM_CPU_DEVICES"] = str(devices)
+    if jobs * devices > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        share = str(max(1, cores // jobs))
+        share = str(max(1, cores // (jobs * devices)))
         for name in provenance.THREADS:
             values.setdefault(name, share)
+    if jobs > 1:
         values.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if (provenance.ROOT / "pyproject.toml").exists():
         values["PYTHONPATH"] = os.pathsep.join(filter(None, [str(provenance.ROOT), values.get("PYTHONPATH")]))
@@ -185,6 +190,7 @@ class Launcher:
             moved=options.moved,
             compile_only=options.compile_only,
             compilations=options.compilations,
+            devices=options.devices.get(cell.id, 1),
         )
         path = logs / f"{cell.id}.spec.json"
         path.write_text(json.dumps(dataclasses.asdict(spec), indent=1))
@@ -194,7 +200,7 @@ class Launcher:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_changed(environment(cell, options.jobs, options.compile_only), options.environment),
+            env=_changed(environment(cell, options.jobs, options.compile_only, spec.devices), options.environment),
             start_new_session=True,
         )
         self.display.started(cell, logs / f"{cell.id}.log")
