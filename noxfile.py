@@ -80,9 +80,17 @@ def speed(session: nox.Session) -> None:
 
 
 @nox.session
+def tpu(session: nox.Session) -> None:
+    """Compile cells for a TPU that is not here, to a report; arguments go to `python -m suite.run`."""
+    run(session, "python", "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[tpu]")
+    few = ("--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax")
+    run(session, "python", "-m", "suite.run", "--hardware", "tpu-v4", *(session.posargs or few))
+
+
+@nox.session
 def ablations(session: nox.Session) -> None:
     """Ablations, to a report; arguments go to `python -m suite.run`, in place of a selection of a few minutes."""
-    few = ("--architectures", "s5", "--factors", "s5.step", "s5.discretization", "--frameworks", "jax")
+    few = ("--architectures", "s5", "--factors", "s5.initialization", "--frameworks", "jax")
     few += ("--seeds", "0", "1", "2", "--set", "epochs=5")
     run(session, "python", "-m", "suite.run", "--benchmarks", "ablation", *(session.posargs or few))
 

@@ -15,8 +15,10 @@ from reports import (
     architecture_page,
     architectures,
     atomic,
+    console,
     contradictions,
     figures,
+    hardware,
     language,
     overview,
     pages,
@@ -57,6 +59,7 @@ def site_pages(found: Sequence[records.Record], names: Sequence[str]) -> list[Pa
     made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
     made.append(speed.speed_page(found))
+    made.append(hardware.hardware_page(found))
     made.append(overview.overview(report) if found else overview.empty(report, names))
     return made
 
@@ -109,7 +112,7 @@ def build_markdown(runs_dirs: Sequence[Path], site: Path) -> Path:
     site = Path(site)
     if len(runs_dirs) != 1:
         raise BuildError("Markdown pages link to the records of one runs folder; give one")
-    raw = Path(os.path.relpath(Path(runs_dirs[0]) / "records", site)).as_posix()
+    raw = Path(os.path.relpath((Path(runs_dirs[0]) / "records").resolve(), site.resolve())).as_posix()
     return _replace(site, markdown_files(runs_dirs, raw)) / "index.md"
 
 
@@ -184,4 +187,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.exit_status(main))

@@ -125,12 +125,15 @@ def headline(record: Record) -> str:
     return name if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) else "test_accuracy"
 
 
-def kind(record: Record) -> Literal["result", "equivalence", "ablation", "other"]:
-    """Where a record is shown: in the result table, on the parity ladder, in a study, or with its own tables only."""
+def kind(record: Record) -> Literal["result", "equivalence", "ablation", "compiled", "other"]:
+    """Where a record is shown: in the result table, on the parity ladder, in a study, on the page of hardware, or with
+    its own tables only."""
     if record.cell.factor:
         return "ablation"
     if "parity" in record.tables or record.cell.benchmark == EQUIVALENCE:
         return "equivalence"
+    if record.status in ("compiled", "not run"):  # a place without a number in the result table
+        return "compiled" if "layers" in record.recipe else "result"
     return "other" if record.tables and headline(record) not in record.metrics else "result"
 
 
@@ -156,6 +159,8 @@ def machine(record: Record) -> str:
     names = [text(gpu.get("name")) for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else []
     cpu = text(found.get("cpu"))
     cores = f", {found['cores']} cores" if isinstance(found.get("cores"), int) else ""
+    if record.status in ("compiled", "not run"):
+        return f"{record.cell.hardware} (absent)"
     if record.cell.hardware == "cpu" or not names:
         return f"{record.cell.hardware} ({cpu}{cores})" if cpu else record.cell.hardware
     return f"{record.cell.hardware} ({', '.join(sorted(set(names)))})"

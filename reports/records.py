@@ -9,6 +9,8 @@ dictionaries are shown as they are; the report gives these names a meaning:
 - of language models, metrics of the test split `bits_per_byte`, `token_perplexity`, `word_perplexity`,
   `nll_nats_per_token` and `unigram_bits_per_byte`, curves `validation_bits_per_byte`, tables `perplexity_by_position`
   and `perplexity_by_length`;
+- of compiled cells, metrics `flops`, `bytes_accessed`, `arithmetic_intensity`, `peak_memory_bytes`, `fits` and
+  `longest_length`, tables `programs` and `longest_inputs`, and `compiled_for` of the provenance;
 - protocol: `name`, `comparable_to` (the published protocol that it follows), `differences` (list of sentences),
   `metric` (name of the headline metric, default `test_accuracy`);
 - timing: `compile_seconds, step_seconds_p20, step_seconds_p50, step_seconds_p80, tokens_per_second,
@@ -82,7 +84,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Everything that is known about one cell."""
 
     cell: Cell
-    status: Literal["measured", "compiled", "failed", "no data"]
+    status: Literal["measured", "compiled", "failed", "no data", "not run"]
     schema: Literal["longseq-bench/record/1"] = SCHEMA
     reason: str = ""
     log_tail: str = ""

@@ -54,7 +54,10 @@ def link(page: Page, href: str, suffix: str = ".html", places: Mapping[str, str]
     folder, slash, rest = path.partition("/")
     path = (places or {}).get(folder, folder) + slash + rest
     path = path[:-2] + suffix if path.endswith(".*") else path
-    return posixpath.relpath(path, posixpath.dirname(page.path) or ".") + hash_ + anchor
+    own = posixpath.dirname(page.path)
+    inside = path.startswith(f"{own}/") or not own
+    seen = path[len(own) :].lstrip("/") if inside else "../" * (own.count("/") + 1) + path
+    return seen + hash_ + anchor
 
 
 def markdown(value: str) -> str:

@@ -19,11 +19,11 @@ Kind = Literal["reproduced", "above", "below", "underpowered", "not comparable"]
 
 STATUS_MEANING: dict[str, str] = {
     "measured": "the cell was run to its end here; its record has every number",
-    "compiled": "the program was compiled for absent hardware; memory and FLOPs are estimates, never a time",
+    "compiled": "its programs were compiled for absent hardware; memory and FLOPs are the compiler's, never a time",
     "published": "printed in a paper and transcribed; not run here",
     "failed": "the cell was started and did not end; its record has the reason and the end of its log",
     "no data": "the data set is not on the machine that ran the selection",
-    "not run": "nobody asked for this cell yet; the command that runs it is given",
+    "not run": "nobody ran this cell here; its record says why, or the command that runs it is given",
 }
 
 VERDICT_MEANING: dict[str, str] = {

@@ -80,14 +80,12 @@ class Cell:
         return f"{self.task} {self.architecture} {self.framework} seed {self.seed}{changed}"
 
     def to_dict(self, identity: bool = False) -> dict[str, Any]:
-        """Plain nested dictionaries; with `identity` without the sources of the recipe, which decide no number, and
-        with `ModelConfig.identity()`."""
+        """Plain nested dictionaries; with `identity` without the sources of the recipe, which decide no number."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         if self.recipe is not None:
             values["recipe"] = self.recipe.to_dict()
             if identity:
                 del values["recipe"]["source"]
-                values["recipe"]["model"] = self.recipe.model.identity()
         for name in ("settings", "factor", "level", "base_level", "base_task", "base"):
             if not values[name]:
                 del values[name]
@@ -102,9 +100,7 @@ class Cell:
 
 def cells(selection: Selection) -> list[Cell]:
     """The cells of a selection ordered by task, architecture, seed and framework; raises SelectionError."""
-    tasks = _tasks(selection)
-    architectures = _known("architecture", selection.architectures, catalog.names()) or list(catalog.names())
-    frameworks = _known("framework", selection.frameworks, FRAMEWORKS) or list(FRAMEWORKS)
+    tasks, architectures, frameworks = _parts(selection)
     _known("profile", [selection.profile], PROFILES)
     seeds = sorted(set(selection.seeds)) or [0]
     every = [
@@ -123,10 +119,49 @@ def cells(selection: Selection) -> list[Cell]:
     return found
 
 
+def left_out(selection: Selection) -> list[str]:
+    """What a selection asks for and has no cells for: a line for every reason.
+
+    Where it names neither a task nor architectures, a task is missed only if it has no cell at all.
+    """
+    tasks, architectures, frameworks = _parts(selection)
+    absent: dict[tuple[str, ...], list[str]] = {}
+    told = set()
+    for task in tasks:
+        without = tuple(name for name in architectures if not _what(task, name, selection))
+        named = (task.name in selection.tasks) + bool(selection.architectures)
+        if without and (named == 2 or (task.run == "train" and (named or len(without) == len(architectures)))):
+            absent.setdefault(without, []).append(task.name)
+            told |= set(without)
+    everything = "every architecture"
+    pairs = [
+        f"{', '.join(names)} of {everything if len(without) == len(catalog.names()) else ', '.join(without)}"
+        for without, names in absent.items()
+    ]
+    idle = [name for name in selection.architectures if not any(_what(task, name, selection) for task in tasks)]
+    others = [name for name in selection.factors if factors()[name].architecture not in architectures]
+    halves = [task.name for task in tasks if not _frameworks(task, frameworks) and task.architecture in architectures]
+    reasons = {
+        f"no recipe in profile {selection.profile}": pairs,
+        "nothing of this selection belongs to it": [name for name in idle if name not in told],
+        "the factor belongs to an architecture that is not selected": others,
+        f"{' and '.join(FRAMEWORKS)} are compared, only {', '.join(frameworks)} is selected": halves,
+    }
+    return [f"left out ({reason}): {'; '.join(names)}" for reason, names in reasons.items() if names]
+
+
 def published(cell: Cell) -> Recipe | None:
     """The paper's own recipe of a cell's task and architecture; of an ablation, of the task that it changes."""
     recipe = recipes.recipes(cell.architecture).get(cell.base_task or cell.task)
     return recipe("paper") if recipe else None
+
+
+def _parts(selection: Selection) -> tuple[list[Task], list[str], list[str]]:
+    """The tasks, architectures and frameworks of a selection, everything where it names none."""
+    tasks = _tasks(selection)
+    architectures = _known("architecture", selection.architectures, catalog.names()) or list(catalog.names())
+    frameworks = _known("framework", selection.frameworks, FRAMEWORKS) or list(FRAMEWORKS)
+    return tasks, architectures, frameworks
 
 
 def _tasks(selection: Selection) -> list[Task]:

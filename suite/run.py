@@ -1,7 +1,8 @@
 """The command line of the harness: `python -m suite.run`.
 
-Exit status: 0 every cell is measured or has no data here; 1 a cell failed; 2 the command line or the machine does not
-fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and continues from its checkpoint with the same command.
+Exit status: 0 every cell is measured, compiled for a TPU that is not here, or has no data; 1 a cell failed; 2 the
+command line, the machine or the folder of --out does not fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and
+continues from its checkpoint with the same command.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from implementations import catalog
 from implementations.common.config import ConfigError
-from reports import records
+from reports import console, records
 from suite import provenance
 from suite.ablations import factors
 from suite.data import DataError, NoData, SettingsError, UnknownData, available, data_root, open_dataset
@@ -26,10 +27,11 @@ from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES as HARDWARE
-from suite.launch import budget, cost, local, result
+from suite.launch import ahead, budget, cost, local, result
+from suite.launch import devices as shared
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
-from suite.matrix import Cell, Selection, SelectionError, cells
+from suite.matrix import Cell, Selection, SelectionError, cells, left_out
 from suite.recipes.base import PROFILES
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
 
@@ -93,6 +95,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     how.add_argument("--data", type=Path, metavar="DIR", help="default: LONGSEQ_DATA, else data")
     jobs = "cells at a time; default: one for each core on a CPU, 1 elsewhere"
     how.add_argument("--jobs", type=positive, metavar="N", help=jobs)
+    how.add_argument("--devices", type=shared.parse, metavar="N",
+                     help="devices of this machine that train a cell together, or all: as many as share its batches "
+                     "evenly; default: 1, on a TPU all")  # fmt: skip
     how.add_argument("--time-limit", type=duration, metavar="TIME",
                      help="end the command after e.g. 90s, 10m or 2h with checkpoints to continue from")  # fmt: skip
     how.add_argument("--timeout", type=duration, metavar="TIME", help="fail a cell that takes longer than this")
@@ -103,6 +108,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     how.add_argument("--budget", type=duration, metavar="TIME",
                      help="run what is most informative within e.g. 8h, and say what is left out: every architecture "
                      "on every task once before second seeds, the cheapest first, twins together")  # fmt: skip
+    how.add_argument("--compilations", type=seed, default=1, metavar="N",
+                     help="for a TPU that is not here: programs compiled of a cell besides its training step, first "
+                     "the evaluation, then longer inputs until one does not fit; default: 1")  # fmt: skip
     how.add_argument("--dry-run", action="store_true", help="print the cells and their estimated cost, run nothing")
     how.add_argument("--list", action="store_true", help="print what can be selected")
     return parser
@@ -128,6 +136,8 @@ def select(options: argparse.Namespace) -> list[Cell]:
         changed_task=options.changed_task,
     )
     found = cells(selection)
+    for line in left_out(selection):
+        print(line, file=sys.stderr)
     for recipe in (cell.recipe for cell in found):
         if recipe is not None and recipe.data.name in data_names():
             place(recipe.data.name, options.data, recipe.data.settings)
@@ -147,15 +157,18 @@ def _installed(framework: str) -> bool:
 
 def print_list() -> None:
     """What can be selected."""
-    for task in all_tasks().values():
-        print(f"task          {task.name:<20} {task.title}")
-    for name in catalog.names():
-        print(f"architecture  {name:<20} {catalog.get(name).title}")
-    for factor in factors().values():
-        print(f"factor        {factor.name:<32} {', '.join(factor.levels)}; {factor.paper}")
-    print(f"frameworks    {', '.join(FRAMEWORKS)}\nprofiles      {', '.join(PROFILES)}")
-    for hardware in HARDWARE.values():
-        print(f"hardware      {hardware.name:<20} {hardware.title}")
+    tasks = all_tasks().values()
+    counts = {name: sum(task.benchmark == name for task in tasks) for name in BENCHMARKS}
+    rows = [("benchmark", name, f"{count} task{'s' if count > 1 else ''}") for name, count in counts.items()]
+    rows += [("task", task.name, task.title) for task in tasks]
+    rows += [("architecture", name, catalog.get(name).title) for name in catalog.names()]
+    rows += [("factor", one.name, f"{', '.join(one.levels)}; {one.paper}") for one in factors().values()]
+    rows += [("hardware", one.name, one.title) for one in HARDWARE.values()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for kind, name, text in rows:
+        print(f"{kind:<{widths[0]}}  {name:<{widths[1]}}  {text}")
+    for kind, names in (("frameworks", FRAMEWORKS), ("profiles", PROFILES)):
+        print(f"{kind:<{widths[0]}}  {', '.join(names)}")
 
 
 def known_records(out: Path) -> list[records.Record]:
@@ -168,8 +181,11 @@ def known_records(out: Path) -> list[records.Record]:
 def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cell, cost.Cost]]:
     """The cells with their estimated costs; what will not run costs nothing."""
     estimator, costs = cost.Estimator(known_records(options.out), _cores(), options.data), []
+    absent, compiled = ahead.is_absent(found[0].hardware), set()
     for cell in found:
-        if options.resume and local.finished(options.out, cell):
+        if absent:
+            expected = ahead.cost(cell, options.out, options.compilations, compiled)
+        elif options.resume and local.finished(options.out, cell):
             expected = cost.Cost(0.0, "measured already, will not run", measured=True)
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
             expected = cost.Cost(0.0, "no data here, will not run", measured=True)
@@ -191,6 +207,10 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    if costs and ahead.is_absent(costs[0][0].hardware):
+        todo = sum(row[-1] == ahead.COMPILED for row in rows)
+        print(f"{len(costs)} cells, {todo} different ones to compile, {options.jobs} at a time")
+        return
     total = sum((one.seconds or 0.0) / (1 if cell.alone else options.jobs) for cell, one in costs)
     unknown = sum(one.seconds is None for _, one in costs)
     joules = [one.joules for _, one in costs if one.joules is not None]
@@ -210,9 +230,13 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
     return chosen
 
 
-def default_jobs(found: Sequence[Cell]) -> int:
-    """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator."""
-    return min(_cores(), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
+def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
+    """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator.
+
+    A cell of several `devices` takes as many cores.
+    """
+    here = HARDWARE[found[0].hardware].kind == "cpu" or ahead.is_absent(found[0].hardware)
+    return min(max(_cores() // devices, 1), len(found)) if here else 1
 
 
 def _cores() -> int:
@@ -223,11 +247,20 @@ class InUse(RuntimeError):
     """Another run is writing to the same folder; the message names it and the remedy."""
 
 
+class Unwritable(RuntimeError):
+    """Nothing can be written to the runs folder; the message names it and the remedy."""
+
+
 @contextlib.contextmanager
 def alone(out: Path) -> Iterator[None]:
     """Keep other runs out of a runs folder meanwhile: they would take each other's logs and records."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        opened = (out / ".lock").open("w")
+    except OSError as error:
+        why = error.strerror or error
+        raise Unwritable(f"cannot write to {out} ({why}): choose a folder that can be written with --out") from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -236,7 +269,9 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[str]) -> list[Outcome]:
-    """Prepare the data once, write the cells without data, and run the others."""
+    """Prepare the data once, write the cells without data, and run the others; compile them for an absent TPU."""
+    if ahead.is_absent(found[0].hardware):
+        return ahead.run(found, launch_options(options, arguments))
     display, out = Display(), options.out
     kept = {cell.id for cell in found if options.resume and local.finished(out, cell)}
     outcomes = [Outcome(cell, "kept", "measured already") for cell in found if cell.id in kept]
@@ -251,21 +286,27 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
         else:
             outcomes.append(_without_data(cell, error, facts, out, arguments))
             display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
-    launcher = Launcher(
-        Options(
-            out=out,
-            data=root,
-            arguments=tuple(arguments),
-            jobs=options.jobs,
-            deadline=options.deadline,
-            timeout=options.timeout,
-            fresh=not options.resume,
-            checkpoint_seconds=options.checkpoint_seconds,
-            checkpoint_steps=options.checkpoint_steps,
-        ),
-        display,
-    )
+    launcher = Launcher(launch_options(options, arguments), display)
     return outcomes + launcher.run(ready)
+
+
+def launch_options(options: argparse.Namespace, arguments: Sequence[str]) -> Options:
+    """How the command line wants cells to be launched."""
+    compile_only = ahead.is_absent(detect.resolve(options.hardware))
+    return Options(
+        out=options.out,
+        data=data_root(options.data),
+        arguments=tuple(arguments),
+        jobs=options.jobs,
+        deadline=options.deadline,
+        timeout=options.timeout or (ahead.TIMEOUT if compile_only else None),
+        fresh=not options.resume,
+        checkpoint_seconds=options.checkpoint_seconds,
+        checkpoint_steps=options.checkpoint_steps,
+        compile_only=compile_only,
+        compilations=options.compilations,
+        devices=options.shared,
+    )
 
 
 def _without_data(cell: Cell, error: DataError, facts: dict, out: Path, arguments: Sequence[str]) -> Outcome:
@@ -321,7 +362,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_list()
             return DONE
         found = select(options)
-        options.jobs = options.jobs or default_jobs(found)
+        options.shared = {} if ahead.is_absent(found[0].hardware) else shared.devices(found, options.devices)
+        options.jobs = options.jobs or default_jobs(found, max(options.shared.values(), default=1))
         if options.dry_run or options.budget is not None:
             costs = priced(found, options)
             found = found if options.budget is None else within_budget(costs, options)
@@ -341,12 +383,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with alone(options.out):
             status = summary(run(found, options, arguments))
-    except InUse as error:
+    except (InUse, Unwritable) as error:
         print(error, file=sys.stderr)
         return USAGE
     except records.RecordError as error:
         print(error, file=sys.stderr)
         return FAILED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"{error}: choose a folder that can be written with --out (and --data), then run again", file=sys.stderr)
         return FAILED
@@ -354,4 +398,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.exit_status(main))

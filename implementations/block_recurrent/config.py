@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -154,6 +154,11 @@ class FeedbackConfig(Config):
         named = all(isinstance(i, int) and i in known for i in self.recurrent_layers)
         self.require(named and len(self.recurrent_layers) > 0, "recurrent_layers", rule)
         self.require(len(set(self.indices)) == len(self.recurrent_layers), "recurrent_layers", rule)
+
+    @classmethod
+    def of_width(cls, d_model: int, **fields: Any) -> Self:
+        """A stack whose layers have width D and these fields of `BlockRecurrentConfig`."""
+        return cls(recurrent=BlockRecurrentConfig.of_width(d_model, **fields))
 
     @property
     def indices(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.block_recurrent.cell.jax import State, StateSide, TokenSide, extended, in_blocks, shifted
 from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig, check_state
-from implementations.common.config import require_segment
+from implementations.common.config import require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import attend
@@ -47,8 +47,9 @@ class BlockRecurrentLayer(nnx.Module):
             "states": jnp.broadcast_to(initial, (batch, *initial.shape)),
         }
 
-    def reset(self, state: State, start: Bool[Array, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Array, " B"]) -> State:
         """The state, as before the first token for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return {
             **self.tokens.reset_cache(state, start),
             "position": jnp.where(start, 0, state["position"]),
@@ -192,8 +193,9 @@ class FeedbackStack(nnx.Module):
         """The states of all layers before the first token of a document."""
         return {"layers": {str(i): self._layers()[i].initial_state(batch) for i in range(self.config.depth)}}
 
-    def reset(self, state: dict[str, dict[str, State]], start: Bool[Array, " B"]) -> dict[str, dict[str, State]]:
+    def reset(self, state: dict[str, dict[str, State]] | None, start: Bool[Array, " B"]) -> dict[str, dict[str, State]]:
         """The states, as before the first token for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         layers = state["layers"]
         return {"layers": {str(i): self._layers()[i].reset(layers[str(i)], start) for i in range(self.config.depth)}}
 

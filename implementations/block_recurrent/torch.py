@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from implementations.block_recurrent.cell.torch import State, StateSide, TokenSide, extended, in_blocks, shifted
 from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig, check_state
-from implementations.common.config import require_segment
+from implementations.common.config import require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import attend
@@ -55,8 +55,9 @@ class BlockRecurrentLayer(nn.Module):
             "states": initial.repeat(batch, 1, 1),
         }
 
-    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Tensor, " B"]) -> State:
         """The state, as before the first token for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return {
             **self.tokens.reset_cache(state, start),
             "position": torch.where(start, 0, state["position"]),
@@ -202,8 +203,11 @@ class FeedbackStack(nn.Module):
         """The states of all layers before the first token of a document."""
         return {"layers": {str(i): self._layers()[i].initial_state(batch) for i in range(self.config.depth)}}
 
-    def reset(self, state: dict[str, dict[str, State]], start: Bool[Tensor, " B"]) -> dict[str, dict[str, State]]:
+    def reset(
+        self, state: dict[str, dict[str, State]] | None, start: Bool[Tensor, " B"]
+    ) -> dict[str, dict[str, State]]:
         """The states, as before the first token for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         layers = state["layers"]
         return {"layers": {str(i): self._layers()[i].reset(layers[str(i)], start) for i in range(self.config.depth)}}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -119,6 +119,11 @@ class BlockStateConfig(Config):
     def streams(self) -> bool:
         """Whether the layer has a state: a filter that goes on for ever would need all inputs before."""
         return self.kernel != "unstructured" or self.beyond == "zero"
+
+    @property
+    def streaming(self) -> dict[str, Any]:
+        """The field that decides whether the layer streams, with the value with which it does."""
+        return {"beyond": "zero"} if self.kernel == "unstructured" else {}
 
     @property
     def bank(self) -> BankConfig:

@@ -23,7 +23,7 @@ from implementations.block_state.windows.jax import (
     window_ends,
     windows,
 )
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter, product
 from implementations.ops.attention import Method
@@ -224,8 +224,9 @@ class BlockStateLayer(nnx.Module):
         position = jnp.zeros(batch, jnp.int32)
         return {**self._empty(batch), "position": position, "ssm": ssm}
 
-    def reset(self, state: dict[str, Array], start: Bool[Array, " B"]) -> dict[str, Array]:
+    def reset(self, state: dict[str, Array] | None, start: Bool[Array, " B"]) -> dict[str, Array]:
         """The state, as before the first token for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         fresh = self.initial_state(start.shape[0])
         assert fresh is not None
         return {
@@ -237,10 +238,9 @@ class BlockStateLayer(nnx.Module):
         """Raise `ConfigError` where the input or the state is not of this layer."""
         config = self.config
         require_segment(x.shape, config.d_model)
+        refuse_state(config, state)
         if state is None:
             return
-        if not config.streams:
-            raise ConfigError("BlockStateConfig.beyond is 'extend': such filters take no state; expected 'zero'")
         fresh = self.initial_state(1)
         assert fresh is not None
         for name, value in fresh.items():

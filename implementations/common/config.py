@@ -6,7 +6,9 @@ import dataclasses
 import difflib
 import functools
 import typing
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+S = TypeVar("S")
 
 
 class ConfigError(ValueError):
@@ -27,6 +29,29 @@ def require_segment(shape: tuple[int, ...], d_model: int) -> None:
         raise ConfigError(
             f"x has shape {tuple(shape)}: expected (B, L, D) with L at least 1 and D = d_model = {d_model}"
         )
+
+
+def _require_streaming(config: Config, without: str) -> None:
+    wrong = {name: value for name, value in config.streaming.items() if getattr(config, name) != value}
+    if wrong:
+        found = " and ".join(f"{type(config).__name__}.{name} is {getattr(config, name)!r}" for name in wrong)
+        remedy = " and ".join(f"{name}={value!r}" for name, value in wrong.items())
+        raise ConfigError(f"{found}: a layer that cannot stream {without}; it streams with {remedy}")
+
+
+def refuse_state(config: Config, state: Any) -> None:
+    """Raise `ConfigError` where a state is given to a layer that cannot stream; the message says what would stream."""
+    if state is not None:
+        _require_streaming(config, "takes no state")
+
+
+def require_state(state: S | None, *configs: Config) -> S:
+    """The state; `ConfigError` unless the layers of these configs stream and there is one of theirs to reset."""
+    for config in configs:
+        _require_streaming(config, "has no state to reset")
+    if state is None:
+        raise ConfigError("state is None: expected one to reset, from `initial_state` or from the segment before")
+    return state
 
 
 @functools.cache
@@ -59,11 +84,25 @@ def _expected(hint: Any) -> str:
     return getattr(hint, "__name__", str(hint))
 
 
+def _plain(value: Any, complete: bool) -> Any:
+    if isinstance(value, Config):
+        return value.to_dict(complete)
+    if isinstance(value, dict):
+        return {key: _plain(child, complete) for key, child in value.items()}
+    return [_plain(child, complete) for child in value] if isinstance(value, tuple) else value
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A frozen dataclass that validates its own fields; subclasses add their rules in `validate`."""
+    """A frozen dataclass that validates its own fields; subclasses add their rules in `validate`.
+
+    `architecture` is the catalog name of a layer's config. `LATER` names fields that came after numbers were measured,
+    those that came together in one tuple: `to_dict()` leaves such a tuple out where all of it has its default, so that
+    what was measured before keeps its identity.
+    """
 
     architecture: ClassVar[str | None] = None
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     def __post_init__(self) -> None:
         hints = _hints(type(self))
@@ -84,17 +123,38 @@ class Config:
     def _fail(self, field: str, expectation: str) -> typing.NoReturn:
         raise ConfigError(f"{type(self).__name__}.{field} is {getattr(self, field)!r}: {expectation}")
 
+    @classmethod
+    def of_width(cls, d_model: int, **fields: Any) -> Self:
+        """The config of a layer of width D with these fields; of a stack that acts as one layer, its layers have them.
+
+        `catalog.get(name).config.of_width(64)` makes a layer of every name of the catalog.
+        """
+        fields["d_model"] = d_model
+        cls._check_names(fields)
+        return cls(**fields)
+
+    @property
+    def streaming(self) -> dict[str, Any]:
+        """The fields that decide whether a layer streams, with the values with which it does."""
+        decisive = {"bidirectional": False, "causal": True}
+        return {field.name: decisive[field.name] for field in dataclasses.fields(self) if field.name in decisive}
+
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed; unknown names raise `ConfigError`."""
         self._check_names(changes)
         return dataclasses.replace(self, **changes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain nested dictionaries, ready for JSON; a layer's dictionary carries its `architecture`."""
+    def to_dict(self, complete: bool = False) -> dict[str, Any]:
+        """Plain nested dictionaries and lists, ready for JSON; a layer's dictionary carries its `architecture`.
+
+        With `complete`, fields of `LATER` are there also where they have their defaults.
+        """
         out: dict[str, Any] = {"architecture": self.architecture} if self.architecture else {}
+        default = {field.name for field in dataclasses.fields(self) if getattr(self, field.name) == field.default}
+        absent = {name for names in self.LATER if not complete and default.issuperset(names) for name in names}
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            out[field.name] = value.to_dict() if isinstance(value, Config) else value
+            if field.name not in absent:
+                out[field.name] = _plain(getattr(self, field.name), complete)
         return out
 
     @classmethod

@@ -18,6 +18,23 @@ from implementations.common.initializers import Keys, lecun_normal, normal
 _PRECISION = {"float32": jax.lax.Precision.HIGHEST, "tf32": jax.lax.DotAlgorithmPreset.TF32_TF32_F32}
 _precision: MatmulPrecision = conventions.MATMUL_PRECISION
 _compute: ComputeDtype = conventions.COMPUTE_DTYPE
+_platform: str | None = None
+
+
+@contextlib.contextmanager
+def compiling_for(name: str) -> Iterator[None]:
+    """A function that is traced inside is meant for the platform `name` ("tpu"), which need not be here."""
+    global _platform
+    previous, _platform = _platform, name
+    try:
+        yield
+    finally:
+        _platform = previous
+
+
+def platform() -> str:
+    """The platform that functions are traced for: "cpu", "gpu" or "tpu"."""
+    return _platform or jax.default_backend()
 
 
 @contextlib.contextmanager
@@ -33,7 +50,7 @@ def matmul_precision(name: MatmulPrecision) -> Iterator[None]:
 
 def einsum(equation: str, *operands: Array) -> Array:
     """`einsum` in the project's explicit matmul precision; on a CPU, and in float64, that is always full precision."""
-    full = jax.default_backend() == "cpu" or operands[0].dtype == jnp.float64
+    full = platform() == "cpu" or operands[0].dtype == jnp.float64
     return jnp.einsum(equation, *operands, precision=_PRECISION["float32" if full else _precision])
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from implementations.common import conventions
 from implementations.common.conventions import Activation, ComputeDtype, MatmulPrecision
 from implementations.common.initializers import Keys, lecun_normal, normal
+from implementations.common.shards.torch import batch_mean, batch_sum, places, shards
 
 _PRECISION = {"float32": "highest", "tf32": "high"}
 _compute: ComputeDtype = conventions.COMPUTE_DTYPE
@@ -178,7 +179,7 @@ class BatchNorm(nn.Module):
 
     `momentum` is the share of the old running statistic that an update keeps. With a `mask`, only positions where it
     is True enter the batch's statistics. `unbiased`: as PyTorch, run the
-    statistic of the variance on its unbiased estimate.
+    statistic of the variance on its unbiased estimate. A batch in parts has the statistics of the whole of it.
     """
 
     mean: Tensor
@@ -197,14 +198,14 @@ class BatchNorm(nn.Module):
     ) -> Float[Tensor, "B L D"]:
         if training:
             if mask is None:
-                count = x.shape[0] * x.shape[1]
-                mean = x.mean((0, 1))
-                variance = ((x - mean) ** 2).mean((0, 1))
+                count = x.shape[0] * x.shape[1] * shards()
+                mean = batch_mean(x.mean((0, 1)))
+                variance = batch_mean(((x - mean) ** 2).mean((0, 1)))
             else:
                 genuine = mask[..., None]
-                count = genuine.sum().to(x.dtype)
-                mean = torch.where(genuine, x, 0.0).sum((0, 1)) / count
-                variance = (torch.where(genuine, x - mean, 0.0) ** 2).sum((0, 1)) / count
+                count = batch_sum(genuine.sum().to(x.dtype))
+                mean = batch_sum(torch.where(genuine, x, 0.0).sum((0, 1))) / count
+                variance = batch_sum((torch.where(genuine, x - mean, 0.0) ** 2).sum((0, 1))) / count
             keep = self.momentum
             estimate = variance * (count / (count - 1 + (count == 1))) if self.unbiased else variance
             self.mean.copy_(keep * self.mean + (1 - keep) * mean.detach())
@@ -240,8 +241,13 @@ def random_words(
     PyTorch has little arithmetic on unsigned 32-bit integers: the words live in int64 and are cut to 32 bits. The
     counter is cut first of all: compiled for a GPU it would else be multiplied as the 32-bit index that it is.
     """
+    return words_at(seed, site, torch.arange(count, device=device))
+
+
+def words_at(seed: Integer[Tensor, ""] | int, site: int, positions: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:
+    """Those of the words of `random_words` that stand at `positions`."""
     low = 0xFFFFFFFF
-    word = ((torch.arange(count, device=device) & low) * 0x9E3779B9 + site) & low
+    word = ((positions & low) * 0x9E3779B9 + site) & low
     for salt in (seed & low, 0x85EBCA6B):
         word = scramble(word ^ salt)
     return word
@@ -264,7 +270,7 @@ class Dropout(nn.Module):
             return x
         if seed is None:
             raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
-        words = random_words(seed, self.site, x.shape[0] * x.shape[2], x.device)
+        words = words_at(seed, self.site, places(1, x.shape[0], x.shape[2], x.device))
         kept = (words >> 8) >= round(self.rate * 2**24)
         return x * (kept.reshape(x.shape[0], 1, x.shape[2]).to(x.dtype) / (1.0 - self.rate))
 
@@ -279,7 +285,7 @@ class ElementDropout(Dropout):
             return x
         if seed is None:
             raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
-        words = random_words(seed, self.site, x.numel(), x.device)
+        words = words_at(seed, self.site, places(x.shape[1], x.shape[0], x.shape[2], x.device))
         kept = (words >> 8) >= round(self.rate * 2**24)
         kept = kept.reshape(x.shape[1], x.shape[0], x.shape[2]).swapaxes(0, 1)
         return x * (kept.to(x.dtype) / (1.0 - self.rate))
@@ -300,7 +306,7 @@ class WeightDropout(Dropout):
             return x
         if seed is None:
             raise ValueError(f"dropout_seed is None: training with dropout {self.rate} needs an integer")
-        rows = random_words(seed, self.site, x.shape[0] * x.shape[1], x.device)
+        rows = words_at(seed, self.site, places(x.shape[1], x.shape[0], 1, x.device))
         rows = rows.reshape(x.shape[1], x.shape[0], 1).swapaxes(0, 1)
         low = 0xFFFFFFFF
         words = scramble(rows ^ (((torch.arange(x.shape[2], device=x.device) & low) * 0x9E3779B9) & low))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import einsum, parameter
 from implementations.ema.config import EMAConfig, initial_ema
@@ -38,8 +38,9 @@ class MultiHeadEMA(nnx.Module):
         """The state before the first token: zero (`EMAConfig.state_shape`), or None where the layer cannot stream."""
         return self._nothing(batch) if self.config.causal else None
 
-    def reset(self, state: Float[Array, "B J K"], start: Bool[Array, " B"]) -> Float[Array, "B J K"]:
+    def reset(self, state: Float[Array, "B J K"] | None, start: Bool[Array, " B"]) -> Float[Array, "B J K"]:
         """The state, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return jnp.where(start[:, None, None], 0.0, state)
 
     def impulse(self, length: int) -> tuple[Float[Array, "E N L"], Float[Array, "E N L"]]:
@@ -73,8 +74,7 @@ class MultiHeadEMA(nnx.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model)
-        if config.bidirectional and state is not None:
-            raise ConfigError("EMAConfig.bidirectional is True: a bidirectional layer takes no state")
+        refuse_state(config, state)
         expected = config.state_shape(x.shape[0])
         if state is not None and tuple(state.shape) != expected:
             raise ConfigError(f"state has shape {tuple(state.shape)}: expected {expected} (EMAConfig.state_shape)")

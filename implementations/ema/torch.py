@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import einsum, owned, parameter
 from implementations.ema.config import EMAConfig, initial_ema
@@ -38,8 +38,9 @@ class MultiHeadEMA(nn.Module):
         """The state before the first token: zero (`EMAConfig.state_shape`), or None where the layer cannot stream."""
         return self._nothing(batch) if self.config.causal else None
 
-    def reset(self, state: Float[Tensor, "B J K"], start: Bool[Tensor, " B"]) -> Float[Tensor, "B J K"]:
+    def reset(self, state: Float[Tensor, "B J K"] | None, start: Bool[Tensor, " B"]) -> Float[Tensor, "B J K"]:
         """The state, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return torch.where(start[:, None, None], 0.0, state)
 
     def impulse(self, length: int) -> tuple[Float[Tensor, "E N L"], Float[Tensor, "E N L"]]:
@@ -73,8 +74,7 @@ class MultiHeadEMA(nn.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model)
-        if config.bidirectional and state is not None:
-            raise ConfigError("EMAConfig.bidirectional is True: a bidirectional layer takes no state")
+        refuse_state(config, state)
         expected = config.state_shape(x.shape[0])
         if state is not None and tuple(state.shape) != expected:
             raise ConfigError(f"state has shape {tuple(state.shape)}: expected {expected} (EMAConfig.state_shape)")

@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import Linear, WeightDropout, dropout_of, einsum, norm_of, parameter, product
 from implementations.ema.torch import MultiHeadEMA
@@ -140,8 +140,9 @@ class GatedAttention(nn.Module):
             "position": averages.new_zeros(batch, dtype=torch.int32),
         }
 
-    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Tensor, " B"]) -> State:
         """The state, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return {
             "ema": self.ema.reset(state["ema"], start),
             "keys": torch.where(start[:, None, None], 0.0, state["keys"]),
@@ -306,7 +307,7 @@ class MegaLayer(nn.Module):
         """The state before the first token, or None where the layer cannot stream."""
         return self.attention.initial_state(batch)
 
-    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Tensor, " B"]) -> State:
         """The state, emptied for the sequences of the batch at which a document starts."""
         return self.attention.reset(state, start)
 
@@ -325,8 +326,7 @@ class MegaLayer(nn.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model)
-        if config.bidirectional and state is not None:
-            raise ConfigError("MegaConfig.bidirectional is True: a bidirectional layer takes no state")
+        refuse_state(config, state)
         if mask is not None and config.mask_padding:
             x = torch.where(mask[..., None], x, 0.0)
         x, state = self.attention(x, state, mask, training=training, dropout_seed=dropout_seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 from implementations import catalog
@@ -31,6 +31,7 @@ class ModelConfig(Config):
     """
 
     model: ClassVar[str]
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("placed",), ("checkpoint",), ("compute_dtype",))
 
     layer: Config
     depth: int
@@ -97,17 +98,11 @@ class ModelConfig(Config):
         """How many learned positions there are: as many as the layer has that needs fewest."""
         return min(layer.max_length for layer in self.layers if _positioned(layer))  # pyright: ignore
 
-    def to_dict(self) -> dict[str, Any]:
-        placed = {str(depth): layer.to_dict() for depth, layer in self.placed}
-        return {"model": self.model, **super().to_dict(), "placed": placed}
-
-    def identity(self) -> dict[str, Any]:
-        """`to_dict()` without the fields of every model that stand at their defaults: numbers that were measured before
-        there were such fields keep their names."""
-        values = self.to_dict()
-        optional = {f.name for f in fields(ModelConfig) if f.default is not MISSING}
-        plain = {f.name: f.default for f in fields(self) if f.name in optional}
-        return {key: value for key, value in values.items() if key not in plain or getattr(self, key) != plain[key]}
+    def to_dict(self, complete: bool = False) -> dict[str, Any]:
+        values = {"model": self.model, **super().to_dict(complete)}
+        if "placed" in values:
+            values["placed"] = {str(depth): layer.to_dict(complete) for depth, layer in self.placed}
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -12,7 +12,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, owned, parameter
 from implementations.ops.convolution.torch import causal_convolution, two_sided_convolution
@@ -90,8 +90,7 @@ class S4Bank(nn.Module):
         kernel of the segment's length; "auto" steps where there is one position, and else is the convolution's "auto".
         """
         config = self.config
-        if config.bidirectional and state is not None:
-            raise ConfigError(f"{type(config).__name__}.bidirectional is True: a bidirectional layer takes no state")
+        refuse_state(config, state)
         shape = (u.shape[0], config.d_model, config.kept_states, 2)
         if state is not None and tuple(state.shape) != shape:
             raise ConfigError(f"state has shape {tuple(state.shape)}: expected (B, D, N / 2, 2) = {shape}")
@@ -156,8 +155,9 @@ class S4Layer(nn.Module):
         """The state before the first token: zero, or None where the layer cannot stream."""
         return self.ssm.initial_state(batch)
 
-    def reset(self, state: Float[Tensor, "B D M 2"], start: Bool[Tensor, " B"]) -> Float[Tensor, "B D M 2"]:
+    def reset(self, state: Float[Tensor, "B D M 2"] | None, start: Bool[Tensor, " B"]) -> Float[Tensor, "B D M 2"]:
         """The state, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return torch.where(start[:, None, None, None], 0.0, state)
 
     def forward(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class S5Config(Config):
     """
 
     architecture: ClassVar[str | None] = "s5"
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("Lambda_init",), ("timescale",))
 
     d_model: int = 128
     ssm_size: int = 64
@@ -62,13 +63,6 @@ class S5Config(Config):
         self.require(0 < self.dt_min <= self.dt_max, "dt_min", f"expected 0 < dt_min <= dt_max = {self.dt_max}")
         self.require(0 <= self.dropout < 1, "dropout", "expected 0 <= dropout < 1")
         self.require(0 <= self.bn_momentum < 1, "bn_momentum", "expected 0 <= bn_momentum < 1")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `Lambda_init` and `timescale` where they are the authors': layers that were run
-        before there were such fields keep their identity."""
-        values = super().to_dict()
-        later = {"Lambda_init": "hippo", "timescale": "vector"}
-        return {key: value for key, value in values.items() if later.get(key) != value}
 
     @property
     def kept_states(self) -> int:

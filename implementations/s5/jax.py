@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common import conventions
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import BatchNorm, Dropout, LayerNorm, Linear, einsum, gelu, parameter
 from implementations.ops.scan import Method, choose
@@ -106,8 +106,7 @@ class S5SSM(nnx.Module):
         config's.
         """
         config = self.config
-        if config.bidirectional and state is not None:
-            raise ConfigError("S5Config.bidirectional is True: a bidirectional layer takes no state")
+        refuse_state(config, state)
         method = choose(scan or config.scan, timesteps is not None)
         Lambda_re = self.Lambda_re[...]
         if config.clip_eigs:
@@ -166,8 +165,9 @@ class S5Layer(nnx.Module):
             return None
         return jnp.zeros((batch, self.config.kept_states, 2), self.ssm.D[...].dtype)
 
-    def reset(self, state: Float[Array, "B P 2"], start: Bool[Array, " B"]) -> Float[Array, "B P 2"]:
+    def reset(self, state: Float[Array, "B P 2"] | None, start: Bool[Array, " B"]) -> Float[Array, "B P 2"]:
         """The state, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return jnp.where(start[:, None, None], 0.0, state)
 
     def __call__(

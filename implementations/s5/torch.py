@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.common import conventions
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, einsum, gelu, owned, parameter
 from implementations.ops.scan import Method, choose
@@ -106,8 +106,7 @@ class S5SSM(nn.Module):
         config's.
         """
         config = self.config
-        if config.bidirectional and state is not None:
-            raise ConfigError("S5Config.bidirectional is True: a bidirectional layer takes no state")
+        refuse_state(config, state)
         method = choose(scan or config.scan, timesteps is not None)
         Lambda_re = self.Lambda_re
         if config.clip_eigs:
@@ -167,8 +166,9 @@ class S5Layer(nn.Module):
             return None
         return torch.zeros((batch, self.config.kept_states, 2), dtype=self.ssm.D.dtype, device=self.ssm.D.device)
 
-    def reset(self, state: Float[Tensor, "B P 2"], start: Bool[Tensor, " B"]) -> Float[Tensor, "B P 2"]:
+    def reset(self, state: Float[Tensor, "B P 2"] | None, start: Bool[Tensor, " B"]) -> Float[Tensor, "B P 2"]:
         """The state, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return torch.where(start[:, None, None], 0.0, state)
 
     def forward(

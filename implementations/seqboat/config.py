@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -104,6 +104,11 @@ class SeqBoatConfig(Config):
     def causal(self) -> bool:
         """Whether the layer can stream: it looks at no later position."""
         return not (self.bidirectional or self.density_threshold is not None or self.masked_keys == "leak")
+
+    @property
+    def streaming(self) -> dict[str, Any]:
+        """The fields that decide whether the layer streams, with the values with which it does."""
+        return {"bidirectional": False, "density_threshold": None, "masked_keys": "none"}
 
     @property
     def routed(self) -> bool:

@@ -17,7 +17,7 @@ from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import Linear, WeightDropout, dropout_of, norm_of, parameter, product
 from implementations.ema.jax import MultiHeadEMA
@@ -87,8 +87,9 @@ class SeqBoatLayer(nnx.Module):
         }
         return memory | ({} if config.window is None else {"age": jnp.zeros((batch, kept), jnp.int32)})
 
-    def reset(self, state: State, start: Bool[Array, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Array, " B"]) -> State:
         """The state with the rows emptied where `start` is True: a document begins there."""
+        state = require_state(state, self.config)
         empty = {}
         for name, value in state.items():
             empty[name] = jnp.where(start.reshape(-1, *[1] * (value.ndim - 1)), jnp.zeros_like(value), value)
@@ -98,13 +99,9 @@ class SeqBoatLayer(nnx.Module):
         """Raise `ConfigError` for inputs of a wrong shape."""
         config = self.config
         require_segment(x.shape, config.d_model)
+        refuse_state(config, state)
         if state is None:
             return
-        if not config.causal:
-            raise ConfigError(
-                "SeqBoatConfig describes a layer that cannot stream, so that it takes no state: expected bidirectional "
-                "False, density_threshold None and masked_keys 'none'"
-            )
         kept = state["keys"].shape[1] if config.window is None else config.window
         expected = (x.shape[0], kept, config.query_size)
         if tuple(state["keys"].shape) != expected:

@@ -16,8 +16,9 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
+from implementations.common.shards.torch import batch_max
 from implementations.common.torch import Linear, WeightDropout, dropout_of, norm_of, parameter, product
 from implementations.ema.torch import MultiHeadEMA
 from implementations.mega.torch import laplace, relu2
@@ -87,8 +88,9 @@ class SeqBoatLayer(nn.Module):
         }
         return memory | ({} if config.window is None else {"age": like.new_zeros((batch, kept), dtype=torch.int32)})
 
-    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Tensor, " B"]) -> State:
         """The state with the rows emptied where `start` is True: a document begins there."""
+        state = require_state(state, self.config)
         empty = {}
         for name, value in state.items():
             empty[name] = torch.where(start.reshape(-1, *[1] * (value.ndim - 1)), torch.zeros_like(value), value)
@@ -98,13 +100,9 @@ class SeqBoatLayer(nn.Module):
         """Raise `ConfigError` for inputs of a wrong shape."""
         config = self.config
         require_segment(x.shape, config.d_model)
+        refuse_state(config, state)
         if state is None:
             return
-        if not config.causal:
-            raise ConfigError(
-                "SeqBoatConfig describes a layer that cannot stream, so that it takes no state: expected bidirectional "
-                "False, density_threshold None and masked_keys 'none'"
-            )
         kept = state["keys"].shape[1] if config.window is None else config.window
         expected = (x.shape[0], kept, config.query_size)
         if tuple(state["keys"].shape) != expected:
@@ -176,7 +174,7 @@ class SeqBoatLayer(nn.Module):
             return torch.ones_like(active)
         if config.density_threshold is None:
             return active
-        return active | (active.sum(1).max() >= config.dense_count(length))
+        return active | (batch_max(active.sum(1).max()) >= config.dense_count(length))
 
     def _active(self, m, active, route, state, training, dropout_seed, capacity):
         """Attention among the selected tokens, put back in their places, and the memory after them."""
@@ -272,7 +270,9 @@ class SeqBoatLayer(nn.Module):
             return 0.0
         furthest = self.config.distances - 1
         distance = torch.clamp(keys[..., None, :] - queries[..., :, None], -furthest, furthest)
-        return self.table[furthest + distance]
+        # Where few tokens are active most distances are the furthest, and the gradient of `table[...]` adds them on a
+        # GPU one by one; that of an embedding does not.
+        return nn.functional.embedding(furthest + distance, self.table[:, None])[..., 0]
 
     def _blocks(self, x, blocks, size):
         """(B, C, ...) in blocks of `size`, the last filled up with zeros."""
@@ -288,7 +288,7 @@ class SeqBoatLayer(nn.Module):
     def _beyond(self, values, route):
         """The authors' values of keys that are none: zero behind the last token, -1 outside of the blocks in use."""
         w = self.config.block
-        used = torch.clamp(route[1].max(), min=1)
+        used = torch.clamp(batch_max(route[1].max()), min=1)
         slot = torch.arange(values.shape[1], device=values.device)[:, None] - w
         values = torch.where(slot < used, values, 0.0)
         return torch.where((slot < 0) | (slot >= -(-used // w) * w), -1.0, values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -161,6 +161,7 @@ class SpadeStackConfig(Config):
     """
 
     architecture: ClassVar[str | None] = "spade_stack"
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("first",),)
 
     bottom: SpadeConfig = SpadeConfig()
     upper: SpadeConfig = SpadeConfig(global_branch=False)
@@ -187,17 +188,17 @@ class SpadeStackConfig(Config):
         rule = "expected a bottom layer with a relative bias of as many heads, or share_bias False"
         self.require(same, "upper", rule)
 
+    @classmethod
+    def of_width(cls, d_model: int, **fields: Any) -> Self:
+        """A stack whose layers have width D and these fields of `SpadeConfig`."""
+        layer = SpadeConfig.of_width(d_model, **fields)
+        return cls(bottom=layer, upper=layer.replace(global_branch=False))
+
     @property
     def lends(self) -> bool:
         """Whether the first layer has a relative bias that fits the layers above it."""
         lender = self.upper if self.first else self.bottom
         return lender.owns_bias and self.bottom.heads == self.upper.heads
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `first` where it is 0: stacks that were run before there was such a field keep
-        their identity."""
-        values = super().to_dict()
-        return values if self.first else {key: value for key, value in values.items() if key != "first"}
 
     @property
     def layers(self) -> tuple[SpadeConfig, ...]:
@@ -220,6 +221,11 @@ class SpadeStackConfig(Config):
     def causal(self) -> bool:
         """Whether the layers can stream: they look at no later position."""
         return self.bottom.causal
+
+    @property
+    def streaming(self) -> dict[str, Any]:
+        """What decides whether the layers stream, with the value with which they do."""
+        return self.bottom.streaming
 
     @property
     def mask_padding(self) -> bool:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import ElementDropout, LayerNorm, Linear, activate, parameter
 from implementations.mega.jax import GatedAttention
@@ -188,11 +188,10 @@ class SpadeLayer(nnx.Module):
             s4 = self.s4.initial_state(batch) if config.global_branch else None
         return cache if cache is None or s4 is None else {"s4": s4, **cache}
 
-    def reset(self, state: State, start: Bool[Array, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Array, " B"]) -> State:
         """The state, emptied for the sequences of the batch at which a document starts."""
-        fresh = self.initial_state(start.shape[0])
-        if fresh is None:
-            raise ConfigError("SpadeConfig.causal is False: a layer that looks ahead has no state to reset")
+        state = require_state(state, self.config)
+        fresh: Any = self.initial_state(start.shape[0])
         return {
             name: jnp.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
             for name, value in state.items()
@@ -276,8 +275,7 @@ class SpadeLayer(nnx.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model)
-        if state is not None and not config.causal:
-            raise ConfigError("SpadeConfig.causal is False: a layer that looks ahead takes no state")
+        refuse_state(config, state)
         if config.positions == "shared" and bias is None:
             raise ConfigError("SpadeConfig.positions is 'shared': expected the relative bias of another layer as bias")
         if mask is not None and config.mask_padding:
@@ -315,8 +313,9 @@ class SpadeStack(nnx.Module):
                 found[f"layer{i}_{name}"] = value
         return found if self.config.causal else None
 
-    def reset(self, state: State, start: Bool[Array, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Array, " B"]) -> State:
         """The state, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         layers: Any = self.layers
         found = {}
         for i, layer in enumerate(layers):
@@ -343,6 +342,7 @@ class SpadeStack(nnx.Module):
 
         The state of layer i is found under `layer{i}_` and its own names.
         """
+        refuse_state(self.config, state)
         layers: Any = self.layers
         after = {}
         for i, layer in enumerate(layers):

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import ElementDropout, LayerNorm, Linear, activate, owned, parameter
 from implementations.mega.torch import GatedAttention
@@ -195,11 +195,10 @@ class SpadeLayer(nn.Module):
             s4 = self.s4.initial_state(batch) if config.global_branch else None
         return cache if cache is None or s4 is None else {"s4": s4, **cache}
 
-    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Tensor, " B"]) -> State:
         """The state, emptied for the sequences of the batch at which a document starts."""
-        fresh = self.initial_state(start.shape[0])
-        if fresh is None:
-            raise ConfigError("SpadeConfig.causal is False: a layer that looks ahead has no state to reset")
+        state = require_state(state, self.config)
+        fresh: Any = self.initial_state(start.shape[0])
         return {
             name: torch.where(start.reshape(-1, *(1,) * (value.ndim - 1)), fresh[name], value)
             for name, value in state.items()
@@ -283,8 +282,7 @@ class SpadeLayer(nn.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model)
-        if state is not None and not config.causal:
-            raise ConfigError("SpadeConfig.causal is False: a layer that looks ahead takes no state")
+        refuse_state(config, state)
         if config.positions == "shared" and bias is None:
             raise ConfigError("SpadeConfig.positions is 'shared': expected the relative bias of another layer as bias")
         if mask is not None and config.mask_padding:
@@ -323,8 +321,9 @@ class SpadeStack(nn.Module):
                 found[f"layer{i}_{name}"] = value
         return found if self.config.causal else None
 
-    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Tensor, " B"]) -> State:
         """The state, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         layers: Any = self.layers
         found = {}
         for i, layer in enumerate(layers):
@@ -351,6 +350,7 @@ class SpadeStack(nn.Module):
 
         The state of layer i is found under `layer{i}_` and its own names.
         """
+        refuse_state(self.config, state)
         layers: Any = self.layers
         after = {}
         for i, layer in enumerate(layers):

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter
 from implementations.ops.attention import Method
@@ -143,8 +143,9 @@ class TransformerLayer(nnx.Module):
         """The cache before the first token, or None where the layer cannot stream."""
         return self.attention.initial_state(batch) if self.config.causal else None
 
-    def reset(self, state: dict[str, Array], start: Bool[Array, " B"]) -> dict[str, Array]:
+    def reset(self, state: dict[str, Array] | None, start: Bool[Array, " B"]) -> dict[str, Array]:
         """The cache, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return {
             "keys": jnp.where(start[:, None, None, None], 0.0, state["keys"]),
             "values": jnp.where(start[:, None, None, None], 0.0, state["values"]),
@@ -170,8 +171,7 @@ class TransformerLayer(nnx.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model)
-        if state is not None and not config.causal:
-            raise ConfigError("TransformerConfig.causal is False: a layer that looks ahead takes no state")
+        refuse_state(config, state)
         mask = mask if config.mask_padding else None
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0.0)

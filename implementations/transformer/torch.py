@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError, require_segment
+from implementations.common.config import refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, owned, parameter
 from implementations.ops.attention import Method
@@ -147,8 +147,9 @@ class TransformerLayer(nn.Module):
         """The cache before the first token, or None where the layer cannot stream."""
         return self.attention.initial_state(batch) if self.config.causal else None
 
-    def reset(self, state: dict[str, Tensor], start: Bool[Tensor, " B"]) -> dict[str, Tensor]:
+    def reset(self, state: dict[str, Tensor] | None, start: Bool[Tensor, " B"]) -> dict[str, Tensor]:
         """The cache, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, self.config)
         return {
             "keys": torch.where(start[:, None, None, None], 0.0, state["keys"]),
             "values": torch.where(start[:, None, None, None], 0.0, state["values"]),
@@ -174,8 +175,7 @@ class TransformerLayer(nn.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model)
-        if state is not None and not config.causal:
-            raise ConfigError("TransformerConfig.causal is False: a layer that looks ahead takes no state")
+        refuse_state(config, state)
         mask = mask if config.mask_padding else None
         if mask is not None:
             x = torch.where(mask[..., None], x, 0.0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from reports import console
 from suite.data import acquire, catalog, doctor, manifest
 from suite.data.errors import DataError, SettingsError, UnknownData
 
@@ -149,7 +150,7 @@ def _fetch(options: argparse.Namespace) -> int:
         catalog.find(name)
     for name in options.names:
         print(*acquire.fetch(name, root), sep="\n")
-        print(f"next: {catalog.place(name, root, {}).command}")
+        print(f"next: {_after_files(name, root)}")
     return 0
 
 
@@ -157,12 +158,20 @@ def _import(options: argparse.Namespace) -> int:
     root = catalog.data_root(options.root)
     catalog.find(options.name)
     print(*acquire.take(options.name, options.path, root), sep="\n")
-    print(f"next: {catalog.place(options.name, root, {}).command}")
+    print(f"next: {_after_files(options.name, root)}")
     return 0
+
+
+def _after_files(name: str, root: Path) -> str:
+    """What comes after some original files were taken: the rest of them, or the preparation."""
+    place = catalog.place(name, root, {})
+    return place.remedy if place.settings.source == "released" and not place.has_raw else place.command
 
 
 def _doctor(options: argparse.Namespace) -> int:
     root = catalog.data_root(options.root)
+    for name in options.names:
+        catalog.find(name)
     findings = [doctor.examine(name, root) for name in options.names or catalog.names()]
     for found in findings:
         print(f"{found.name}\n  original files: {found.raw}\n  prepared: {found.prepared}")
@@ -208,4 +217,4 @@ def _verify(options: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(main())
+    sys.exit(console.exit_status(main))

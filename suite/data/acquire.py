@@ -58,10 +58,17 @@ def verify(name: str, folder: Path) -> str:
     """Hash the original files that are here and compare; gives a sentence. Raises DataError."""
     description = manifest.read(name)
     here = set(_present(description, folder))
-    mend = f"get it again with python -m suite.data fetch {name}"
+    mend = again(description, folder.parent.parent)
     raw.hashes(description.release.of(here.__contains__), folder, mend=mend)
     known = sum(file.sha256 is not None for file in description.release.files if file.name in here)
     return f"{folder}: {len(here)} parts, {known} of known sha256 and as released"
+
+
+def again(description: Manifest, root: Path) -> str:
+    """How to get original files again that are not the released ones."""
+    command = ["python", "-m", "suite.data", "fetch", description.name, "--root", str(root)]
+    fetched = f"get it again with {shlex.join(command)}"
+    return fetched if description.release.fetchable else f"get it again. {by_hand(description, root)}"
 
 
 def by_hand(description: Manifest, root: Path) -> str:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from implementations.common.config import nearest
 from suite.data import (
     aan,
+    acquire,
     cifar,
     glue,
     imdb,
@@ -122,6 +123,9 @@ class Place:
         if self.settings.source == "local":
             return f"Prepare it from a folder of your own with: {own}"
         name, root = self.data_set.name, shlex.quote(str(self.root))
+        description = manifest.read(name)
+        if not description.release.fetchable:
+            return f"{acquire.by_hand(description, self.root)} (or read a copy of your own: {own})"
         return f"Get it with: python -m suite.data fetch {name} --root {root} (or read a copy of your own: {own})"
 
     def open(self, verify: bool = True) -> Prepared:
@@ -189,7 +193,7 @@ def prepare_dataset(
         if source != "generated":
             release = manifest.read(name).release.of(wanted.settings.reads)
             folder = raw.find(release, folder)
-            mend = f"get it again with python -m suite.data fetch {name} --root {shlex.quote(str(wanted.root))}"
+            mend = acquire.again(manifest.read(name), wanted.root)
             raw_files = raw.hashes(release, folder, trusted=source == "local", mend=mend)
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
             if source == "generated":

@@ -49,6 +49,6 @@ def _next(name: str, root: Path, has_raw: bool, whole: int, broken: str) -> str:
     description, place = manifest.read(name), catalog.place(name, root, {})
     if place.settings.source == "generated" or has_raw:
         return place.command
-    if any(archive.kind != "file" for archive in description.release.archives):
+    if description.release.fetchable:
         return shlex.join(["python", "-m", "suite.data", "fetch", name, "--root", str(root)])
     return acquire.by_hand(description, root)

@@ -113,6 +113,11 @@ class Release(Entry, frozen=True):
     folder: Text | None = None
     manual: Text | None = None
 
+    @property
+    def fetchable(self) -> bool:
+        """Whether the original files can be downloaded by a program: there is more than a single file beside them."""
+        return any(archive.kind != "file" for archive in self.archives)
+
     def of(self, wanted: Callable[[str], bool]) -> "Release":
         """The release with those files only whose names are wanted."""
         return msgspec.structs.replace(self, files=[file for file in self.files if wanted(file.name)])

@@ -1,9 +1,10 @@
 """Can the labels of Pathfinder images be learned from the images? A small convolutional network tries.
 
-    python -m suite.data.pathfinder_canary --resolution 32
+    python -m suite.data.pathfinder_canary --resolution 32 --device cuda
 
-Exit status 0: it beats guessing on new images; 1: it does not, or the data cannot be had. A set of images whose labels
-are wrong, as in one broken copy of the release, is learned by heart at best and stays at 50 % on new images.
+It is meant for a GPU, which it takes where PyTorch sees one. Exit status 0: it beats guessing on new images; 1: it does
+not, or the data cannot be had; 2: there is no such device. A set of images whose labels are wrong, as in one broken
+copy of the release, is learned by heart at best and stays at 50 % on new images.
 """
 
 import argparse
@@ -40,16 +41,22 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     try:
-        accuracy = train(data, options.resolution, options.epochs, lambda line: print(line, flush=True))
+        accuracy = train(data, options.resolution, options.epochs, lambda line: print(line, flush=True), options.device)
+    except DeviceAbsent as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is missing; install it with: pip install longseq-bench[torch]", file=sys.stderr)
         return 1
     count = data.test.count
-    chance = stats.binomtest(round(accuracy * count), count, 0.5, alternative="greater").pvalue
+    right = round(accuracy * count)
+    chance = stats.binomtest(right, count, 0.5, alternative="greater").pvalue
+    low, high = stats.binomtest(right, count).proportion_ci(method="wilson")
     learned = chance < SIGNIFICANT
     print(
         f"{data.protocol['name']} {options.resolution} x {options.resolution}: {100 * accuracy:.2f} % of {count:,} new "
-        f"images (guessing does as well with probability {chance:.1g}): {'learned' if learned else 'not learned'}"
+        f"images, Wilson 95 % {100 * low:.2f} to {100 * high:.2f} % (guessing does as well with probability "
+        f"{chance:.1g}): {'learned' if learned else 'not learned'}"
     )
     return 0 if learned else 1
 
@@ -63,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="default 10")
     parser.add_argument("--root", type=Path, default=None, help="folder of all data (default: $LONGSEQ_DATA or ./data)")
     parser.add_argument("--from", dest="released", type=Path, metavar="DIR", help="try the release's images in DIR")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1; auto (default): a GPU if any")
     parser.add_argument("--jobs", type=int, default=None, help="cores that draw (default: all)")
     return parser
 
@@ -75,12 +83,32 @@ def _open(options: argparse.Namespace) -> Prepared:
     return open_dataset(name, options.root, jobs=options.jobs, **settings)
 
 
-def train(data: Prepared, resolution: int, epochs: int, report: Callable[[str], object]) -> float:
-    """Accuracy on the test split after some epochs on the train split; on a GPU where PyTorch sees one."""
+class DeviceAbsent(ValueError):
+    """PyTorch does not know the device or sees none of its kind here; the message names it and the remedy."""
+
+
+def _device(name: str) -> str:
+    """A device that PyTorch can use; `name` "auto" is a GPU where it sees one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise DeviceAbsent(f"--device {name} cannot be used ({why}); leave it out, or say --device cpu") from error
+    return name
+
+
+def train(
+    data: Prepared, resolution: int, epochs: int, report: Callable[[str], object], device: str = "auto"
+) -> float:
+    """Accuracy on the test split after some epochs on the train split."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device(device)
     torch.manual_seed(_ORDER_SEED)
     network = _network(resolution).to(device)
     per_epoch = steps_per_epoch(data.train.count, _BATCH)

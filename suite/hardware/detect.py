@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -49,10 +50,19 @@ def gpus() -> list[Gpu]:
     return [Gpu(name, driver, int(float(mib)) * 2**20 if _is_number(mib) else 0) for name, driver, mib in rows]
 
 
+def count(kind: str) -> int:
+    """How many devices of a kind this machine has; its processors are one."""
+    return {"cpu": 1, "gpu": max(len(gpus()), 1), "tpu": max(len(_attached(Path("/"))), 1)}[kind]
+
+
+def _attached(root: Path) -> list[Path]:
+    """The device files of TPU chips."""
+    return [*root.glob("dev/accel[0-9]*"), *root.glob("dev/vfio/[0-9]*")]
+
+
 def tpu(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> str | None:
     """The profile name of the TPU attached to this machine, or None."""
-    attached = [*root.glob("dev/accel[0-9]*"), *root.glob("dev/vfio/[0-9]*")]
-    if not attached:
+    if not _attached(root):
         return None
     kind = environment.get("TPU_ACCELERATOR_TYPE", "").rpartition("-")[0]
     if kind in _TPU_TYPES:
@@ -73,12 +83,22 @@ def present() -> list[str]:
 
 
 def resolve(name: str) -> str:
-    """The profile to run on: `auto` takes the best that is here; absent or unknown hardware raises HardwareError."""
+    """The profile to run on: `auto` takes the best that is here; absent or unknown hardware raises HardwareError.
+
+    A TPU that is absent can be compiled for, where its compiler is installed.
+    """
     if name != "auto" and name not in PROFILES:
         raise HardwareError(f"unknown hardware {name!r}: {nearest(name, ['auto', *PROFILES])}")
     here = present()
     if name == "auto":
         return here[0]
+    if name not in here and PROFILES[name].kind == "tpu":
+        if importlib.util.find_spec("libtpu") is None:
+            raise HardwareError(
+                f"hardware {name!r} ({PROFILES[name].title}) is not on this machine, and neither is a compiler for it: "
+                "pip install 'longseq-bench[tpu]' brings the one that compiles JAX cells without a TPU"
+            )
+        return name
     if name not in here:
         have = ", ".join(here)
         raise HardwareError(

@@ -24,21 +24,21 @@ from typing import Any
 from reports import records
 from suite import provenance
 from suite.data import open_dataset
-from suite.hardware import energy
+from suite.hardware import ahead_of_time, energy
 from suite.hardware.profiles import PROFILES
-from suite.launch import language_result, result
+from suite.launch import compiled_result, generation_result, language_result, result
 from suite.matrix import Cell
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import measure
 from suite.training import loop, rounding
 from suite.training.activity import activation_rates
 from suite.training.checkpoint import CheckpointStore
+from suite.training.generation import loop as generation_loop
 from suite.training.language import loop as language_loop
-from suite.training.loop import Controls, Diverged, Stopped
+from suite.training.loop import REASON, Controls, Diverged, Stopped
 
 MEASURED, ERROR, NOT_FINISHED, FAILED = 0, 1, 3, 4
-REASON = "cell failed: "
-"""How the last line of a log begins that holds the reason of a failure."""
+TIME_LIMIT = "stopped by the time limit"
 SHOW_SECONDS = 0.5
 SAY_SECONDS = 30.0
 
@@ -58,6 +58,9 @@ class Spec:
     checkpoint_steps: int | None = None
     last_step: int | None = None
     moved: bool = False
+    compile_only: bool = False
+    compilations: int = 1
+    devices: int = 1
 
 
 def say(line: str) -> None:
@@ -70,13 +73,21 @@ def progress_path(out: Path, cell: Cell) -> Path:
     return out / "logs" / f"{cell.id}.progress.json"
 
 
+def stopped_by(number: int) -> str:
+    """What a signal tells a run, in words."""
+    return "stopped by Ctrl-C" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+
+
 def stop_rule(deadline: float | None) -> Callable[[], str | None]:
     """A function that gives the reason to stop, once there is one: a signal, the time limit, or a launcher gone."""
     asked: list[str] = []
     parent = os.getppid()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        asked.append(f"stopped by {signal.Signals(number).name}")
+        asked.append(TIME_LIMIT if late() else stopped_by(number))
+
+    def late() -> bool:
+        return deadline is not None and time.time() >= deadline
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
@@ -84,8 +95,8 @@ def stop_rule(deadline: float | None) -> Callable[[], str | None]:
     def stop() -> str | None:
         if asked:
             return asked[0]
-        if deadline is not None and time.time() >= deadline:
-            return "stopped by the time limit"
+        if late():
+            return TIME_LIMIT
         return "stopped because the launcher is gone" if os.getppid() != parent else None
 
     return stop
@@ -132,13 +143,19 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     store.lock()
     if spec.fresh:
         store.clear()
-    language = cell.recipe.language is not None
-    train, measured = (language_loop.train, language_result.measured) if language else (loop.train, result.measured)
-    module = importlib.import_module(f"suite.training.{'language.' if language else ''}{cell.framework}")
-    backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind)
+    train, measured = {
+        "": (loop.train, result.measured),
+        "language.": (language_loop.train, language_result.measured),
+        "generation.": (generation_loop.train, generation_result.measured),
+    }[cell.recipe.kind]
+    place = "parallel." if spec.devices > 1 and cell.framework == "torch" else cell.recipe.kind
+    module = importlib.import_module(f"suite.training.{place}{cell.framework}")
+    backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind, devices=spec.devices)
     if spec.moved:
         backend.load_state(rounding.moved(backend.state()))
-    say(f"{cell.label}: {cell.recipe.total_steps} updates on {backend.describe()['device']}")
+    device = backend.describe()
+    many = f"{spec.devices} x " if spec.devices > 1 else ""
+    say(f"{cell.label}: {cell.recipe.total_steps} updates on {many}{device['device']}")
     controls = Controls(
         stop=stop,
         say=say,
@@ -153,9 +170,9 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     except Stopped:
         store.unlock()
         raise
-    rates = () if language else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
-    origin = provenance.collect(spec.arguments)
-    record = measured(cell, spec.protocol, run, data, origin, backend.describe(), *rates)  # pyright: ignore
+    rates = () if cell.recipe.kind else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
+    origin = provenance.collect(spec.arguments) | {"devices": spec.devices}
+    record = measured(cell, spec.protocol, run, data, origin, device, *rates)  # pyright: ignore
     records.write(record, out)
     store.remove()
     return MEASURED
@@ -192,12 +209,24 @@ def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     return FAILED if record.status == "failed" else MEASURED
 
 
+def run_compiler(cell: Cell, spec: Spec) -> int:
+    """Compile the programs of a cell for hardware that is not here and write its record."""
+    compiler = importlib.import_module(f"suite.hardware.{cell.framework}").Compiler(cell.hardware)
+    cached = ahead_of_time.Cached(compiler, Path(spec.out) / "programs", spec.fresh, say)
+    found = ahead_of_time.programs(cell, cached, spec.compilations)
+    record = compiled_result.compiled(cell, spec.protocol, found, provenance.collect(spec.arguments), spec.compilations)
+    records.write(record, Path(spec.out))
+    return MEASURED
+
+
 def main(arguments: list[str]) -> int:
     """Run the cell of a specification; every error ends in one line that begins with `cell failed: `."""
     faulthandler.enable()
     spec = Spec(**json.loads(Path(arguments[0]).read_text()))
     cell = Cell.from_dict(spec.cell)
     try:
+        if spec.compile_only:
+            return run_compiler(cell, spec)
         if cell.recipe is not None:
             return run_training(cell, spec, stop_rule(spec.deadline))
         return run_speed(cell, spec, stop_rule(spec.deadline)) if cell.settings else run_equivalence(cell, spec)

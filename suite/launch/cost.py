@@ -214,6 +214,8 @@ POSITIONS = {
 def positions(cell: Cell) -> int:
     """Padded positions of a sequence."""
     assert cell.recipe is not None
+    if cell.recipe.generation is not None:
+        return cell.recipe.generation.input_length + cell.recipe.generation.target_length
     data = cell.recipe.data
     if data.name not in names():
         return POSITIONS.get(cell.task, 0)

@@ -75,5 +75,5 @@ class Display:
         whole = data[: data.rfind(b"\n") + 1]
         self.logs[cell.id] = (path, offset + len(whole))
         for line in whole.decode(errors="replace").splitlines():
-            if line.startswith(("epoch ", "step ", "resumed ", "checkpoint ")):
+            if line.startswith(("epoch ", "step ", "resumed ", "checkpoint ", "program ")):
                 self.say(f"{cell.label}: {line}")

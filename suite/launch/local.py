@@ -18,13 +18,14 @@ from typing import IO, Any, Literal
 from reports import records
 from suite import provenance
 from suite.data import DataError, Prepared
+from suite.hardware import ahead_of_time
 from suite.hardware.profiles import PROFILES
 from suite.launch import cell as child
 from suite.launch import result
 from suite.launch.display import Display
 from suite.matrix import Cell
 
-Status = Literal["measured", "kept", "failed", "no data", "not finished"]
+Status = Literal["measured", "compiled", "kept", "failed", "no data", "not run", "not finished"]
 GRACE_SECONDS = 30.0
 """How long a stopped cell may take to write its checkpoint before it is killed."""
 POLL_SECONDS = 0.05
@@ -36,10 +37,13 @@ _OUT_OF_MEMORY = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How cells are launched; only `moved` changes their numbers. `deadline` is Unix time, `timeout` seconds a cell.
+    """How cells are launched; only `moved` changes their numbers. `deadline` is Unix time, `timeout` seconds a cell;
+    `devices` how many train a cell, by its id, where that is not 1.
 
     After `last_step` updates a training ends with a checkpoint; with `moved` it begins one rounding away from its
-    initial values. `environment` has variables of the children, None where one is not to be set.
+    initial values. `environment` has variables of the children, None where one is not to be set. `compile_only`: the
+    programs of cells are compiled for hardware that is not here, none is run; `compilations` as in
+    `ahead_of_time.programs`.
     """
 
     out: Path
@@ -54,6 +58,9 @@ class Options:
     last_step: int | None = None
     moved: bool = False
     environment: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    compile_only: bool = False
+    compilations: int = 1
+    devices: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,16 +83,21 @@ class _Running:
     timed_out: bool = False
 
 
-def environment(cell: Cell, jobs: int) -> dict[str, str]:
+def environment(cell: Cell, jobs: int, compile_only: bool = False, devices: int = 1) -> dict[str, str]:
     """The environment of a child: its platform, its share of the cores, and where this source tree is."""
     values = dict(os.environ)
     kind = PROFILES[cell.hardware].kind
     values["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}[kind]
-    if jobs > 1:
+    if compile_only:
+        values |= ahead_of_time.environment(cell.hardware)
+    if kind == "cpu" and devices > 1:
+        values["JAX_NUM_CPU_DEVICES"] = str(devices)
+    if jobs * devices > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        share = str(max(1, cores // jobs))
+        share = str(max(1, cores // (jobs * devices)))
         for name in provenance.THREADS:
             values.setdefault(name, share)
+    if jobs > 1:
         values.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if (provenance.ROOT / "pyproject.toml").exists():
         values["PYTHONPATH"] = os.pathsep.join(filter(None, [str(provenance.ROOT), values.get("PYTHONPATH")]))
@@ -103,6 +115,7 @@ class Launcher:
     def __init__(self, options: Options, display: Display) -> None:
         self.options, self.display = options, display
         self.stop_reason: str | None = None
+        self.stop_signal = signal.SIGTERM
         self.outcomes: list[Outcome] = []
 
     def run(self, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[Outcome]:
@@ -133,11 +146,12 @@ class Launcher:
 
     def _room(self, cell: Cell, running: list[_Running]) -> bool:
         """Whether a cell may start beside those that run."""
-        alone = cell.alone or any(one.cell.alone for one in running)
+        alone = not self.options.compile_only and (cell.alone or any(one.cell.alone for one in running))
         return not running if alone else len(running) < self.options.jobs
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop_reason = self.stop_reason or f"stopped by {signal.Signals(number).name}"
+        if not self.stop_reason:
+            self.stop_reason, self.stop_signal = child.stopped_by(number), signal.Signals(number)
 
     def _leave(self, waiting: list[tuple[Cell, dict[str, Any]]]) -> list[tuple[Cell, dict[str, Any]]]:
         for cell, _ in waiting:
@@ -148,14 +162,14 @@ class Launcher:
         """Stop cells that were asked to end, kill those that do not, and those that ran past the time-out."""
         now = time.time()
         if self.options.deadline is not None and now >= self.options.deadline:
-            self.stop_reason = self.stop_reason or "stopped by the time limit"
+            self.stop_reason = self.stop_reason or child.TIME_LIMIT
         for one in running:
             if self.options.timeout is not None and now - one.started > self.options.timeout and not one.timed_out:
                 one.timed_out = True
                 one.process.kill()
             if self.stop_reason and one.stopped_at is None:
                 one.stopped_at = now
-                one.process.terminate()
+                one.process.send_signal(self.stop_signal)
             elif one.stopped_at is not None and now - one.stopped_at > GRACE_SECONDS:
                 one.process.kill()
 
@@ -174,6 +188,9 @@ class Launcher:
             checkpoint_steps=options.checkpoint_steps,
             last_step=options.last_step,
             moved=options.moved,
+            compile_only=options.compile_only,
+            compilations=options.compilations,
+            devices=options.devices.get(cell.id, 1),
         )
         path = logs / f"{cell.id}.spec.json"
         path.write_text(json.dumps(dataclasses.asdict(spec), indent=1))
@@ -183,7 +200,7 @@ class Launcher:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_changed(environment(cell, options.jobs), options.environment),
+            env=_changed(environment(cell, options.jobs, options.compile_only, spec.devices), options.environment),
             start_new_session=True,
         )
         self.display.started(cell, logs / f"{cell.id}.log")
@@ -198,11 +215,12 @@ class Launcher:
         lines = (self.options.out / "logs" / f"{cell.id}.log").read_text(errors="replace").splitlines()
         ended = code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP) or (one.stopped_at is not None and code < 0)
         if code == child.MEASURED:
-            self._note(Outcome(cell, "measured"))
+            self._note(Outcome(cell, "compiled" if self.options.compile_only else "measured"))
         elif code == child.FAILED:
             self._note(Outcome(cell, "failed", records.read(records_path(self.options.out, cell)).reason))
         elif code == child.NOT_FINISHED or (ended and not one.timed_out):
-            last = lines[-1] if lines and code == child.NOT_FINISHED else f"ended by {_signal_name(code)}"
+            asked = f"{self.stop_reason} before it wrote a checkpoint" if one.stopped_at is not None else None
+            last = lines[-1] if lines and code == child.NOT_FINISHED else asked or f"ended by {_signal_name(code)}"
             self._note(Outcome(cell, "not finished", last.removeprefix(f"{cell.label}: ")))
         else:
             timeout = f"timed out after {self.options.timeout:g} seconds" if one.timed_out else None

@@ -25,6 +25,7 @@ from suite.speed.config import SpeedSettings
 from suite.speed.measure import slopes
 from suite.tasks import Task, all_tasks
 from suite.training.activity import TABLE
+from suite.training.generation import loop as generation_loop
 from suite.training.language import loop as language_loop
 from suite.training.language.metrics import DEFINITIONS
 from suite.training.loop import Run
@@ -77,12 +78,15 @@ def protocol(cell: Cell) -> dict[str, Any]:
     every = window(recipe)
     if recipe.language is not None:
         return language_protocol(recipe, task, facts, changed, every)
+    if recipe.generation is not None:
+        facts = {**facts, **generation_facts(recipe)}
     return {
         **facts,
         "metric": task.metric,
         "metric_definition": facts.get("metric", "accuracy over all examples of the split"),
         "selection": f"{recipe.selection}; the {task.metric.replace('_', ' ')} reported is that of the selected epoch",
-        "evaluation": "every epoch, on all examples; the last batch is filled up and the filling discarded",
+        "evaluation": facts.get("evaluation")
+        or "every epoch, on all examples; the last batch is filled up and the filling discarded",
         "training": "shuffled epochs; the examples that fill no batch sit an epoch out",
         "step_loss": _LOSSES[recipe.model.objective] + (f", averaged over {every} updates" if every > 1 else ""),
         "comparable_to": "" if changed else task.comparable_to,
@@ -96,6 +100,21 @@ def ablation(cell: Cell) -> dict[str, Any]:
     factor = factors()[cell.factor]
     said = {name: getattr(factor, name) for name in ("name", "title", "meaning", "paper", "published_on")}
     return {**said, "task": cell.base_task, "levels": list(factor.levels), "base_level": cell.base_level}
+
+
+def generation_facts(recipe: Recipe) -> dict[str, Any]:
+    """What decides whether the ROUGE of two models may be compared, beside the facts of their data."""
+    generation = generation_loop.of(recipe)
+    read, written = generation.input_length, generation.target_length
+    search = "the greedy choice" if generation.beams == 1 else f"{generation.beams} beams"
+    return {
+        "input_length": read,
+        "target_length": written,
+        "tokenizer": f"UTF-8 bytes plus 3; question, 1, transcript, 2, cut behind {read} tokens; the answer, 2, cut "
+        f"behind {written} in training and in its loss",
+        "evaluation": f"every epoch, on all examples; summaries of at most {written} tokens by {search}, length "
+        f"penalty {generation.length_penalty:g}, against whole answers, wherever an epoch is selected",
+    }
 
 
 def language_protocol(

@@ -6,11 +6,11 @@ import copy
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from implementations.common.config import Config, ConfigError, nearest
 from implementations.common.conventions import MatmulPrecision
-from implementations.models.config import LanguageModelConfig, ModelConfig, config_from_dict
+from implementations.models.config import EncoderDecoderConfig, LanguageModelConfig, ModelConfig, config_from_dict
 from suite.data.catalog import DATA_SETS
 from suite.training.optimizer import OptimizerSpec
 
@@ -46,6 +46,8 @@ class LanguageTraining(Config):
     lengths: the test split is also read with the states emptied after every so many tokens of a document.
     """
 
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("lengths",),)
+
     updates: int
     segment: int
     evaluation_segment: int
@@ -71,12 +73,24 @@ class LanguageTraining(Config):
             fits = self.stride is not None and 1 <= self.stride <= self.evaluation_segment
             self.require(fits, "stride", f"expected 1 to evaluation_segment = {self.evaluation_segment}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `lengths` where there are none."""
-        values = super().to_dict()
-        if not self.lengths:
-            del values["lengths"]
-        return values
+
+@dataclasses.dataclass(frozen=True)
+class Generation(Config):
+    """How an encoder-decoder learns to write the second sequence of a pair from the first, and how it writes.
+
+    input_length, target_length: tokens behind which the sequences are cut; a cut one has no end token. beams,
+    length_penalty: of the search for what is written, of at most target_length tokens (`EncoderDecoder.generate`).
+    """
+
+    input_length: int
+    target_length: int
+    beams: int = 1
+    length_penalty: float = 0.0
+
+    def validate(self) -> None:
+        for name in ("input_length", "target_length", "beams"):
+            self.require(getattr(self, name) >= 1, name, "expected at least 1")
+        self.require(self.length_penalty >= 0, "length_penalty", "expected at least 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +100,11 @@ class Recipe(Config):
     `source` says where each published number comes from and is no part of a cell's identity; `compile` lets the PyTorch
     backend use `torch.compile` on a GPU (JAX always compiles). Where `resampling` is k > 1, the trained model is also
     evaluated on every k-th position, with the time steps of its SSMs k times as long (S5, section 4.2). `language` is
-    there where a language model is trained; its epochs are stretches of `language.updates` updates.
+    there where a language model is trained; its epochs are stretches of `language.updates` updates. `generation` is
+    there where an encoder-decoder learns to write one sequence from another.
     """
+
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("resampling",), ("language",), ("generation",))
 
     model: ModelConfig
     optimizer: OptimizerSpec
@@ -101,6 +118,7 @@ class Recipe(Config):
     resampling: int = 1
     source: dict[str, str] = dataclasses.field(default_factory=dict)
     language: LanguageTraining | None = None
+    generation: Generation | None = None
 
     def validate(self) -> None:
         for name in ("batch_size", "epochs", "evaluation_batch_size", "resampling"):
@@ -111,14 +129,23 @@ class Recipe(Config):
         train = self.data.settings.get("train")
         if not isinstance(train, int) or train < 1:
             raise ConfigError(f"DataSpec.settings is {self.data.settings}: expected a positive integer under 'train'")
-        by_loss = self.selection == "best validation loss"
-        self.require(not by_loss, "selection", "expected a rule by accuracy, or the last epoch")
+        self._validate_generation()
         self.require(self.batch_size <= train, "batch_size", f"expected at most the {train} training examples")
         rescales = all(layer.architecture in RESAMPLED for layer in self.model.layers)
         rule = f"expected 1, or layers of {' or '.join(RESAMPLED)}"
         self.require(self.resampling == 1 or rescales, "resampling", rule)
         selects = "validation" not in self.selection or self.data.settings.get("validation", 1) > 0
         self.require(selects, "selection", "expected another rule where data.settings.validation is 0")
+
+    def _validate_generation(self) -> None:
+        """The rules of selection, and the model that writes."""
+        by_loss = self.selection == "best validation loss"
+        if self.generation is None:
+            self.require(not by_loss, "selection", "expected a rule by accuracy, or the last epoch")
+            return
+        self.require(isinstance(self.model, EncoderDecoderConfig), "model", "expected an encoder-decoder")
+        ruled = by_loss or self.selection == "last epoch"
+        self.require(ruled, "selection", "expected 'best validation loss' or 'last epoch'")
 
     def _validate_language(self, language: LanguageTraining) -> None:
         self.require(isinstance(self.model, LanguageModelConfig), "model", "expected a language model")
@@ -128,6 +155,11 @@ class Recipe(Config):
         carries = language.carried or language.evaluation == "carried"
         rule = "expected carried false and a strided evaluation: the states of full attention grow without end"
         self.require(not (grows and carries), "language", rule)
+
+    @property
+    def kind(self) -> str:
+        """Where its loop and backends are in `suite.training`: "" or the name of a folder with a dot behind it."""
+        return "language." if self.language else "generation." if self.generation else ""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -141,29 +173,22 @@ class Recipe(Config):
         """Updates of the whole run."""
         return self.steps_per_epoch * self.epochs
 
-    def rescaled(self, **changes: Any) -> Self:
-        """A copy with changes, whose schedule spans the new run: warm-up and total keep their numbers of epochs."""
-        new = self.replace(**changes)
-        schedule = new.optimizer.schedule.replace(
-            warmup_steps=round(self.optimizer.schedule.warmup_steps * new.steps_per_epoch / self.steps_per_epoch),
-            total_steps=new.total_steps,
-        )
+    def rescaled(self, warmup: Literal["epochs", "share"] = "epochs", **changes: Any) -> Self:
+        """A copy with changes, whose schedule spans the new run: its warm-up keeps its number of epochs, or its share
+        of all updates."""
+        new, schedule = self.replace(**changes), self.optimizer.schedule
+        if warmup == "share":
+            steps = round(schedule.warmup_steps / schedule.total_steps * new.total_steps)
+        else:
+            steps = round(schedule.warmup_steps * new.steps_per_epoch / self.steps_per_epoch)
+        schedule = new.optimizer.schedule.replace(warmup_steps=steps, total_steps=new.total_steps)
         return new.replace(optimizer=new.optimizer.replace(schedule=schedule))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `resampling` and `language` where they are not used: cells run before there were
-        such fields keep their identity."""
-        values = super().to_dict()
-        if self.resampling == 1:
-            del values["resampling"]
-        if self.language is None:
-            del values["language"]
-        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         values = dict(values)
-        for name, build in (("model", config_from_dict), ("language", LanguageTraining.from_dict)):
+        parts = {"model": config_from_dict, "language": LanguageTraining.from_dict, "generation": Generation.from_dict}
+        for name, build in parts.items():
             if isinstance(values.get(name), dict):
                 values[name] = build(values[name])
         return super().from_dict(values)
@@ -195,7 +220,7 @@ def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 def override_settings(config: C, overrides: Sequence[str]) -> C:
     """A config with `path=value` texts applied; raises ConfigError."""
-    values = copy.deepcopy(config.to_dict())
+    values = copy.deepcopy(config.to_dict(complete=True))
     for text in overrides:
         path, equals, value = text.partition("=")
         if not equals:
@@ -220,8 +245,6 @@ def _parse(text: str, value: str, current: Any) -> Any:
         parsed = value
     if current is None or parsed is None:
         return parsed
-    if isinstance(current, tuple) and isinstance(parsed, list):
-        return tuple(parsed)
     if isinstance(current, float) and isinstance(parsed, int) and not isinstance(parsed, bool):
         return float(parsed)
     if type(parsed) is not type(current):
@@ -232,8 +255,9 @@ def _parse(text: str, value: str, current: Any) -> Any:
 def differences(recipe: Recipe, published: Recipe) -> list[str]:
     """One sentence for every value in which a recipe departs from the published one."""
     ours, theirs = (dict(_leaves(r.to_dict())) for r in (recipe, published))
+    known, printed = (dict(_leaves(r.to_dict(complete=True))) for r in (recipe, published))
     return [
-        f"{path} is {ours.get(path, 'absent')}, published {theirs.get(path, 'absent')}"
+        f"{path} is {known.get(path, 'absent')}, published {printed.get(path, 'absent')}"
         for path in sorted(ours | theirs)
         if ours.get(path) != theirs.get(path) and not path.startswith(("source.", "compile", "evaluation_batch_size"))
     ]

@@ -79,26 +79,25 @@ class Scaling:
     rate: float = 1.0
 
 
-def scaled(recipe: Recipe, to: Scaling) -> Recipe:
-    """The published recipe made smaller; its schedule keeps its share of warm-up."""
+def scaled(recipe: Recipe, to: Scaling, warmup: Literal["epochs", "share"] = "share") -> Recipe:
+    """The published recipe made smaller; its warm-up keeps its share of the run, or its number of epochs."""
     settings = recipe.data.settings
     counts: dict[str, Any] = {"train": to.train, "test": to.evaluation}
     counts["validation"] = to.evaluation if settings["validation"] else 0
     if to.lengths is not None:
         counts |= {"min_length": to.lengths[0], "max_length": to.lengths[1]}
     spec: Any = recipe.model
-    new = recipe.replace(
+    groups = {name: group.replace(rate=to.rate * group.rate) for name, group in recipe.optimizer.groups.items()}
+    return recipe.rescaled(
+        warmup,
+        matmul_precision="float32",
+        optimizer=recipe.optimizer.replace(groups=groups),
         model=spec.replace(layer=spec.layer.replace(**to.layer), depth=to.depth),
         data=recipe.data.replace(settings={**settings, **counts}),
         batch_size=to.batch_size,
         evaluation_batch_size=to.batch_size,
         epochs=to.epochs,
     )
-    schedule, optimizer = recipe.optimizer.schedule, recipe.optimizer
-    warmup = round(schedule.warmup_steps / schedule.total_steps * new.total_steps)
-    schedule = schedule.replace(warmup_steps=warmup, total_steps=new.total_steps)
-    groups = {name: group.replace(rate=to.rate * group.rate) for name, group in optimizer.groups.items()}
-    return new.replace(optimizer=optimizer.replace(schedule=schedule, groups=groups))
 
 
 def profiled(recipe: Recipe, profile: Profile, small: Scaling, smoke: Scaling) -> Recipe:

@@ -16,11 +16,10 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
-from implementations.models.config import ClassifierConfig, DualEncoderConfig, ModelConfig
+from implementations.models.config import ModelConfig
 from implementations.seqboat.config import SeqBoatConfig
-from suite.recipes import language
+from suite.recipes import language, lra
 from suite.recipes.base import DataSpec, LanguageTraining, Profile, Recipe, Selection
-from suite.recipes.s5 import LISTOPS_RELEASE
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
 REPOSITORY = "renll/SeqBoat@5a34aed"
@@ -115,17 +114,6 @@ class Published:
         )
 
 
-def _classifier(numbers: Published, input_kind: Literal["tokens", "values"], input_size: int, classes: int):
-    return ClassifierConfig(
-        layer=numbers.layer(),
-        depth=numbers.encoder_layers,
-        input_kind=input_kind,
-        input_size=input_size,
-        classes=classes,
-        pooling="mean",
-    )
-
-
 def lra_listops(profile: Profile = "paper") -> Recipe:
     """ListOps, run_lra_listop.sh: 90,000 updates of 64; 392,196 parameters in the layers."""
     numbers = Published(
@@ -146,8 +134,7 @@ def lra_listops(profile: Profile = "paper") -> Recipe:
         warmup=27_000,
         max_positions=2_002,
     )
-    data = DataSpec("lra_listops", dict(LISTOPS_RELEASE))
-    return scale(numbers.recipe(_classifier(numbers, "tokens", 20, 10), data), "lra.listops", profile)
+    return _lra("listops", profile, numbers)
 
 
 def lra_text(profile: Profile = "paper") -> Recipe:
@@ -171,9 +158,7 @@ def lra_text(profile: Profile = "paper") -> Recipe:
         max_positions=4_002,
         local_pos=True,
     )
-    data = DataSpec("lra_text", {"train": 25_000, "validation": 0, "test": 25_000})
-    recipe = numbers.recipe(_classifier(numbers, "tokens", 135, 2), data, "best test accuracy")
-    return scale(recipe, "lra.text", profile)
+    return _lra("text", profile, numbers, "best test accuracy")
 
 
 def lra_retrieval(profile: Profile = "paper") -> Recipe:
@@ -196,10 +181,7 @@ def lra_retrieval(profile: Profile = "paper") -> Recipe:
         warmup=10_000,
         max_positions=4_002,
     )
-    data = DataSpec("lra_retrieval", {"train": 147_086, "validation": 18_090, "test": 17_437})
-    layers = {"layer": numbers.layer(), "depth": numbers.encoder_layers}
-    model = DualEncoderConfig(**layers, input_kind="tokens", input_size=98, classes=2, pooling="mean")
-    return scale(numbers.recipe(model, data), "lra.retrieval", profile)
+    return _lra("retrieval", profile, numbers)
 
 
 def lra_image(profile: Profile = "paper") -> Recipe:
@@ -223,8 +205,7 @@ def lra_image(profile: Profile = "paper") -> Recipe:
         max_positions=1_024,
         normalize_before=True,
     )
-    data = DataSpec("lra_image", {"train": 45_000, "validation": 5_000, "test": 10_000})
-    return scale(numbers.recipe(_classifier(numbers, "values", 1, 10), data), "lra.image", profile)
+    return _lra("image", profile, numbers)
 
 
 def lra_pathfinder(profile: Profile = "paper") -> Recipe:
@@ -248,8 +229,7 @@ def lra_pathfinder(profile: Profile = "paper") -> Recipe:
         max_positions=1_024,
         normalize_before=True,
     )
-    data = DataSpec("lra_pathfinder", {"train": 160_000, "validation": 20_000, "test": 20_000})
-    return scale(numbers.recipe(_classifier(numbers, "values", 1, 2), data), "lra.pathfinder", profile)
+    return _lra("pathfinder", profile, numbers)
 
 
 def lra_pathx(profile: Profile = "paper") -> Recipe:
@@ -276,8 +256,7 @@ def lra_pathx(profile: Profile = "paper") -> Recipe:
         truncation=128 * 128,
         normalize_before=True,
     )
-    data = DataSpec("lra_pathx", {"train": 160_000, "validation": 20_000, "test": 20_000})
-    return scale(numbers.recipe(_classifier(numbers, "values", 1, 2), data), "lra.pathx", profile)
+    return _lra("pathx", profile, numbers)
 
 
 def speech_commands() -> tuple[SeqBoatConfig, int]:
@@ -320,61 +299,30 @@ def enwik8() -> tuple[SeqBoatConfig, int]:
     return layer, 14
 
 
-@dataclasses.dataclass(frozen=True)
-class Scaling:
-    """What a profile changes of a published recipe; `lengths` are the generator's bounds where they change too."""
-
-    train: int
-    evaluation: int
-    epochs: int
-    batch_size: int
-    depth: int
-    d_model: int
-    query_size: int
-    value_size: int
-    window: int
-    capacities: int = 4
-    lengths: tuple[int, int] | None = None
+def _scaling(
+    train: int, evaluation: int, epochs: int, batch_size: int, depth: int, d_model: int, query_size: int,
+    value_size: int, window: int, capacities: int = 4, lengths: tuple[int, int] | None = None,
+) -> lra.Scaling:  # fmt: skip
+    layer = {"d_model": d_model, "query_size": query_size, "value_size": value_size, "window": window}
+    return lra.Scaling(train, evaluation, epochs, batch_size, depth, {**layer, "capacities": capacities}, lengths)
 
 
 # The one place where smoke and small depart from the paper; the lengths of ListOps are those of S5's smoke profile, so
 # short that compiling for several capacities takes longer than it saves.
-SCALINGS: dict[tuple[str, Profile], Scaling] = {
-    ("lra.listops", "smoke"): Scaling(8_000, 1_000, 3, 50, 2, 32, 16, 32, 16, 1, (20, 128)),
-    ("lra.listops", "small"): Scaling(20_000, 2_000, 8, 50, 4, 64, 32, 128, 64),
+SCALINGS: dict[tuple[lra.Task, Profile], lra.Scaling] = {
+    ("listops", "smoke"): _scaling(8_000, 1_000, 3, 50, 2, 32, 16, 32, 16, 1, (20, 128)),
+    ("listops", "small"): _scaling(20_000, 2_000, 8, 50, 4, 64, 32, 128, 64),
 }
-SMOKE = Scaling(1_000, 250, 2, 25, 2, 32, 16, 64, 16)
-SMALL = Scaling(10_000, 1_000, 5, 50, 4, 64, 32, 128, 64)
+SMOKE = _scaling(1_000, 250, 2, 25, 2, 32, 16, 64, 16)
+SMALL = _scaling(10_000, 1_000, 5, 50, 4, 64, 32, 128, 64)
 
 
-def scale(recipe: Recipe, task: str, profile: Profile) -> Recipe:
-    """The published recipe made smaller for a profile; its warm-up keeps its share of the run."""
-    if profile == "paper":
-        return recipe
-    to = SCALINGS.get((task, profile), SMOKE if profile == "smoke" else SMALL)
-    layer = recipe.model.layer.replace(
-        d_model=to.d_model,
-        query_size=to.query_size,
-        value_size=to.value_size,
-        window=to.window,
-        capacities=to.capacities,
-    )
-    counts = {"train": to.train, "test": to.evaluation}
-    counts["validation"] = to.evaluation if recipe.data.settings["validation"] else 0
-    if to.lengths is not None:
-        counts |= {"min_length": to.lengths[0], "max_length": to.lengths[1]}
-    schedule = recipe.optimizer.schedule
-    unwarmed = recipe.replace(optimizer=recipe.optimizer.replace(schedule=schedule.replace(warmup_steps=0)))
-    smaller = unwarmed.rescaled(
-        model=recipe.model.replace(layer=layer, depth=to.depth),
-        data=recipe.data.replace(settings={**recipe.data.settings, **counts}),
-        batch_size=to.batch_size,
-        evaluation_batch_size=to.batch_size,
-        epochs=to.epochs,
-    )
-    warmup = round(schedule.warmup_steps / schedule.total_steps * smaller.total_steps)
-    schedule = smaller.optimizer.schedule.replace(warmup_steps=warmup)
-    return smaller.replace(optimizer=smaller.optimizer.replace(schedule=schedule))
+def _lra(task: lra.Task, profile: Profile, numbers: Published, selection: Selection = "best validation accuracy"):
+    """A task of the Long Range Arena; its recipe made smaller keeps its share of warm-up."""
+    model = lra.model(task, numbers.layer(), numbers.encoder_layers)
+    recipe = numbers.recipe(model, lra.data(task), selection)
+    small, smoke = (SCALINGS.get((task, size), usual) for size, usual in (("small", SMALL), ("smoke", SMOKE)))
+    return lra.profiled(recipe, profile, small, smoke)
 
 
 RECIPES: dict[str, Callable[[Profile], Recipe]] = {

@@ -7,12 +7,11 @@ run scripts, and `bin/run_experiments/run_speech35.sh` at lindermanlab/S5@3c18fd
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from implementations.models.config import ClassifierConfig, FilmRegressorConfig
-from suite.recipes import s5, seqboat
+from suite.recipes import lra, s5, seqboat
 from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -24,32 +23,20 @@ SPEECH10 = {"words": 10, "train": 24_482, "validation": 5_246, "test": 5_247}
 """34,975 clips that are one second long, 70 : 15 : 15."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Scaling:
-    """What a profile changes of a published recipe: counts, batches and, by their names, fields of the layers."""
-
-    train: int
-    evaluation: int
-    epochs: int
-    batch_size: int
-    depth: int
-    layer: dict[str, Any]
-
-
 def _s5_layer(d_model: int, ssm_size: int, blocks: int) -> dict[str, Any]:
     return {"d_model": d_model, "ssm_size": ssm_size, "blocks": blocks}
 
 
 # The one place where smoke and small depart from the papers; positions are never left out.
-SCALINGS: dict[tuple[str, Profile], Scaling] = {
-    ("pixels", "smoke"): Scaling(3_000, 500, 2, 50, 2, _s5_layer(32, 16, 2)),
-    ("pixels", "small"): Scaling(20_000, 2_000, 8, 50, 4, _s5_layer(64, 64, 4)),
-    ("speech", "smoke"): Scaling(1_000, 200, 2, 20, 2, _s5_layer(16, 16, 2)),
-    ("speech", "small"): Scaling(10_000, 1_000, 5, 20, 4, _s5_layer(48, 64, 8)),
-    ("seqboat", "smoke"): Scaling(200, 50, 2, 10, 2, {"d_model": 16, "query_size": 8, "value_size": 32}),
-    ("seqboat", "small"): Scaling(5_000, 500, 5, 20, 4, {"d_model": 32, "query_size": 16, "value_size": 64}),
-    ("pendulum", "smoke"): Scaling(600, 200, 12, 20, 2, {}),
-    ("pendulum", "small"): Scaling(2_000, 1_000, 20, 32, 4, {}),
+SCALINGS: dict[tuple[str, Profile], lra.Scaling] = {
+    ("pixels", "smoke"): lra.Scaling(3_000, 500, 2, 50, 2, _s5_layer(32, 16, 2)),
+    ("pixels", "small"): lra.Scaling(20_000, 2_000, 8, 50, 4, _s5_layer(64, 64, 4)),
+    ("speech", "smoke"): lra.Scaling(1_000, 200, 2, 20, 2, _s5_layer(16, 16, 2)),
+    ("speech", "small"): lra.Scaling(10_000, 1_000, 5, 20, 4, _s5_layer(48, 64, 8)),
+    ("seqboat", "smoke"): lra.Scaling(200, 50, 2, 10, 2, {"d_model": 16, "query_size": 8, "value_size": 32}),
+    ("seqboat", "small"): lra.Scaling(5_000, 500, 5, 20, 4, {"d_model": 32, "query_size": 16, "value_size": 64}),
+    ("pendulum", "smoke"): lra.Scaling(600, 200, 12, 20, 2, {}),
+    ("pendulum", "small"): lra.Scaling(2_000, 1_000, 20, 32, 4, {}),
 }
 
 
@@ -58,22 +45,8 @@ def scale(recipe: Recipe, kind: str, profile: Profile) -> Recipe:
     in updates (SeqBoat) its share of the run."""
     if profile == "paper":
         return recipe
-    to, model, schedule = SCALINGS[kind, profile], recipe.model, recipe.optimizer.schedule
-    counts = {"train": to.train, "validation": to.evaluation, "test": to.evaluation}
-    changes: dict[str, Any] = {
-        "model": model.replace(layer=model.layer.replace(**to.layer), depth=to.depth),
-        "data": recipe.data.replace(settings={**recipe.data.settings, **counts}),
-        "batch_size": to.batch_size,
-        "evaluation_batch_size": to.batch_size,
-        "epochs": to.epochs,
-        "matmul_precision": "float32",
-    }
-    if schedule.decay == "cosine":
-        return recipe.rescaled(**changes)
-    new = recipe.replace(**changes)
-    warmup = round(schedule.warmup_steps / schedule.total_steps * new.total_steps)
-    schedule = schedule.replace(warmup_steps=warmup, total_steps=new.total_steps)
-    return new.replace(optimizer=new.optimizer.replace(schedule=schedule))
+    warmup = "epochs" if recipe.optimizer.schedule.decay == "cosine" else "share"
+    return lra.scaled(recipe, SCALINGS[kind, profile], warmup)
 
 
 def _s5(numbers: s5.Published, data: DataSpec, channels: int, classes: int, source: dict[str, str]) -> Recipe:

@@ -32,6 +32,7 @@ class SpeedSettings(Config):
     """
 
     architecture: ClassVar[str | None] = None
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("recorded",),)
 
     layers: dict[str, Any]
     shortest: int
@@ -67,13 +68,6 @@ class SpeedSettings(Config):
     def d_model(self) -> int:
         """The width of every layer."""
         return next(iter(self.layers.values())).d_model
-
-    def to_dict(self) -> dict[str, Any]:
-        layers = {name: layer.to_dict() for name, layer in self.layers.items()}
-        values = {**super().to_dict(), "layers": layers, "modes": list(self.modes)}
-        if self.recorded:
-            del values["recorded"]  # cells measured before there was such a field keep their identity
-        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

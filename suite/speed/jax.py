@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,16 +55,20 @@ class Bench:
         function = jax.jit(lambda x, state: self.layer(x, state, return_activity=True)[2].mean())
         return float(function(x, self.initial_state(len(x))))
 
+    def function(self, mode: Mode) -> Callable[..., Any]:
+        """What a mode does with parameters, the rest of the layer, an input and a state."""
+        if mode == "forward":
+            return lambda *given: self._call(*given)[0]
+        if mode == "forward and backward":
+            return jax.grad(lambda *given: self._call(*given)[0].sum(), (0, 2))
+        return self._call
+
     def program(self, mode: Mode, x: Any) -> Program:
         """A mode on an input, compiled ahead of time."""
-        state = self.initial_state(len(x))
-        if mode == "forward":
-            function = lambda *given: self._call(*given)[0]  # noqa: E731
-        elif mode == "forward and backward":
-            function = jax.grad(lambda *given: self._call(*given)[0].sum(), (0, 2))
-        else:
+        function, state = self.function(mode), self.initial_state(len(x))
+        if mode == "streaming step":
             _, state = jax.jit(self._call)(self._trained, self._rest, x, state)
-            function, x = self._call, x[:, :1]
+            x = x[:, :1]
         given = (self._trained, self._rest, x, state)
         start = time.perf_counter()
         compiled = jax.jit(function).lower(*given).compile()

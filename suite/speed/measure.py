@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -119,7 +120,7 @@ def measure(
     """The gate's table, the table of times, and why it ended early (empty where it did not).
 
     A layer that fails the gate is not timed. One that needs more memory than there is, or more than `time_limit` for a
-    call, is not tried at longer lengths; its rows say so.
+    call, is not tried at longer lengths; its rows say so. Another error ends the measurement; what was timed is kept.
     """
     benches = {name: make(config) for name, config in settings.layers.items()}
     gates = [gate(name, config, benches[name], settings.matmul_precision) for name, config in settings.layers.items()]
@@ -134,7 +135,13 @@ def measure(
             if reason:
                 return gates, rows, reason
             x = draw(settings.batch_size, length, settings.d_model)
-            rows += _at_length(settings, mode, length, x, benches, left, out_of_memory, hardware)
+            try:
+                rows += _at_length(settings, mode, length, x, benches, left, out_of_memory, hardware)
+            except Exception as error:
+                if not rows:
+                    raise
+                say("".join(traceback.format_exception(error)))
+                return gates, rows, f"{mode} at {length} positions failed: {type(error).__name__}: {error}"
             for one in rows[-len(left) :]:
                 say(" ".join(_words(one)))
     return gates, rows, ""

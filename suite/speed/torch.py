@@ -67,7 +67,6 @@ class Bench:
             wanted = [*self._trained, x]
 
             def function(given: Any = x) -> Any:
-                # `backward` would add to gradients on the stream that counted, which a recording must not touch.
                 return torch.autograd.grad(self._call(given, state)[0].sum(), wanted, allow_unused=True)
 
         else:
@@ -81,9 +80,8 @@ class Bench:
                     return self._call(given, state)[0]
 
         start = time.perf_counter()
-        copied = x * 1  # the counter's hooks want an input with a history
         with FlopCounterMode(display=False) as counter:
-            function(copied)
+            function(x * 1)  # its hooks want an input with a history, which must be gone before a recording begins
         memory = self._memory(function)
         run = self._recorded(function)
         return Program(

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "length": "suite.tasks.length",
     "sequences": "suite.tasks.sequences",
     "glue": "suite.tasks.glue",
+    "summaries": "suite.tasks.summaries",
     "equivalence": "suite.tasks.parity",
     "speed": "suite.tasks.speed",
     "ablation": "suite.tasks.ablation",

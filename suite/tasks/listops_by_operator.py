@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     names = [VOCABULARY[root].removeprefix("[") for root in ROOTS]
-    print("".join(f"{word:>16}" for word in ("", *names, "mean of the four")))
+    print("".join(f"{word:>16}" for word in ("", *names, "mean of four")))
     for name in ("validation", "test"):
         print(f"{name + ', %':>16}" + "".join(f"{100 * share:16.2f}" for share in shares(getattr(data, name))))
     for record in known:

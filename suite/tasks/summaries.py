@@ -1,4 +1,4 @@
-"""ROUGE of summaries that need no training, on QMSum: what a trained model has to beat.
+"""Summaries of meetings (QMSum) scored with ROUGE, and those that need no training: what a model has to beat.
 
     python -m suite.tasks.summaries --data data [--split test]
 
@@ -18,6 +18,13 @@ from suite.data import DataError, Prepared, Split, open_dataset
 from suite.data.qmsum import texts
 from suite.data.words import below, philox_words
 from suite.rouge import MEASURES, mean_rouge, words
+from suite.tasks import Task
+
+
+def tasks() -> list[Task]:
+    """The one task."""
+    title = "QMSum, meeting summaries by bytes, from scratch"
+    return [Task(name="summaries.qmsum", benchmark="summaries", title=title, run="train", metric="test_rougeL")]
 
 
 def pairs(split: Split) -> list[tuple[str, str, str]]:

@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array, Float
 
 from implementations import catalog
+from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
 from implementations.common.jax import BatchStatistic, matmul_precision
 from implementations.parameters import check
@@ -73,23 +75,30 @@ def adam(
 class Backend:
     """One model with its optimizer on one device: `kind` "cpu", "gpu" or "tpu"; parameters drawn from `seed`.
 
-    `dtype` is that of the parameters and so of the arithmetic: "float32", or "float64" under JAX_ENABLE_X64.
+    `dtype` is that of the parameters and so of the arithmetic: "float32", or "float64" under JAX_ENABLE_X64. Over
+    several `devices` of this machine batches and carried states are sharded by rows and everything else is a copy on
+    each, so that every step is that of one device; raises ConfigError where the rows cannot be shared out evenly.
     """
 
     framework = "jax"
 
-    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32") -> None:
+    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32", devices: int = 1) -> None:
         self.recipe, self.spec, self.step = recipe, recipe.optimizer, 0
-        self.device = _device(kind)
+        if recipe.batch_size % devices:
+            raise ConfigError(f"Recipe.batch_size is {recipe.batch_size}: expected a multiple of {devices} devices")
+        self.devices = _devices(kind, devices)
+        self.device = self.devices[0]
+        self._copied, self._sharded = _shardings(self.devices)
         with jax.default_device(self.device):
             model = catalog.model_class(recipe.model, "jax")(recipe.model, Keys(seed, dtype))
             self._graph, parameters, statistics = nnx.split(model, nnx.Param, BatchStatistic)
         # Committed to the device like everything the step returns: otherwise the second step would compile again.
-        self.parameters, self.statistics = jax.device_put((_flat(parameters), _flat(statistics)), self.device)
+        self.parameters, self.statistics = jax.device_put((_flat(parameters), _flat(statistics)), self._copied)
         self.moments = tuple({path: jnp.zeros_like(p) for path, p in self.parameters.items()} for _ in range(2))
         self.carried: Arrays = {}
         self._dtype = next(iter(self.parameters.values())).dtype
-        self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2, 3))
+        results = (self._copied, self._copied, self._copied, self._sharded, self._copied)
+        self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2, 3), out_shardings=results)
         self._logits = jax.jit(self._logits_function, static_argnames="step_rescale")
         self._activity = jax.jit(self._activity_function)
 
@@ -131,7 +140,11 @@ class Backend:
             return model.activity(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths)
 
     def _move(self, *arrays: np.ndarray | None) -> Any:
-        return jax.device_put(arrays, self.device)
+        return tuple(None if a is None else jax.device_put(a, self._placed(len(a))) for a in arrays)
+
+    def _placed(self, rows: int) -> Any:
+        """Where so many rows belong: sharded, or a copy on every device where they cannot be shared out evenly."""
+        return self._copied if rows % len(self.devices) else self._sharded
 
     def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Array:
         """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
@@ -171,7 +184,10 @@ class Backend:
         expected = self.state()
         check(dict(state), expected)
         typed = {name: np.array(array, expected[name].dtype) for name, array in state.items() if name != "step"}
-        moved = {name: jax.device_put(array, self.device) for name, array in typed.items()}
+        moved = {
+            name: jax.device_put(array, self._sharded if name.startswith("carried.") else self._copied)
+            for name, array in typed.items()
+        }
         self.parameters, self.statistics = _part(moved, "parameters"), _part(moved, "statistics")
         self.carried = _part(moved, "carried")
         self.moments = (_part(moved, "first_moment"), _part(moved, "second_moment"))
@@ -182,13 +198,15 @@ class Backend:
         jax.block_until_ready((self.parameters, self.statistics))
 
     def peak_memory(self) -> int | None:
-        """The most bytes that were in use on the device, or None where the device does not tell."""
-        return (self.device.memory_stats() or {}).get("peak_bytes_in_use")
+        """The most bytes that were in use on a device, or None where the devices do not tell."""
+        peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in self.devices]
+        return max((peak for peak in peaks if peak), default=None)
 
     def describe(self) -> dict[str, Any]:
         """The device, the arithmetic and the size of the model."""
         return {
             "device": self.device.device_kind,
+            "devices": len(self.devices),
             "dtype": str(self._dtype),
             "matmul_precision": self.recipe.matmul_precision,
             "compiled": True,
@@ -196,13 +214,24 @@ class Backend:
         }
 
 
-def _device(kind: str) -> Any:
+def _devices(kind: str, count: int) -> list[Any]:
     try:
-        return jax.devices(kind)[0]
+        found = jax.local_devices(backend=kind)
     except RuntimeError as error:
         raise RuntimeError(
             f"JAX sees no {kind} here; install JAX for it or choose other --hardware ({error})"
         ) from None
+    if count > len(found):
+        raise RuntimeError(f"JAX sees {len(found)} {kind} here: choose --devices {len(found)} or fewer")
+    return found[:count]
+
+
+def _shardings(devices: list[Any]) -> tuple[Any, Any]:
+    """How arrays lie that are the same on every device, and those whose rows are shared out."""
+    if len(devices) == 1:
+        return SingleDeviceSharding(devices[0]), SingleDeviceSharding(devices[0])
+    mesh = Mesh(np.array(devices), ("B",))
+    return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("B"))
 
 
 def _part(state: Mapping[str, Any], part: str) -> Arrays:

@@ -27,6 +27,8 @@ BLOCK_STEPS = 50
 """Updates between two synchronisations with the device, at most."""
 BLOCK_SECONDS = 2.0
 """Time between two synchronisations, about: a stop is answered that soon."""
+REASON = "cell failed: "
+"""How the last line of a log begins that holds the reason of a failure."""
 
 
 class Diverged(RuntimeError):

@@ -12,7 +12,7 @@ Nothing here knows a framework: the backends receive the groups once and the rat
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class Schedule(Config):
     the schedule's value of k - 1 (s5/train_helpers.py:train_epoch).
     """
 
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("warmup_from", "warmup_power"),)
+
     warmup_steps: int
     total_steps: int
     lr_min: float = 0.0
@@ -62,14 +64,6 @@ class Schedule(Config):
         self.require((self.warmup_from or 0) >= 0, "warmup_from", "expected None or a number >= 0")
         fits = self.warmup_power == 1 or (self.warmup_power > 1 and self.warmup_from is not None)
         self.require(fits, "warmup_power", "expected 1, or more where warmup_from is given")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `Config.to_dict`, without `warmup_from` and `warmup_power` where they are not used: schedules that were
-        run before there were such fields keep their identity."""
-        values = super().to_dict()
-        if self.warmup_from is None:
-            del values["warmup_from"], values["warmup_power"]
-        return values
 
     def rate(self, base: float, step: int) -> float:
         """The rate that update `step` (from 0) uses, given the base rate."""
@@ -141,10 +135,6 @@ class OptimizerSpec(Config):
     def bias_corrections(self, step: int) -> tuple[float, float]:
         """1 - b1^t and 1 - b2^t for update `step`, t = step + 1, in double precision for both frameworks."""
         return 1 - self.b1 ** (step + 1), 1 - self.b2 ** (step + 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        groups = {name: group.to_dict() for name, group in self.groups.items()}
-        return {**super().to_dict(), "groups": groups, "rule": dict(self.rule)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from implementations import catalog
 from implementations.common.initializers import Keys
@@ -80,23 +81,44 @@ def adam(spec: OptimizerSpec, parameters: Tensors) -> torch.optim.AdamW:
     return optimizer
 
 
+class _Objective(nn.Module):
+    """A loss as a module of the model whose parameters it depends on: what DistributedDataParallel wants."""
+
+    def __init__(self, model: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+
 class Backend:
     """One model with its optimizer on one device: `kind` "cpu" or "gpu"; parameters drawn from `seed`.
 
-    `dtype` is that of the parameters and so of the arithmetic: "float32" or "float64".
+    `dtype` is that of the parameters and so of the arithmetic: "float32" or "float64". Where `devices` are more than
+    one, this is the process `rank` of so many, which `parallel/torch.py` starts: batches and carried states are its
+    part of the whole, and the gradient is the mean over the processes. Nothing is compiled or recorded then.
     """
 
     framework = "torch"
 
-    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32") -> None:
+    def __init__(
+        self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32", rank: int = 0, devices: int = 1
+    ) -> None:
         self.recipe, self.spec, self.step = recipe, recipe.optimizer, 0
-        self.device = _device(kind)
+        self.rank, self.devices = rank, devices
+        self.device = device(kind, rank)
         self.model = catalog.model_class(recipe.model, "torch")(recipe.model, Keys(seed, dtype)).to(self.device)
         self.parameters, self.statistics = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         self.optimizer = adam(self.spec, self.parameters)
         self.carried: Tensors = {}
-        self.compiled = recipe.compile and self.device.type == "cuda"
-        self._loss = torch.compile(self._loss_function, dynamic=False) if self.compiled else self._loss_function
+        # Layers that choose their tokens ask the device how many there are, which a recorded step cannot.
+        self.compiled = recipe.compile and self.device.type == "cuda" and devices == 1 and not recipe.model.routed
+        self._loss: Any = torch.compile(self._loss_function, dynamic=False) if self.compiled else self._loss_function
+        if devices > 1:
+            # As on one device, a parameter may have no part in a loss.
+            objective = _Objective(self.model, self._loss_function)
+            self._loss = DistributedDataParallel(objective, find_unused_parameters=True)
         self._captured: dict[Any, Captured] = {}
 
     def _loss_function(self, inputs: Tensor, lengths: Tensor | None, labels: Tensor, dropout_seed: Tensor) -> Tensor:
@@ -217,6 +239,7 @@ class Backend:
         """The device, the arithmetic and the size of the model."""
         return {
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            "devices": self.devices,
             "dtype": str(next(iter(self.parameters.values())).dtype).removeprefix("torch."),
             "matmul_precision": self.recipe.matmul_precision,
             "compiled": self.compiled,
@@ -224,9 +247,15 @@ class Backend:
         }
 
 
-def _device(kind: str) -> torch.device:
+def device(kind: str, rank: int = 0) -> torch.device:
+    """The device of so many of a kind; raises RuntimeError where there is none."""
     if kind == "cpu":
         return torch.device("cpu")
-    if kind == "gpu" and torch.cuda.is_available():
-        return torch.device("cuda")
-    raise RuntimeError(f"PyTorch sees no {kind} here; install PyTorch for it or choose other --hardware")
+    seen = torch.cuda.device_count() if kind == "gpu" and torch.cuda.is_available() else 0
+    if not seen:
+        raise RuntimeError(f"PyTorch sees no {kind} here; install PyTorch for it or choose other --hardware")
+    if rank >= seen:
+        raise RuntimeError(f"PyTorch sees {seen} {kind} here: choose --devices {seen} or fewer")
+    found = torch.device("cuda", rank)
+    torch.cuda.set_device(found)
+    return found

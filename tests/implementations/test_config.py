@@ -5,9 +5,10 @@ import json
 
 import pytest
 
+from implementations import catalog
 from implementations.catalog import UnknownName
 from implementations.common.config import ConfigError
-from implementations.models.config import ClassifierConfig, DualEncoderConfig, config_from_dict
+from implementations.models.config import MODELS, ClassifierConfig, DualEncoderConfig, config_from_dict
 from implementations.s5.config import S5Config
 from implementations.spade.config import SpadeStackConfig
 
@@ -142,11 +143,23 @@ def test_what_follows_from_a_config():
 
 def test_later_fields_are_written_only_where_they_are_used():
     for config, change in ((LAYER, {"Lambda_init": "inv"}), (LAYER, {"timescale": "scalar"}),
-                           (SpadeStackConfig(), {"first": 1})):  # fmt: skip
+                           (SpadeStackConfig(), {"first": 1}), (MODEL, {"checkpoint": True}),
+                           (MODEL, {"compute_dtype": "bfloat16"})):  # fmt: skip
         (name,) = change
         changed = config.replace(**change)
         assert name not in config.to_dict()
+        assert config.to_dict(complete=True)[name] == getattr(config, name)
         assert changed.to_dict()[name] == change[name]
-        assert type(config).from_dict(changed.to_dict()) == changed
+        for written in (changed.to_dict(), changed.to_dict(complete=True), config.to_dict(complete=True)):
+            again = type(config).from_dict(json.loads(json.dumps(written)))
+            assert again in (config, changed)
+            assert getattr(again, name) == written[name]
+    assert MODEL.to_dict(complete=True)["layer"]["Lambda_init"] == "hippo"
     with pytest.raises(ConfigError, match=r"SpadeStackConfig\.first is 2: expected 0 to 1"):
         SpadeStackConfig(first=2)
+
+
+@pytest.mark.parametrize("config", [catalog.get(name).config for name in catalog.names()] + list(MODELS.values()))
+def test_later_fields_are_fields_with_defaults(config):
+    known = {field.name: field.default for field in dataclasses.fields(config)}
+    assert all(known[name] is not dataclasses.MISSING for names in config.LATER for name in names)

@@ -17,7 +17,7 @@ from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
 from implementations.ema.config import EMAConfig
 from implementations.mega.config import MegaConfig
-from implementations.models.config import MODELS
+from implementations.models.config import MODELS, ClassifierConfig
 from implementations.s4.config import S4Config, S4DConfig
 from implementations.s5.config import S5Config
 from implementations.seqboat.config import SeqBoatConfig
@@ -34,6 +34,7 @@ SPADE = SpadeConfig(d_model=4, heads=2, d_ff=4, window=3, causal=True, s4_state_
 MEGA = MegaConfig(
     d_model=4, query_size=2, value_size=3, feedforward_size=4, state_size=2, bidirectional=False, chunk_size=3
 )
+BOAT = SeqBoatConfig(d_model=4, query_size=2, value_size=3, state_size=2, bidirectional=False, window=3)
 STREAMING: dict[str, Any] = {
     "s5": S5Config(d_model=4, ssm_size=4),
     "s4": S4Config(d_model=4, state_size=4),
@@ -43,7 +44,7 @@ STREAMING: dict[str, Any] = {
     "ema, truncated": EMAConfig(d_model=4, state_size=2, truncation=3),
     "mega": MEGA,
     "mega, whole": MEGA.replace(chunk_size=None),
-    "seqboat": SeqBoatConfig(d_model=4, query_size=2, value_size=3, state_size=2, bidirectional=False, window=3),
+    "seqboat": BOAT,
     "transformer": TRANSFORMER,
     "transformer, window": TRANSFORMER.replace(attention="window", window=3),
     "spade": SPADE,
@@ -91,6 +92,77 @@ def test_a_reset_of_all_rows_is_the_initial_state(framework, name):
     assert after.keys() == leaves(initial).keys()
     for path, leaf in leaves(initial).items():
         assert bool((after[path] == leaf).all()), path
+    with pytest.raises(ConfigError, match=r"^state is None: expected one to reset, from `initial_state` or "):
+        found.reset(None, make(framework, np.ones(2, bool)))
+
+
+NOT_STREAMING: dict[str, tuple[Any, str, str]] = {
+    name: (config, f"{type(config).__name__}.{field}", remedy)
+    for name, config, field, remedy in (
+        ("s5", S5Config(d_model=4, ssm_size=4, bidirectional=True), "bidirectional is True", "bidirectional=False"),
+        ("s4", S4Config(d_model=4, state_size=4, bidirectional=True), "bidirectional is True", "bidirectional=False"),
+        ("s4d", S4DConfig(d_model=4, state_size=4, bidirectional=True), "bidirectional is True", "bidirectional=False"),
+        ("ema", EMAConfig(d_model=4, state_size=2, bidirectional=True), "bidirectional is True", "bidirectional=False"),
+        ("mega", MEGA.replace(bidirectional=True), "bidirectional is True", "bidirectional=False"),
+        ("seqboat", BOAT.replace(bidirectional=True), "bidirectional is True", "bidirectional=False"),
+        ("seqboat, dense", BOAT.replace(density_threshold=0.5), "density_threshold is 0.5", "density_threshold=None"),
+        ("transformer", TRANSFORMER.replace(causal=False), "causal is False", "causal=True"),
+        ("spade", SPADE.replace(causal=False), "causal is False", "causal=True"),
+        ("block_state", STATE.replace(kernel="unstructured", beyond="extend"), "beyond is 'extend'", "beyond='zero'"),
+    )
+}
+AHEAD = SPADE.replace(causal=False)
+AHEAD_STACK = SpadeStackConfig(bottom=AHEAD, upper=AHEAD.replace(global_branch=False))
+NOT_STREAMING["spade_stack"] = (AHEAD_STACK, "SpadeStackConfig.causal is False", "causal=True")
+
+
+@pytest.mark.parametrize("framework", catalog.FRAMEWORKS)
+@pytest.mark.parametrize("name", NOT_STREAMING)
+def test_a_layer_that_cannot_stream_says_so_and_what_would(framework, name):
+    config, found, remedy = NOT_STREAMING[name]
+    ahead = layer(framework, config)
+    assert ahead.initial_state(2) is None
+    streams = STREAMING[name] if name in STREAMING else config.replace(**config.streaming)
+    start = make(framework, np.ones(2, bool))
+    sentence = f"{found}: a layer that cannot stream {{}}; it streams with {remedy}"
+    with pytest.raises(ConfigError, match="^" + re.escape(sentence.format("has no state to reset")) + "$"):
+        ahead.reset(None, start)
+    state = layer(framework, streams).initial_state(2)
+    with pytest.raises(ConfigError, match="^" + re.escape(sentence.format("takes no state")) + "$"):
+        ahead(make(framework, np.ones((2, 3, 4), np.float32)), state)
+
+
+@pytest.mark.parametrize("framework", catalog.FRAMEWORKS)
+def test_a_stack_with_a_layer_that_cannot_stream_says_so(framework):
+    streams = S5Config(d_model=4, ssm_size=4)
+    placed = ((1, streams.replace(bidirectional=True)),)
+    model = ClassifierConfig(layer=streams, placed=placed, depth=2, input_kind="values", input_size=3, classes=2)
+    with pytest.raises(ConfigError, match=r"^S5Config.bidirectional is True: .* has no state to reset; it streams "):
+        catalog.model_class(model, framework)(model, Keys(0)).reset(None, make(framework, np.ones(2, bool)))
+
+
+@pytest.mark.parametrize("framework", catalog.FRAMEWORKS)
+@pytest.mark.parametrize("name", catalog.names())
+def test_every_layer_is_made_of_a_name_and_a_width(framework, name):
+    """One layer in a model of your own: it runs, and streams with what its config says lets it stream."""
+    config: Any = catalog.get(name).config.of_width(16)
+    config = catalog.get(name).config.of_width(16, **config.streaming)
+    assert config.d_model == 16
+    found, x = layer(framework, config), make(framework, np.ones((2, 3, 16), np.float32))
+    y, _ = found(x)
+    state = found.initial_state(2)
+    first, state = found(x[:, :2], state)
+    last, _ = found(x[:, 2:], state)
+    assert y.shape == x.shape
+    streamed = np.concatenate([np.asarray(first.detach() if framework == "torch" else first),
+                               np.asarray(last.detach() if framework == "torch" else last)], 1)  # fmt: skip
+    np.testing.assert_allclose(streamed, np.asarray(y.detach() if framework == "torch" else y), rtol=1e-4, atol=1e-4)
+
+
+def test_a_wrong_field_of_a_layer_by_width_is_named():
+    for name in catalog.names():
+        with pytest.raises(ConfigError, match=r"Config has no field 'widht': "):
+            catalog.get(name).config.of_width(16, widht=3)
 
 
 @pytest.mark.parametrize("framework", catalog.FRAMEWORKS)
@@ -123,7 +195,7 @@ def test_every_field_is_in_the_docstring(config):
 
 OF_ONE_FRAMEWORK = {
     "BatchStatistic", "detached", "grows", "owned", "product_precision", "LanguageModel._start", "_associative", "_at",
-    "_blocks", "_compiled_flex", "_edges", "_interleave", "_offered", "_over",
+    "_blocks", "_compiled_flex", "_edges", "_interleave", "_offered", "_over", "words_at",
 }  # fmt: skip
 """Helpers without a counterpart, where the other framework has the function itself."""
 

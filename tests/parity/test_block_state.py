@@ -279,7 +279,9 @@ def test_filters_without_end_take_any_length_but_no_state(framework):
     assert np.abs(y - shorter)[:, 6:].max() > 1e-9
     assert found.module.initial_state(2) is None
     state = fresh(twin(framework, config.replace(beyond="zero")))
-    with pytest.raises(ConfigError, match=r"BlockStateConfig\.beyond is 'extend': such filters take no state"):
+    with pytest.raises(
+        ConfigError, match=r"BlockStateConfig\.beyond is 'extend': a layer that cannot stream takes no state"
+    ):
         found.call({"x": x, **state})
 
 

@@ -75,7 +75,7 @@ def test_wrong_inputs_are_named(framework):
         found.call({"x": np.zeros((2, 5, 3)), "state": np.zeros((2, 2, 3))})
     both = twin(framework, EMAConfig(d_model=3, state_size=2, bidirectional=True))
     assert both.module.initial_state(2) is None
-    with pytest.raises(ConfigError, match=r"bidirectional is True: a bidirectional layer takes no state"):
+    with pytest.raises(ConfigError, match=r"bidirectional is True: a layer that cannot stream takes no state"):
         both.call({"x": np.zeros((2, 5, 3)), "state": np.zeros((2, 3, 2))})
 
 

@@ -216,8 +216,8 @@ def test_wrong_calls_are_one_sentence(framework):
         ConfigError, match=r"^x has shape \(2, 3, 5\): expected \(B, L, D\) with L at least 1 and D = d_model = 4"
     ):
         found.call({"x": inputs(2, 3, 5)})
-    with pytest.raises(ConfigError, match=r"^SpadeConfig.causal is False: a layer that looks ahead takes no state"):
+    with pytest.raises(ConfigError, match=r"^SpadeConfig.causal is False: a layer that cannot stream takes no state"):
         found.call({"x": inputs(2, 3, 4), "state.s4": inputs(2, 4, 2, 2)})
     assert found.module.initial_state(2) is None
-    with pytest.raises(ConfigError, match=r"^SpadeConfig.causal is False: a layer that looks ahead has no state"):
+    with pytest.raises(ConfigError, match=r"^SpadeConfig.causal is False: a layer that cannot stream has no state"):
         found.module.reset({}, array(framework, np.array([True])))

@@ -73,3 +73,14 @@ def test_markdown_of_several_folders_is_an_error(make: Factory, tmp_path: Path) 
     with pytest.raises(BuildError, match="one runs folder; give one"):
         build.build_markdown([runs, runs], tmp_path / "pages")
     assert not (tmp_path / "pages").exists()
+
+
+def test_links_to_records_hold_wherever_the_pages_lie(make: Factory, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "real" / "deep")
+    runs = store([make()], tmp_path / "of" / "a" / "project" / "runs")
+    monkeypatch.chdir(runs.parent)
+    build.build_markdown([Path("runs")], tmp_path / "linked" / "pages")
+    cell = tmp_path / "linked" / "pages" / "cells" / f"{make().cell.id}.md"
+    (href,) = re.findall(r"\]\((\S+\.json)\)", cell.read_text(encoding="utf-8"))
+    assert (cell.parent / href).resolve() == runs.resolve() / "records" / f"{make().cell.id}.json"

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
+from reports.console import READER_GONE
 from suite.data import catalog, listops, manifest
-from suite.data.__main__ import main
-from suite.data.errors import DataError
+from suite.data.__main__ import _after_files, main
+from suite.data.errors import DataError, NoData
 from suite.data.settings import SPLITS
 
 COUNTS = ["--train", "12", "--validation", "3", "--test", "2"]
@@ -55,6 +56,8 @@ def test_verify_names_unreadable_and_foreign_folders(tmp_path, capsys):
     [
         (["prepare", "lra_listop"], "did you mean 'lra_listops'"),
         (["verify", "listops"], "did you mean 'lra_listops'"),
+        (["doctor", "lra_listop"], "did you mean 'lra_listops'"),
+        (["doctor", "book", "pg1"], "did you mean 'pg19'"),
         (["prepare", "lra_listops", "--train", "0"], "train must be an integer of at least 1"),
         (["prepare", "lra_listops", "--jobs", "0"], "--jobs must be at least 1"),
     ],
@@ -70,6 +73,34 @@ def test_wrong_arguments_are_one_sentence(tmp_path, capsys, arguments, message):
 def test_missing_released_files_are_one_sentence(tmp_path, capsys):
     assert main(["prepare", "lra_listops", "--root", str(tmp_path), "--from", str(tmp_path / "nowhere")]) == 1
     assert "basic_train.tsv is missing" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_files_that_no_program_fetches_are_taken_by_hand(tmp_path):
+    with pytest.raises(NoData) as missing:
+        catalog.open_dataset("pg19", tmp_path)
+    text = str(missing.value)
+    assert text.startswith(f"pg19 is not prepared in {tmp_path}. By hand: PG-19 is 28,752 single files, no archive.")
+    assert f"Then: python -m suite.data import pg19 PATH --root {tmp_path}" in text
+    assert "suite.data fetch" not in text
+    with pytest.raises(NoData, match=r"\. Get it with: python -m suite\.data fetch enwik8 --root "):
+        catalog.open_dataset("enwik8", tmp_path)
+
+
+def test_files_that_are_absent_come_before_the_preparation(tmp_path):
+    assert _after_files("pg19", tmp_path).startswith("By hand: PG-19 is 28,752 single files")
+    assert _after_files("lra_image", tmp_path).startswith("Get it with: python -m suite.data fetch lra_image --root ")
+    assert _after_files("lra_listops", tmp_path) == f"python -m suite.data prepare lra_listops --root {tmp_path}"
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    for program in (["suite.data", "list"], ["suite.run", "--list"]):
+        read, write = os.pipe()
+        os.close(read)
+        child = subprocess.run(
+            [sys.executable, "-m", *program], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+        )
+        os.close(write)
+        assert (child.returncode, child.stderr) == (READER_GONE, ""), program
 
 
 def test_help_says_what_there_is(capsys):

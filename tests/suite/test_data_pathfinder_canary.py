@@ -1,5 +1,6 @@
 """The canary network learns what the images tell, and says so where they tell nothing."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,7 +39,20 @@ def test_labels_that_the_images_tell_are_learned(monkeypatch, capsys, told, stat
     assert pathfinder_canary.main(["--epochs", "4"]) == status
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
+    interval = re.search(r": (\S+) % of 200 new images, Wilson 95 % (\S+) to (\S+) % ", lines[-1])
+    assert interval is not None
+    assert float(interval[2]) < float(interval[1]) < float(interval[3]) + 1e-9
+    assert not told or float(interval[2]) > 50
     assert lines[-1].endswith("not learned" if status else ": learned")
+
+
+def test_an_absent_device_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(pathfinder_canary, "_open", lambda options: data(True))
+    assert pathfinder_canary.main(["--device", "gpu"]) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("error: --device gpu cannot be used (")
+    assert found.endswith("); leave it out, or say --device cpu\n")
+    assert found.count("\n") == 1
 
 
 def test_missing_images_are_named(tmp_path, capsys):

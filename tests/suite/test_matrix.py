@@ -7,7 +7,7 @@ import re
 import pytest
 
 from implementations import catalog
-from suite.matrix import Cell, Selection, SelectionError, cells, published
+from suite.matrix import Cell, Selection, SelectionError, cells, left_out, published
 from suite.tasks import BENCHMARKS, all_tasks
 
 LISTOPS = Selection(tasks=("lra.listops",), architectures=("s5",), seeds=(0, 1))
@@ -117,3 +117,75 @@ def test_a_setting_of_the_data_that_a_recipe_leaves_out_can_be_set():
     assert changed.recipe.data.settings == {**base.recipe.data.settings, "tokenizer": "characters"}
     assert changed.id != base.id
     assert same.id == base.id
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({}, []),
+        ({"tasks": (), "architectures": ()}, []),
+        (
+            {"tasks": (), "architectures": (), "profile": "paper"},
+            ["left out (no recipe in profile paper): lm.book, length.book, length.pg19 of every architecture"],
+        ),
+        (
+            {"tasks": ("lra.text", "lra.image", "lra.pathx"), "architectures": ("s5", "transformer", "ema")},
+            ["left out (no recipe in profile smoke): lra.text, lra.image of ema; lra.pathx of ema, transformer"],
+        ),
+        (
+            {"tasks": ("speed.s5",), "architectures": ("s5", "s4")},
+            ["left out (no recipe in profile smoke): speed.s5 of s4"],
+        ),
+        (
+            {
+                "tasks": (),
+                "benchmarks": ("ablation",),
+                "architectures": ("s5", "ema"),
+                "factors": ("s5.step", "spade.s4"),
+            },
+            [
+                "left out (nothing of this selection belongs to it): ema",
+                "left out (the factor belongs to an architecture that is not selected): spade.s4",
+            ],
+        ),
+        (
+            {"tasks": (), "benchmarks": ("equivalence", "lra"), "frameworks": ("jax",)},
+            ["left out (jax and torch are compared, only jax is selected): equivalence.s5"],
+        ),
+    ],
+)
+def test_what_has_no_cell_is_named_with_the_reason(change, lines):
+    assert left_out(dataclasses.replace(LISTOPS, **change)) == lines
+
+
+@pytest.mark.parametrize(
+    ("override", "reads"),
+    [
+        ("model.layer.Lambda_init=inv", lambda recipe: recipe.model.layer.Lambda_init == "inv"),
+        ("model.layer.timescale=scalar", lambda recipe: recipe.model.layer.timescale == "scalar"),
+        ("model.compute_dtype=bfloat16", lambda recipe: recipe.model.compute_dtype == "bfloat16"),
+        ("optimizer.schedule.warmup_from=0.0", lambda recipe: recipe.optimizer.schedule.warmup_from == 0.0),
+        ("resampling=2", lambda recipe: recipe.resampling == 2),
+    ],
+)
+def test_set_reaches_fields_that_came_later(override, reads):
+    once = dataclasses.replace(LISTOPS, frameworks=("jax",), seeds=(0,))
+    (plain,), (changed,) = cells(once), cells(dataclasses.replace(once, overrides=(override,)))
+    assert reads(changed.recipe)
+    assert not reads(plain.recipe)
+    assert changed.id != plain.id
+    back = {"Lambda_init": "hippo", "timescale": "vector"}.get(override.split("=")[0].rpartition(".")[2])
+    if back:
+        (same,) = cells(dataclasses.replace(once, overrides=(f"{override.split('=')[0]}={back}",)))
+        assert same.id == plain.id
+
+
+def test_set_takes_a_list_where_the_default_has_none():
+    book = Selection(tasks=("lm.book",), architectures=("s5",), frameworks=("jax",))
+    (plain,) = cells(book)
+    (read,) = cells(dataclasses.replace(book, overrides=("language.lengths=[128, 1024]",)))
+    assert plain.recipe is not None
+    assert plain.recipe.language is not None
+    assert read.recipe is not None
+    assert read.recipe.language is not None
+    assert (plain.recipe.language.lengths, read.recipe.language.lengths) == ((), (128, 1024))

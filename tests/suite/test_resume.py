@@ -1,5 +1,6 @@
 """A run that is killed at any moment and started again ends in the same bits as one that was left alone."""
 
+import io
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ import pytest
 import tiny_runs
 from tiny_runs import ROOT, cell, launch, numbers, record
 
-from suite.launch.cell import progress_path
+from suite.launch.cell import progress_path, stop_rule
+from suite.launch.display import Display
+from suite.launch.local import Launcher, Options, _Running
 from suite.training.checkpoint import CheckpointStore
 
 
@@ -112,13 +115,59 @@ def test_the_whole_command_is_killed_stopped_and_continued(tmp_path, data):
     assert "site/index.html" in output
 
 
+@pytest.mark.parametrize(
+    ("number", "deadline", "reason"),
+    [
+        (signal.SIGINT, None, "stopped by Ctrl-C"),
+        (signal.SIGTERM, None, "stopped by SIGTERM"),
+        (signal.SIGTERM, 0.0, "stopped by the time limit"),
+    ],
+)
+def test_a_cell_says_what_stopped_it(number, deadline, reason):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        stop = stop_rule(deadline)
+        assert deadline is not None or stop() is None
+        signal.raise_signal(number)
+        assert stop() == reason
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def test_the_launcher_passes_on_what_stopped_it(tmp_path):
+    launcher = Launcher(Options(out=tmp_path, data=tmp_path), Display(io.StringIO()))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        launcher._ask_to_stop(number, None)
+    process, log = Ended(), (tmp_path / "log").open("wb")
+    one = _Running(cell("torch"), {}, process, log, time.time())  # pyright: ignore[reportArgumentType]
+    launcher._watch_the_clock([one])
+    assert process.signals == [signal.SIGINT]
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / f"{one.cell.id}.log").write_text("")
+    launcher._finish(one)
+    (outcome,) = launcher.outcomes
+    assert (outcome.status, outcome.reason) == ("not finished", "stopped by Ctrl-C before it wrote a checkpoint")
+
+
+class Ended:
+    """A process that the signal it is sent ends before it does anything about it."""
+
+    def __init__(self):
+        self.signals, self.returncode = [], None
+
+    def send_signal(self, number):
+        self.signals.append(number)
+        self.returncode = -number
+
+
 def test_the_time_limit_ends_a_cell_with_a_checkpoint(tmp_path, data):
     pytest.importorskip("torch")
     found = [cell("torch", "epochs=100000", seed=seed) for seed in (0, 1)]
     outcomes, shown = launch(found, tmp_path, data, deadline=time.time() + 12)
     assert [outcome.status for outcome in outcomes] == ["not finished"] * 2
     reasons = {outcome.cell.seed: outcome.reason for outcome in outcomes}
-    assert "stopped by the time limit" in reasons[0] or "SIGTERM" in reasons[0]
+    assert "stopped by the time limit at step" in reasons[0]
     assert "a checkpoint is written" in reasons[0]
     assert "before it was started" in reasons[1]
     assert CheckpointStore(tmp_path / "checkpoints" / found[0].id).load() is not None

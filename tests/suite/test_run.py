@@ -13,6 +13,7 @@ from reports.records import read_all
 from suite import run
 from suite.launch import cost, local
 from suite.matrix import Selection, cells
+from suite.tasks import BENCHMARKS
 
 LISTOPS = ["--tasks", "lra.listops", "--architectures", "s5", "--hardware", "cpu"]
 
@@ -28,6 +29,14 @@ def test_bare_command_prints_help():
 def test_list(capsys):
     assert run.main(["--list"]) == 0
     shown = capsys.readouterr().out
+    lines = [line.split("  ", 1) for line in shown.splitlines()]
+    assert {"benchmark", "task", "architecture", "factor", "hardware"} < {kind for kind, _ in lines}
+    found = [
+        re.fullmatch(r"(\w+ +)(\S+ +)\S.*", line) for line in shown.splitlines() if not re.match("(frame|prof)", line)
+    ]
+    assert {one and one.span(2) for one in found} == {(14, found[0].end(2))}  # pyright: ignore[reportOptionalMemberAccess]
+    for name in BENCHMARKS:
+        assert re.search(rf"^benchmark +{name}  +\d+ tasks?$", shown, re.MULTILINE)
     for name in ("lra.listops", "lra.pathx", "equivalence.s5", "s5", "jax, torch", "smoke, small, paper", "tpu-v4"):
         assert name in shown
 
@@ -40,7 +49,7 @@ def test_list(capsys):
         (["--all", "--frameworks", "troch"], "unknown framework 'troch': did you mean 'torch'"),
         (["--all", "--profile", "papr"], "unknown profile 'papr': did you mean 'paper'"),
         (["--all", "--hardware", "h10"], "unknown hardware 'h10': did you mean 'h100'"),
-        (["--all", "--hardware", "tpu-v4"], "hardware 'tpu-v4' (Google TPU v4) is not on this machine"),
+        (["--all", "--hardware", "a100"], "hardware 'a100' (NVIDIA A100 80 GB SXM) is not on this machine"),
         (["--benchmarks", "lar"], "unknown benchmark 'lar': did you mean 'lra'"),
         ([*LISTOPS, "--set", "epoch=1"], "did you mean 'epochs'"),
         ([*LISTOPS, "--set", "data.settings.min_length=-1"], "min_length"),
@@ -93,6 +102,14 @@ def test_dry_run_prints_the_matrix_and_runs_nothing(capsys, tmp_path):
     assert all("counted operations" in line for line in lines[1:-1])
     assert re.match(r"4 cells, estimated \d+\.\d h with 1 at a time", lines[-1])
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_names_what_is_left_out(capsys, tmp_path):
+    arguments = ["--tasks", "lm.book", "--architectures", "s5", "spade_stack", "--dry-run", "--out", str(tmp_path)]
+    assert run.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "left out (no recipe in profile smoke): lm.book of spade_stack\n"
+    assert "spade_stack" not in captured.out
 
 
 def test_costs_grow_with_the_profile():
@@ -242,8 +259,11 @@ def test_two_runs_never_share_a_folder(tmp_path, capsys):
 
 def test_an_unwritable_folder_names_the_remedy(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert run.main(["--tasks", "lra.text", "--out", str(tmp_path / "file"), "--data", str(tmp_path)]) == 1
-    assert "--out" in capsys.readouterr().err
+    arguments = ["--tasks", "lra.text", "--architectures", "s5", "--out", str(tmp_path / "file")]
+    assert run.main([*arguments, "--data", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert re.fullmatch(r"cannot write to \S+ \(.+\): choose a folder that can be written with --out\n", captured.err)
+    assert captured.out == ""
 
 
 def test_a_dry_run_prices_no_cell_without_data(tmp_path, capsys):

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.catalog import layer_class
-from implementations.common.config import Config, ConfigError
+from implementations.common.config import Config, ConfigError, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import compute_dtype
 from implementations.models.config import ModelConfig
@@ -64,8 +64,9 @@ class Stack(nnx.Module):
         states = {str(i): layer.initial_state(batch) for i, layer in enumerate(layers)}
         return None if any(state is None for state in states.values()) else states
 
-    def reset(self, state: State, start: Bool[Array, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Array, " B"]) -> State:
         """The states, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, *self.config.layers)
         layers: Any = self.layers
         return {str(i): layer.reset(state[str(i)], start) for i, layer in enumerate(layers)}
 

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from implementations.catalog import layer_class
-from implementations.common.config import Config, ConfigError
+from implementations.common.config import Config, ConfigError, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import compute_dtype
 from implementations.models.config import ModelConfig
@@ -75,8 +75,9 @@ class Stack(nn.Module):
         states = {str(i): layer.initial_state(batch) for i, layer in enumerate(layers)}
         return None if any(state is None for state in states.values()) else states
 
-    def reset(self, state: State, start: Bool[Tensor, " B"]) -> State:
+    def reset(self, state: State | None, start: Bool[Tensor, " B"]) -> State:
         """The states, emptied for the sequences of the batch at which a document starts."""
+        state = require_state(state, *self.config.layers)
         layers: Any = self.layers
         return {str(i): layer.reset(state[str(i)], start) for i, layer in enumerate(layers)}
 

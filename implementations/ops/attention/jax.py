@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import ConfigError
-from implementations.common.jax import lowered, product, product_precision
+from implementations.common.jax import lowered, platform, product, product_precision
 from implementations.ops.attention import QK_NORM_EPSILON, ROTARY_THETA, Method, bucket_edges, choose, flexible, span
 
 Bias = Callable[[Array], Array]
@@ -52,7 +52,7 @@ def attend(
 
     `factor` multiplies the weights (dropout); with it the kernel is "einsum".
     """
-    kernel = choose(method, jax.default_backend() == "gpu", q.dtype == jnp.float64)
+    kernel = choose(method, platform() == "gpu", q.dtype == jnp.float64)
     if kernel == "fused" and factor is None:
         return _fused(q, k, v, bias, mask)
     logits = product("blhk,bthk->bhlt", q, k)
@@ -166,7 +166,7 @@ def window_attention(
         )
     width, plain = min(k.shape[-1], v.shape[-1]), reach is None and factor is None
     gap = not (causal or include_self)
-    if plain and flexible(method, jax.default_backend() == "gpu", q.dtype == jnp.float64, width, cut_gradient, gap):
+    if plain and flexible(method, platform() == "gpu", q.dtype == jnp.float64, width, cut_gradient, gap):
         return _flex(q, k, v, window, bias, valid, causal, include_self)
     count = -(-length // window)
     after = count * window - length

@@ -24,8 +24,8 @@ class Backend(classification.Backend):
     batch whose `start` is True begins from the initial states, with their gradient where they are learned.
     """
 
-    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32") -> None:
-        super().__init__(recipe, seed, kind, dtype)
+    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32", devices: int = 1) -> None:
+        super().__init__(recipe, seed, kind, dtype, devices)
         assert recipe.language is not None
         self.language = recipe.language
         if self.language.carried:
@@ -38,7 +38,7 @@ class Backend(classification.Backend):
         with jax.default_device(self.device):
             state = self._model(self.parameters, self.statistics).initial_state(rows)
         copies = {path: jnp.array(leaf, copy=True) for path, leaf in flat(state).items()}
-        return jax.device_put(copies, self.device)
+        return jax.device_put(copies, self._placed(rows))
 
     def _arrays(self, batch: Any) -> tuple[np.ndarray | None, ...]:
         """The arrays of a batch that an update takes."""
@@ -61,6 +61,8 @@ class Backend(classification.Backend):
         with matmul_precision(self.recipe.matmul_precision):
             mask = batch[2] if self.language.evaluation == "carried" else None
             losses, after = self._losses(self._model(parameters, statistics), carried, batch, mask)
+            if len(self.devices) > 1:
+                after = jax.lax.with_sharding_constraint(after, self._placed(len(batch[3])))
             return jnp.where(batch[2], losses, 0), after
 
     def begin_evaluation(self) -> None:

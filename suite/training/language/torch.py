@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from implementations.common.shards.torch import batch_sum, shards
 from implementations.common.torch import matmul_precision
 from suite.recipes.base import Recipe
 from suite.training import torch as classification
@@ -25,12 +26,14 @@ class Backend(classification.Backend):
     changed in place, so that a recorded update goes on from what it left.
     """
 
-    def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32") -> None:
-        super().__init__(recipe, seed, kind, dtype)
+    def __init__(
+        self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32", rank: int = 0, devices: int = 1
+    ) -> None:
+        super().__init__(recipe, seed, kind, dtype, rank, devices)
         assert recipe.language is not None
         self.language = recipe.language
         if self.language.carried:
-            self.carried = self._initial(recipe.batch_size)
+            self.carried = self._initial(recipe.batch_size // devices)
         self._evaluated: Tensors = {}
         self._after: Tensors = {}
         self._rows = 0
@@ -53,10 +56,14 @@ class Backend(classification.Backend):
         return losses, flat(after) if carried else {}
 
     def _loss_function(self, carried: Tensors, batch: Any, dropout_seed: Tensor) -> tuple[Tensor, Tensors]:
-        """Mean loss of the targets that count, in nats, and the states after the segment."""
+        """Mean loss of the targets that count, in nats, and the states after the segment.
+
+        Of a batch in parts the mean of these losses over the processes is that mean: each is divided by all targets.
+        """
         mask = batch[2]
         losses, after = self._losses(carried, batch, mask, training=True, dropout_seed=dropout_seed)
-        return torch.where(mask, losses, 0).sum() / torch.clamp(mask.sum(), min=1), after
+        count = torch.clamp(batch_sum(mask.sum()), min=1)
+        return torch.where(mask, losses, 0).sum() * shards() / count, {p: leaf.detach() for p, leaf in after.items()}
 
     def _loss_of(self, *moved: Any) -> Tensor:
         """The loss of an update; the states after its segment take the place of those before."""

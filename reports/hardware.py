@@ -1,0 +1,207 @@
+"""The page of hardware that was not there: what compiled programs need of its chips, never how long they take."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reports import frames, tables
+from reports.blocks import Block, Cell, Code, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, plain
+from reports.records import Record
+
+LEAD = (
+    "Programs compiled for chips that were not there, one chip each: what they compute and move, what memory they take "
+    "and whether they fit. Nothing was run, so there is no time and no accuracy here."
+)
+TABLES = ("programs", "longest_inputs")
+UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+BOUNDS = {
+    "memory": "twice as long does not fit",
+    "model": "the model takes no longer input",
+    "compiler": "the compiler fails on longer inputs",
+    "compilations": "longer ones were not tried",
+}
+
+
+def compiled(records: Sequence[Record]) -> list[Record]:
+    """The records of compiled cells, by hardware, task and architecture."""
+    found = [record for record in records if record.status == "compiled"]
+    return sorted(found, key=lambda r: (r.cell.hardware, r.cell.profile, r.cell.task, r.cell.architecture, r.cell.id))
+
+
+def hardware_page(records: Sequence[Record]) -> Page:
+    """Every compiled program of every record, the longest inputs that fit, and the cells without programs."""
+    found = compiled(records)
+    blocks: list[Block] = [Paragraph((Span(LEAD),), "lead")]
+    if not found:
+        blocks.append(Paragraph((chip("not run"), Span("This compiles the JAX cells of a benchmark for a TPU v4:"))))
+        blocks.append(Code(tables.run_command(benchmarks="lra", hardware="tpu-v4")))
+        return Page("hardware", "Hardware", "hardware", tuple(blocks))
+    blocks += [chips_table(found), Heading("Programs", anchor="programs"), programs_table(found)]
+    blocks += [Heading("Longest inputs", anchor="longest"), longest_table(found)]
+    names = {record.cell.hardware for record in found}
+    without = [r for r in records if r.cell.hardware in names and r.status in ("failed", "not run")]
+    if without:
+        blocks += [Heading("Cells without compiled programs", anchor="without"), reasons_table(without)]
+    definitions = _dictionary(_dictionary(found[0].provenance.get("compiled_for")).get("definitions"))
+    told = [(Span(f"{name}:", "", "strong"), Span(frames.text(text))) for name, text in sorted(definitions.items())]
+    if told:
+        blocks += [Heading("Definitions"), Items(tuple(told), style="note")]
+    return Page("hardware", "Hardware", "hardware", tuple(blocks))
+
+
+def chips_table(found: Sequence[Record]) -> Table:
+    """One row for every chip, topology and compiler."""
+    keys = ("chip", "topology", "compiler", "chip_memory_bytes")
+    counts: dict[tuple[Any, ...], int] = {}
+    for record in found:
+        said = _dictionary(record.provenance.get("compiled_for"))
+        versions = _dictionary(record.provenance.get("versions"))
+        libtpu = ", ".join(f"{name} {frames.text(versions[name])}" for name in ("jax", "libtpu") if name in versions)
+        key = (record.cell.hardware, *(frames.text(said.get(name)) for name in keys[:3]), libtpu)
+        counts[(*key, _number(said.get(keys[3])))] = counts.get((*key, _number(said.get(keys[3]))), 0) + 1
+    columns = (
+        Column("Hardware"),
+        Column("Chip"),
+        Column("Topology"),
+        Column("Compiler", grow=True),
+        Column("Versions"),
+        Column("Memory of a chip", numeric=True),
+        Column("Cells compiled", numeric=True),
+    )
+    rows = [
+        Row((*(plain(name or "–") for name in key[:5]), bytes_cell(key[5]), plain(str(count))))
+        for key, count in sorted(counts.items(), key=str)
+    ]
+    return Table("What was compiled for", columns, tuple(rows))
+
+
+def _rows(record: Record, table: str) -> Iterator[dict[str, Any]]:
+    for row in record.tables.get(table, []):
+        if isinstance(row.get("program"), str):
+            yield row
+
+
+def programs_table(found: Sequence[Record]) -> Table:
+    """Every program."""
+    columns = (
+        Column("Task"),
+        Column("Architecture"),
+        Column("Program"),
+        Column("Profile"),
+        Column("Hardware"),
+        Column("Batch", numeric=True),
+        Column("Length", numeric=True),
+        Column("FLOPs", numeric=True),
+        Column("Bytes accessed", numeric=True),
+        Column("FLOPs per byte", numeric=True),
+        Column("Peak memory of a chip", numeric=True),
+        Column("Fits"),
+        Column("Record"),
+    )
+    rows = []
+    for record in found:
+        for row in _rows(record, TABLES[0]):
+            least = "≥ " if (_number(row.get("loops")) or 0) > 0 else ""
+            fits = row.get("fits")
+            told = (
+                chip("fits", "passed")
+                if fits is True
+                else chip("does not fit" if fits is False else "no program", "failed")
+            )
+            intensity = _number(row.get("arithmetic_intensity"))
+            cells = (
+                *_names(record, row),
+                plain(record.cell.hardware),
+                *(_count(row.get(name)) for name in ("batch", "length")),
+                amount_cell(row.get("flops"), least),
+                bytes_cell(row.get("bytes_accessed"), least),
+                plain("–", style="quiet") if intensity is None else Cell((Span(f"{intensity:.1f}"),), intensity),
+                bytes_cell(row.get("peak_memory_bytes")),
+                Cell((told,)),
+                plain(record.cell.id, tables.cell_path(record)),
+            )
+            rows.append(Row(cells))
+    return Table("Compiled programs; ≥ where the program has loops, whose bodies count once", columns, tuple(rows))
+
+
+def longest_table(found: Sequence[Record]) -> Table:
+    """The longest input of every program family that is known to fit."""
+    columns = (
+        Column("Task"),
+        Column("Architecture"),
+        Column("Program"),
+        Column("Profile"),
+        Column("Hardware"),
+        Column("Fits", numeric=True),
+        Column("Does not fit", numeric=True),
+        Column("Why no longer one is named", grow=True),
+        Column("Record"),
+    )
+    rows = []
+    for record in found:
+        for row in _rows(record, TABLES[1]):
+            bound = frames.text(row.get("bound"))
+            cells = (
+                *_names(record, row),
+                plain(record.cell.hardware),
+                *(_count(row.get(name)) for name in ("longest_length", "shortest_refused")),
+                plain(": ".join(filter(None, (BOUNDS.get(bound, bound), frames.text(row.get("reason"))))) or "–"),
+                plain(record.cell.id, tables.cell_path(record)),
+            )
+            rows.append(Row(cells))
+    return Table("Positions of the longest inputs tried, at the recipe's batch size", columns, tuple(rows))
+
+
+def reasons_table(found: Sequence[Record]) -> Table:
+    """Cells of which nothing was compiled, by their reason."""
+    columns = (Column("Status"), Column("Cells", numeric=True), Column("Reason", grow=True), Column("One of them"))
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in found:
+        groups.setdefault((record.status, record.reason), []).append(record)
+    rows = [
+        Row((Cell((chip(status),)), plain(str(len(own))), plain(reason or "–"), Cell((tables.record_link(own[0]),))))
+        for (status, reason), own in sorted(groups.items())
+    ]
+    return Table("Why nothing was compiled", columns, tuple(rows))
+
+
+def _names(record: Record, row: dict[str, Any]) -> tuple[Cell, ...]:
+    cell = record.cell
+    changed = f"{cell.factor} = {cell.level}" if cell.factor else ""
+    layer = frames.text(row.get("layer")) or changed
+    spans = [Span(frames.text(row.get("program")))] + ([Span(layer, "", "quiet", line=True)] if layer else [])
+    task, architecture = plain(cell.task), plain(cell.architecture, tables.architecture_path(cell.architecture))
+    return task, architecture, Cell(tuple(spans)), plain(cell.profile)
+
+
+def _count(value: object) -> Cell:
+    number = _number(value)
+    return plain("–", style="quiet") if number is None else Cell((Span(f"{number:,.0f}"),), number)
+
+
+def amount_cell(value: object, prefix: str = "") -> Cell:
+    """A count in thousands, millions and so on."""
+    number = _number(value)
+    if number is None:
+        return plain("–", style="quiet")
+    size, unit = next(((size, unit) for size, unit in UNITS if number >= size), (1.0, ""))
+    return Cell((Span(f"{prefix}{number / size:.3g} {unit}".rstrip()),), number)
+
+
+def bytes_cell(value: object, prefix: str = "") -> Cell:
+    """Bytes in MiB or GiB."""
+    number = _number(value)
+    if number is None:
+        return plain("–", style="quiet")
+    size, unit = (2**30, "GiB") if number >= 2**30 else (2**20, "MiB")
+    return Cell((Span(f"{prefix}{number / size:,.2f} {unit}"),), number)
+
+
+def _dictionary(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return None
+    return float(value)

@@ -1,0 +1,54 @@
+"""How many devices of this machine train a cell together: hardware, no part of its recipe or its id.
+
+The batch of an update is the same however many share it, and so are its numbers up to float error.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Literal
+
+from suite.hardware import detect
+from suite.hardware.profiles import PROFILES
+from suite.matrix import Cell
+
+Asked = int | Literal["all"] | None
+
+
+def parse(text: str) -> Asked:
+    """A whole number of at least 1, or "all"."""
+    if text == "all":
+        return "all"
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number of at least 1 nor all")
+    return int(text)
+
+
+def devices(found: Sequence[Cell], asked: Asked) -> dict[str, int]:
+    """By the id of each cell, how many devices run it; raises HardwareError where they are not here or do not fit.
+
+    "all" takes the most that share a batch evenly; None is "all" on a TPU and 1 elsewhere. Cells that train nothing
+    run on one device.
+    """
+    return {cell.id: _of(cell, asked) for cell in found}
+
+
+def _of(cell: Cell, asked: Asked) -> int:
+    hardware = PROFILES[cell.hardware]
+    asked = asked or ("all" if hardware.kind == "tpu" else 1)
+    if cell.recipe is None or asked == 1:
+        return 1
+    batch, here = cell.recipe.batch_size, detect.count(hardware.kind)
+    if asked == "all":
+        return max(n for n in range(1, here + 1) if batch % n == 0)
+    if hardware.kind != "cpu" and asked > here:
+        raise detect.HardwareError(
+            f"--devices {asked}: this machine has {here} of {hardware.title}; choose fewer or all"
+        )
+    if batch % asked:
+        fitting = ", ".join(str(n) for n in range(1, asked + 1) if batch % n == 0)
+        raise detect.HardwareError(
+            f"--devices {asked} cannot share the batches of {batch} of {cell.label} evenly: choose {fitting} or all"
+        )
+    return asked

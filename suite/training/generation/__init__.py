@@ -1,0 +1,1 @@
+"""Training of encoder-decoders on pairs of sequences, of which they write the second: summaries."""

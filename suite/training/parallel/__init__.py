@@ -1,0 +1,1 @@
+"""Training over several devices of one machine in PyTorch; the JAX backend shards its arrays by itself."""

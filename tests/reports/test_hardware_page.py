@@ -1,0 +1,132 @@
+"""The page of hardware: compiled programs with their numbers, never a time, and no string that becomes markup."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_document import Document
+from report_records import make_record, store
+from test_hostile import HOSTILE
+
+from reports import build, frames, hardware, pages
+from reports.records import Record
+from reports.render import Renderer
+
+STEP = {
+    "program": "training step", "batch": 50, "length": 2048, "fits": True, "peak_memory_bytes": 3 * 2**30,
+    "flops": 2.5e12, "bytes_accessed": 2**30, "arithmetic_intensity": 2328.3, "loops": 0, "key": "0123456789abcdef",
+}  # fmt: skip
+LONGEST = {
+    "program": "training step",
+    "longest_length": 16384,
+    "shortest_refused": 32768,
+    "bound": "memory",
+    "reason": "",
+}
+TARGET = {
+    "chip": "Google TPU v4", "topology": "v4:2x2x1", "chip_memory_bytes": 32 * 2**30, "compiler": "TFRT TPU v4",
+    "definitions": {"flops": "as the compiler counts them"},
+}  # fmt: skip
+
+
+def compiled(*rows: dict, longest: tuple = (LONGEST,), **changes: Any) -> Record:
+    """A record of compiled programs."""
+    fields: dict[str, Any] = {"hardware": "tpu-v4", "metrics": {"flops": 2.5e12, "fits": 1.0}}
+    fields["tables"] = {"programs": list(rows or (STEP,)), "longest_inputs": list(longest)}
+    fields["provenance"] = {"compiled_for": TARGET, "versions": {"jax": "0.10.2", "libtpu": "0.0.42.1"}}
+    return make_record(status="compiled", **(fields | changes))
+
+
+def shown(*found: Record) -> str:
+    """The page in Markdown."""
+    return Renderer(pages.SECTIONS).markdown(hardware.hardware_page(found)).decode()
+
+
+def test_every_program_has_its_numbers() -> None:
+    refused = STEP | {"program": "evaluation", "fits": False, "peak_memory_bytes": 40 * 2**30, "flops": None}
+    page = shown(compiled(STEP, refused | {"bytes_accessed": None, "arithmetic_intensity": None}))
+    row = next(line for line in page.splitlines() if "2.5 T" in line)
+    assert "| 50 | 2,048 | 2.5 T | 1.00 GiB | 2328.3 | 3.00 GiB |" in row
+    assert "**fits**" in row
+    refused_row = next(line for line in page.splitlines() if "40.00 GiB" in line)
+    assert "**does not fit**" in refused_row
+    assert "| – | – | – | 40.00 GiB |" in refused_row
+    assert "| 16,384 | 32,768 | twice as long does not fit |" in page
+    assert "v4:2x2x1" in page
+    assert "jax 0.10.2, libtpu 0.0.42.1" in page
+    assert "as the compiler counts them" in page
+
+
+def test_loops_make_counts_a_lower_bound() -> None:
+    page = shown(compiled(STEP | {"loops": 2}))
+    assert "≥ 2.5 T | ≥ 1.00 GiB" in page
+    assert "longer ones were not tried" in shown(compiled(longest=(LONGEST | {"bound": "compilations"},)))
+
+
+def test_cells_without_programs_say_why() -> None:
+    absent = make_record("torch", status="not run", hardware="tpu-v4", reason="only JAX programs are compiled")
+    failed = make_record("jax", 1, status="failed", hardware="tpu-v4", reason="no such instruction")
+    elsewhere = make_record("jax", 2, status="failed", reason="the loss is not finite")
+    page = shown(compiled(), absent, failed, elsewhere)
+    assert "only JAX programs are compiled" in page
+    assert "no such instruction" in page
+    assert "not finite" not in page
+
+
+def test_without_records_the_page_gives_the_command() -> None:
+    page = shown(make_record())
+    assert "python -m suite.run --benchmarks lra --hardware tpu-v4" in page
+    assert "**not run**" in page
+
+
+@pytest.mark.parametrize("bad", [None, "7", True, -1.0, [1], {}])
+def test_numbers_that_are_none_are_dashes(bad: Any) -> None:
+    changed = dict.fromkeys(("batch", "length", "flops", "bytes_accessed", "arithmetic_intensity", "loops"), bad)
+    page = shown(compiled(STEP | changed | {"peak_memory_bytes": bad}, longest=()))
+    assert "| – | – | – | – | – | – |" in page
+    assert shown(compiled({"program": 7}, longest=({},), provenance={"compiled_for": [1]}))
+
+
+def test_a_compiled_cell_stands_in_the_tables_without_a_value(tmp_path: Path) -> None:
+    layers = compiled(STEP | {"layer": "S5"}, id="layers", recipe={"layers": {}}, task="speed.layer", benchmark="speed")
+    records = [compiled(), make_record("torch", seed=1), layers]
+    assert [frames.kind(record) for record in records] == ["result", "result", "compiled"]
+    assert frames.machine(records[0]) == "tpu-v4 (absent)"
+    site = build.build([store(records, tmp_path / "runs")], tmp_path / "site").parent
+    index = (site / "index.md").read_text(encoding="utf-8")
+    assert "**2 compiled**" in index
+    assert "[**compiled**](cells/lra.listops-s5-jax-smoke-0.md)" in index.replace("**[compiled]", "[**compiled**]") or (
+        "compiled" in (site / "tasks" / "lra-listops.md").read_text(encoding="utf-8")
+    )
+    assert "speed.layer" not in [group.task for group in pages.Report.of(records, overview_published()).groups]
+    cell = (site / "cells" / "lra.listops-s5-jax-smoke-0.md").read_text(encoding="utf-8")
+    assert "Timing" not in cell
+    assert "training step" in cell
+
+
+def overview_published() -> Any:
+    """The shipped published numbers."""
+    from reports import published
+
+    return published.shipped()
+
+
+def test_hostile_strings_stay_text(tmp_path: Path) -> None:
+    found = []
+    for index, text in enumerate(HOSTILE):
+        row = STEP | {"program": text, "layer": text, "key": text, "refused": text}
+        reached = LONGEST | {"program": text, "layer": text, "bound": text, "reason": text}
+        target = {"chip": text, "topology": text, "compiler": text, "definitions": {text: text}}
+        origin = {"compiled_for": target, "versions": {"libtpu": text}}
+        names = dict.fromkeys(("task", "architecture", "profile"), text)
+        found.append(compiled(row, longest=(reached,), provenance=origin, id=f"compiled-{index}", **names))
+        found.append(make_record(id=f"absent-{index}", status="not run", reason=text, hardware="tpu-v4", **names))
+    site = build.build([store(found, tmp_path / "runs")], tmp_path / "site").parent
+    page = Document(site / "hardware.html")
+    assert page.count("script") == page.count("title") == 1
+    assert not page.count("img")
+    assert not page.count("iframe")
+    assert "<script>alert(1)</script>" in page.text
+    text = (site / "hardware.md").read_text(encoding="utf-8")
+    assert "\u202e" not in text
+    assert r"\[click\](javascript:alert(1))" in text
