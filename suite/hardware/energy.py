@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 DEFINITION = (
-    "of the whole boards of the GPUs that it ran on, whoever used them meanwhile, by NVML's total energy counter before and after; null "
-    "where there is none (package nvidia-ml-py, extra gpu)"
+    "of the whole boards of the GPUs that it ran on, whoever used them meanwhile, by NVML's total energy counter "
+    "before and after; null where there is none (package nvidia-ml-py, extra gpu)"
 )
 
 
