@@ -223,8 +223,9 @@ def methods_page() -> Page:
         "A compiler's estimate is never a time.",
         "A record is verified by running it again (python -m suite.verify). With the recorded code, versions, "
         "processor and thread settings on a CPU the same bits must come out. Elsewhere each loss must agree within 64 "
-        "times the effect of rounding, which is how far the losses part in a second run from initial values one unit in the last "
-        "place away; where that is more than 1 %, and for accuracies, nothing is judged. Times are never verified.",
+        "times the effect of rounding, which is how far the losses part in a second run from initial values one unit "
+        "in the last place away; where that is more than 1 %, and for accuracies, nothing is judged. Times are never "
+        "verified.",
     )
     blocks = (
         Heading("Statuses of a cell"),

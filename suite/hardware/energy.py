@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 DEFINITION = (
-    "of the whole board of the GPU, whoever used it meanwhile, by NVML's total energy counter before and after; null "
-    "where there is none (package nvidia-ml-py, extra gpu)"
+    "of the whole boards of the GPUs that it ran on, whoever used them meanwhile, by NVML's total energy counter "
+    "before and after; null where there is none (package nvidia-ml-py, extra gpu)"
 )
 
 
 def counter(
-    kind: Literal["cpu", "gpu", "tpu"], environment: Mapping[str, str] = os.environ
+    kind: Literal["cpu", "gpu", "tpu"], devices: int = 1, environment: Mapping[str, str] = os.environ
 ) -> Callable[[], float | None]:
-    """A function that gives the joules that the first visible GPU has used since its driver was loaded.
+    """A function that gives the joules that the first visible GPUs have used since their driver was loaded.
 
     It gives None on other hardware, without nvidia-ml-py, and for GPUs older than Volta, which do not count.
     """
@@ -30,8 +30,8 @@ def counter(
     def joules() -> float | None:
         try:
             nvml.nvmlInit()
-            handle = _first(nvml, environment.get("CUDA_VISIBLE_DEVICES", ""))
-            return nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
+            handles = _first(nvml, environment.get("CUDA_VISIBLE_DEVICES", ""), devices)
+            return sum(nvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in handles) / 1000
         except nvml.NVMLError:  # no driver, no such counter: this is how NVML says that there is none
             return None
 
@@ -42,9 +42,10 @@ def _nothing() -> None:
     return None
 
 
-def _first(nvml: Any, visible: str) -> Any:
-    """The device that CUDA calls 0: of a list of indices or UUIDs the first."""
-    name = visible.partition(",")[0].strip()
-    if name and not name.isdigit():
-        return nvml.nvmlDeviceGetHandleByUUID(name)
-    return nvml.nvmlDeviceGetHandleByIndex(int(name or 0))
+def _first(nvml: Any, visible: str, count: int) -> list[Any]:
+    """The devices that CUDA counts from 0: the first of a list of indices or UUIDs, or of all."""
+    names = [name.strip() for name in visible.split(",") if name.strip()] or [str(index) for index in range(count)]
+    return [
+        nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name)
+        for name in names[:count]
+    ]

@@ -163,7 +163,7 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         checkpoint_seconds=spec.checkpoint_seconds,
         checkpoint_steps=spec.checkpoint_steps,
         last_step=spec.last_step,
-        energy=energy.counter(PROFILES[cell.hardware].kind),
+        energy=energy.counter(PROFILES[cell.hardware].kind, spec.devices),
     )
     try:
         run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]

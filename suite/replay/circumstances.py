@@ -100,6 +100,9 @@ def _hardware(record: Record, cell: Cell) -> Iterator[Circumstance]:
     if PROFILES[cell.hardware].kind == "gpu" or PROFILES[record.cell.hardware].kind == "gpu":
         there, found = (", ".join(_cards(side.get("gpus"))) or "none" for side in (recorded, here))
         yield Circumstance("GPUs", there, found, there == found)
+    devices = record.timing.get("devices", 1)
+    if devices != 1:
+        yield Circumstance("devices that share a batch", text(devices), "1", False)
     if "environment" in record.provenance:
         said = " ".join(f"{name}={value}" for name, value in variables.items() if value) or "none set"
         yield Circumstance("thread settings", said, "set likewise", True)

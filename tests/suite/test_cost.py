@@ -192,7 +192,7 @@ def test_the_command_says_what_a_budget_leaves_out(tmp_path, capsys):
     assert lines[2] == "budget of 5 min: 4 of 6 cells"
     assert "measured already, will not run" in lines[4]
     (estimated,) = [line for line in lines if " 1     smoke" in line and " jax " in line]
-    assert f"100 s  1.0 GiB  10 Wh   measured, cell {of.id}" in estimated
+    assert f"2 min  1.0 GiB  10 Wh   measured, cell {of.id}" in estimated
     assert lines[-1] == "4 cells, estimated 5 min with 1 at a time, 30 Wh in 3 of them"
     assert not (tmp_path / "data").exists()
     with pytest.raises(SystemExit):

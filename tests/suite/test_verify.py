@@ -316,6 +316,8 @@ def test_circumstances_say_what_differs(measured, monkeypatch):
     assert [(found_here[n].same, found_here[n].decides) for n in ("torch", "jax", "pandas", "cpu")] == [
         (False, True), (False, False), (False, False), (False, True),
     ]  # fmt: skip
+    of.timing["devices"] = 2
+    assert {one.name: one.same for one in circumstances.compare(of, found)}["devices that share a batch"] is False
     del of.provenance["environment"]
     assert {one.name: one.same for one in circumstances.compare(of, found)}["thread settings"] is None
     assert circumstances.environment(of) == {}
@@ -334,15 +336,15 @@ def test_energy_is_that_of_the_first_visible_gpu(monkeypatch):
         nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(used) if handle == ("index", 2) else 1_000,
     )  # fmt: skip
     monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml)
-    joules = energy.counter("gpu", {"CUDA_VISIBLE_DEVICES": "2,0"})
+    joules = energy.counter("gpu", 1, {"CUDA_VISIBLE_DEVICES": "2,0"})
     assert [joules(), joules()] == [5.0, 12.5]
-    assert energy.counter("gpu", {"CUDA_VISIBLE_DEVICES": "GPU-1"})() == 1.0
+    assert energy.counter("gpu", 2, {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2,GPU-3"})() == 2.0
     assert energy.counter("cpu")() is None
 
     def absent() -> None:
         raise NVMLError
 
     nvml.nvmlInit = absent
-    assert energy.counter("gpu", {})() is None
+    assert energy.counter("gpu", 1, {})() is None
     monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
-    assert energy.counter("gpu", {})() is None
+    assert energy.counter("gpu", 1, {})() is None
