@@ -246,6 +246,8 @@ def test_a_model_that_takes_no_longer_input_says_so():
 def test_a_program_without_room_is_told_from_its_compilers_words():
     said = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 40.25G of 30.75G hbm. Exceeded by 9.50G."
     assert does_not_fit(said) == {"fits": False, "peak_memory_bytes": 40.25 * 2**30, "refused": said}
+    told = "the total memory required for HLO temporaries (64.00G) exceeds available HBM (30.75G)."
+    assert does_not_fit(f"RESOURCE_EXHAUSTED: {told}")["peak_memory_bytes"] == 2**36
     assert does_not_fit("RESOURCE_EXHAUSTED: other words")["peak_memory_bytes"] is None
 
 
