@@ -111,14 +111,15 @@ def described(counted: dict[str, float], memory: Any, loops: int) -> Row:
     }
 
 
-_USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+_USED = re.compile(r"Used ([\d.]+)([KMGT]?) of |required for [\w ]+ \(([\d.]+)([KMGT]?)\) exceeds")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def does_not_fit(message: str) -> Row:
-    """The row of a program that its compiler refused because the chip has not enough memory for it."""
+    """The row of a program that its compiler refused because the chip has not enough memory for it; its peak is what
+    the compiler says it would take, None where it does not."""
     found = _USED.search(message)
-    used = round(float(found[1]) * _UNITS[found[2]]) if found else None
+    used = round(float(found[1] or found[3]) * _UNITS[found[2] or found[4] or ""]) if found else None
     return {"fits": False, "peak_memory_bytes": used, "refused": " ".join(message.split())[:500]}
 
 

@@ -163,7 +163,7 @@ def test_a_cell_is_compiled_to_a_record_and_never_twice(compiler, tmp_path):
     found = programs()
     assert spied.count == 2
     assert [row["program"] for row in found.rows] == ["training step", "evaluation"]
-    assert any("training step 2 41" in line and "s of processor time" in line for line in said)
+    assert any("training step 2 " in line and "s of processor time" in line for line in said)
     assert (programs(), spied.count) == (found, 2)
     (tmp_path / "programs" / f"{found.headline['key']}.json").write_text("{")
     assert (programs(), spied.count) == (found, 3)
@@ -171,7 +171,7 @@ def test_a_cell_is_compiled_to_a_record_and_never_twice(compiler, tmp_path):
     written = records.write(compiled_result.compiled(one, result.protocol(one), found, {}), tmp_path)
     of = records.read(written)
     assert (of.status, of.timing, of.metrics["fits"]) == ("compiled", {}, 1.0)
-    assert of.metrics["flops"] > 1e5
+    assert of.metrics["flops"] > 1e4
     assert of.metrics["peak_memory_bytes"] == found.rows[0]["peak_memory_bytes"] > found.rows[0]["argument_bytes"] > 0
     assert of.provenance["compiled_for"]["topology"] == "v4:2x2x1"
     assert "longest_length" not in of.metrics  # no longer one was tried
@@ -246,6 +246,8 @@ def test_a_model_that_takes_no_longer_input_says_so():
 def test_a_program_without_room_is_told_from_its_compilers_words():
     said = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 40.25G of 30.75G hbm. Exceeded by 9.50G."
     assert does_not_fit(said) == {"fits": False, "peak_memory_bytes": 40.25 * 2**30, "refused": said}
+    told = "the total memory required for HLO temporaries (64.00G) exceeds available HBM (30.75G)."
+    assert does_not_fit(f"RESOURCE_EXHAUSTED: {told}")["peak_memory_bytes"] == 2**36
     assert does_not_fit("RESOURCE_EXHAUSTED: other words")["peak_memory_bytes"] is None
 
 
