@@ -20,7 +20,8 @@ from suite.training.language.loop import training_batches
 
 SMALL = (
     *("model.depth=1", "model.layer.d_model=8", "model.layer.ssm_size=8", "model.layer.blocks=2"),
-    *("model.layer.dropout=0.3", "batch_size=4", "evaluation_batch_size=4", "optimizer.clip_norm=0.5"),
+    *("model.layer.bidirectional=false", "model.layer.dropout=0.3"),
+    *("batch_size=4", "evaluation_batch_size=4", "optimizer.clip_norm=0.5"),
 )
 ROWS = 4
 STEPS = 3
