@@ -91,7 +91,7 @@ def tpu(session: nox.Session) -> None:
 def ablations(session: nox.Session) -> None:
     """Ablations, to a report; arguments go to `python -m suite.run`, in place of a selection of a few minutes."""
     few = ("--architectures", "s5", "--factors", "s5.initialization", "--frameworks", "jax")
-    few += ("--seeds", "0", "1", "2", "--set", "epochs=5")
+    few += ("--seeds", "0", "1", "2", "--set", "epochs=3")
     run(session, "python", "-m", "suite.run", "--benchmarks", "ablation", *(session.posargs or few))
 
 
