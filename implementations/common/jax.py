@@ -49,9 +49,16 @@ def matmul_precision(name: MatmulPrecision) -> Iterator[None]:
 
 
 def einsum(equation: str, *operands: Array) -> Array:
-    """`einsum` in the project's explicit matmul precision; on a CPU, and in float64, that is always full precision."""
-    full = platform() == "cpu" or operands[0].dtype == jnp.float64
-    return jnp.einsum(equation, *operands, precision=_PRECISION["float32" if full else _precision])
+    """`einsum` in the project's explicit matmul precision; on a CPU, and in float64, that is always full precision.
+
+    A TPU has no tf32: there it is three products in bfloat16, which is what JAX calls high precision.
+    """
+    where = platform()
+    full = where == "cpu" or operands[0].dtype == jnp.float64
+    precision = _PRECISION["float32" if full else _precision]
+    if where == "tpu" and _precision == "tf32" and not full:
+        precision = jax.lax.Precision.HIGH
+    return jnp.einsum(equation, *operands, precision=precision)
 
 
 def compute_dtype(name: ComputeDtype) -> contextlib.AbstractContextManager[None]:

@@ -49,6 +49,8 @@ def why_not(cell: Cell) -> str:
         return f"the parity ladder compares numbers, and there is no {title} here that could compute them"
     if cell.framework != "jax":
         return f"there is no {title} here, and only JAX programs are compiled without one"
+    if cell.recipe is not None and cell.recipe.generation is not None:
+        return f"there is no {title} here, and programs that write summaries are not compiled without one"
     return ""
 
 

@@ -190,3 +190,23 @@ def test_matmul_precision_is_a_context(common):
         fail()
     assert state() == before
     assert conventions.MATMUL_PRECISION == "float32"
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "precision"),
+    [
+        ("cpu", "tf32", "HIGHEST"),
+        ("gpu", "tf32", "TF32_TF32_F32"),
+        ("tpu", "tf32", "HIGH"),
+        ("tpu", "float32", "HIGHEST"),
+    ],
+)
+def test_the_precision_of_products_is_that_of_the_platform(platform, name, precision):
+    import jax
+
+    common = importlib.import_module("implementations.common.jax")
+    x = np.ones((2, 2), np.float32)
+    with common.compiling_for(platform), common.matmul_precision(name):
+        (product,) = jax.make_jaxpr(lambda a: common.einsum("ij,jk->ik", a, a))(x).eqns
+    found = product.params["precision"]
+    assert {one.name for one in (found if isinstance(found, tuple) else (found,))} == {precision}

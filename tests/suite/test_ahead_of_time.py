@@ -360,3 +360,12 @@ def test_children_compile_without_looking_for_a_tpu(pretended, monkeypatch):
     monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
     assert not ahead.is_absent("tpu-v4")
     assert Options(out=None, data=None).compile_only is False  # pyright: ignore[reportArgumentType]
+
+
+def test_models_that_write_are_not_compiled_and_say_so(pretended, tmp_path):
+    arguments = ["--tasks", "summaries.qmsum", "--frameworks", "jax", "--hardware", "tpu-v4", "--out", str(tmp_path)]
+    assert run.main(arguments) == 0
+    (record,) = records.read_all(tmp_path)
+    assert record.status == "not run"
+    assert "summaries" in record.reason
+    assert not pretended.started
