@@ -125,6 +125,7 @@ def test_seqboat_is_timed_with_fewer_and_fewer_active_tokens(framework):
         bench = twin.Bench(config, "cpu", "float32")
         shares.append(bench.activity(bench.place(x)))
     assert shares[0] is None
+    assert not settings.recorded
     np.testing.assert_allclose(shares[1:], [0.75, 0.50, 0.25, 0.10], atol=0.04)
     assert seqboat_activity("mega", "smoke") is None
 
@@ -187,6 +188,25 @@ def test_other_errors_are_not_taken_for_memory():
 
     with pytest.raises(ZeroDivisionError):
         measure.measure(TINY, broken, lambda e: isinstance(e, Exhausted), PROFILES["cpu"], lambda line: None)
+
+
+def test_an_error_keeps_what_was_timed():
+    said: list[str] = []
+
+    class Broken(Bench):
+        def program(self, mode, x):
+            if mode == "forward and backward":
+                raise RuntimeError("no recording of it")
+            return super().program(mode, x)
+
+    calls: list[str] = []
+    settings = TINY.replace(modes=("forward", "forward and backward"))
+    _, rows, reason = measure.measure(
+        settings, lambda config: Broken("a", calls), lambda e: False, PROFILES["cpu"], said.append
+    )
+    assert {(row["mode"], row["length"]) for row in rows} == {("forward", 4), ("forward", 8), ("forward", 16)}
+    assert reason == "forward and backward at 4 positions failed: RuntimeError: no recording of it"
+    assert any("Traceback" in line for line in said)
 
 
 def test_a_stop_keeps_what_was_timed_and_is_no_measured_record():
