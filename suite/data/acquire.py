@@ -82,7 +82,7 @@ def by_hand(description: Manifest, root: Path) -> str:
         sentences.append(f"Get {archive.urls[0]}{known} on any machine.")
     if packed or "suite.data" not in (release.manual or ""):
         command = ["python", "-m", "suite.data", "import", description.name, "PATH", "--root", str(root)]
-        sentences.append(f"Then: {shlex.join(command)}")
+        sentences.append(f"{'Then' if sentences else 'From a copy'}: {shlex.join(command)}")
     return f"By hand: {' '.join(sentences)}"
 
 

@@ -283,6 +283,6 @@ def same_program(cell: Cell) -> str:
         )
         shapes = [[[list(a.shape), str(a.dtype)] for a in vars(batch).values()] for batch in batches]
         language = recipe.language and recipe.language.to_dict()
-        what |= {"model": recipe.model.identity(), "optimizer": optimizer, "batches": shapes, "language": language}
+        what |= {"model": recipe.model.to_dict(), "optimizer": optimizer, "batches": shapes, "language": language}
         what["matmul_precision"] = recipe.matmul_precision
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

@@ -89,7 +89,8 @@ print(json.dumps(found))
 MESSAGES = {
     "layer width": "x has shape (2, 3, 5): expected (B, L, D) with L at least 1 and D = d_model = 4",
     "layer axes": "x has shape (3, 4): expected (B, L, D) with L at least 1 and D = d_model = 4",
-    "state": "S5Config.bidirectional is True: a layer that cannot stream takes no state",
+    "state": "S5Config.bidirectional is True: a layer that cannot stream takes no state; it streams with "
+    "bidirectional=False",
     "scan": "scan method is 'fft': expected one of 'auto', 'associative', 'chunked', 'convolution'",
     "steps": "scan method is 'chunked': coefficients that change with the position need 'associative' or 'auto'",
     "tokens axes": "inputs have shape (2, 3, 1) of {int32}: expected (B, L) integer tokens",

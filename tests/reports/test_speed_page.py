@@ -32,7 +32,12 @@ def timed(*rows: dict) -> Record:
 
 
 def test_the_committed_runs_are_read_whole() -> None:
-    jax, torch = speed.runs(records.read_all([MEASURED]))
+    found = {run.record.cell.task: [] for run in speed.runs(records.read_all([MEASURED]))}
+    for run in speed.runs(records.read_all([MEASURED])):
+        found[run.record.cell.task].append(run)
+    (seqboat,), (jax, torch) = found["speed.seqboat"], found["speed.block_state"]
+    assert seqboat.layers == ["every token", "about 75 %", "about 50 %", "about 25 %", "about 10 %"]
+    assert len(seqboat.points) == 90
     assert (jax.record.cell.id, torch.record.cell.id) == ("670a715aac44", "5adf5fcbed3e")
     assert torch.layers == ["Slide", "BRECT", "BST:SH:S4", "BST:MH:S4", "BST:MF:S4"]
     assert torch.lengths == [2048, 4096, 8192, 16384, 32768, 65536]
@@ -69,7 +74,7 @@ def test_missing_numbers_are_dashes() -> None:
 
 def test_the_page_has_figures_ratios_and_every_measurement(site: Path) -> None:
     page = Document(site / "speed.html")
-    assert page.count("figure") == 2
+    assert page.count("figure") == 2 + 3
     assert "The run did not end (stopped by SIGTERM)" in page.text
     labels = [value for value in page.values("aria-label") if value.startswith("Line chart on two log scales")]
     assert "At 65,536: Slide 14.6 ms; BRECT 111 ms; BST:SH:S4 45.1 ms" in " ".join(labels)

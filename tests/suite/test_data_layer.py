@@ -51,7 +51,7 @@ CONTENT = bytes(range(72))
 
 @pytest.fixture
 def toy(monkeypatch, tmp_path) -> Path:
-    """The root of a catalog that knows the toy, whose files are fetched."""
+    """The root of a catalog that knows the toy, whose files are there and cannot be fetched."""
     given = manifest.read("lra_listops")
     release = manifest.Release("https://example.org", [
         manifest.ReleasedFile("toy.bin", sha256=hashlib.sha256(CONTENT).hexdigest()),
@@ -117,7 +117,7 @@ def test_missing_and_additional_files_are_named(toy):
     with pytest.raises(DataError, match=r"\*.txt: 3 files, the release has 2"):
         catalog.open_dataset("lra_listops", toy)
     (toy / "raw" / "toys" / "toy.bin").unlink()
-    with pytest.raises(NoData, match=r"suite\.data fetch lra_listops"):
+    with pytest.raises(NoData, match=r"By hand: From a copy: python -m suite\.data import lra_listops PATH"):
         catalog.open_dataset("lra_listops", toy)
     with pytest.raises(DataError, match=r"toy.bin is missing"):
         catalog.prepare_dataset("lra_listops", toy, released=toy / "raw")
@@ -126,7 +126,7 @@ def test_missing_and_additional_files_are_named(toy):
 def test_absent_original_files_name_the_command_that_gets_them(toy):
     (toy / "raw").rename(toy / "elsewhere")
     for opened in (catalog.open_dataset, catalog.prepare_dataset):
-        with pytest.raises(NoData, match=r"suite.data fetch lra_listops --root .*prepare lra_listops .*--from DIR"):
+        with pytest.raises(NoData, match=r"suite\.data import lra_listops PATH --root .*prepare .*--from DIR"):
             opened("lra_listops", toy)
     catalog.prepare_dataset("lra_listops", toy, released=toy / "elsewhere" / "toys")
     assert catalog.open_dataset("lra_listops", toy).protocol["source"] == "released"
