@@ -321,7 +321,7 @@ def _lra(task: lra.Task, profile: Profile, numbers: Published, selection: Select
     """A task of the Long Range Arena; its recipe made smaller keeps its share of warm-up."""
     model = lra.model(task, numbers.layer(), numbers.encoder_layers)
     recipe = numbers.recipe(model, lra.data(task), selection)
-    small, smoke = (SCALINGS.get((task, size), usual) for size, usual in (("small", SMALL), ("smoke", SMOKE)))
+    small, smoke = SCALINGS.get((task, "small"), SMALL), SCALINGS.get((task, "smoke"), SMOKE)
     return lra.profiled(recipe, profile, small, smoke)
 
 

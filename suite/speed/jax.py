@@ -72,7 +72,7 @@ class Bench:
         given = (self._trained, self._rest, x, state)
         start = time.perf_counter()
         compiled = jax.jit(function).lower(*given).compile()
-        cached = jax.config.jax_compilation_cache_dir is not None
+        cached = jax.config.jax_compilation_cache_dir is not None  # pyright: ignore[reportAttributeAccessIssue]
         seconds = None if cached else time.perf_counter() - start
         analysis = compiled.memory_analysis()
         counted = (
