@@ -238,14 +238,16 @@ def random_words(
 ) -> Integer[Tensor, " count"]:
     """32-bit words that depend on (seed, site, position) only: the finaliser of MurmurHash3 over a counter.
 
-    PyTorch has little arithmetic on unsigned 32-bit integers: the words live in int64 and are cut to 32 bits. The
-    counter is cut first of all: compiled for a GPU it would else be multiplied as the 32-bit index that it is.
+    PyTorch has little arithmetic on unsigned 32-bit integers: the words live in int64 and are cut to 32 bits.
     """
     return words_at(seed, site, torch.arange(count, device=device))
 
 
 def words_at(seed: Integer[Tensor, ""] | int, site: int, positions: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:
-    """Those of the words of `random_words` that stand at `positions`."""
+    """Those of the words of `random_words` that stand at `positions`.
+
+    Positions are cut first of all: compiled for a GPU they would else be multiplied as 32-bit indices.
+    """
     low = 0xFFFFFFFF
     word = ((positions & low) * 0x9E3779B9 + site) & low
     for salt in (seed & low, 0x85EBCA6B):
