@@ -250,8 +250,10 @@ FLEX_SHAPES = 256
 def _flex(q, k, v, window, bias, valid, causal, include_self):
     """One call over the whole segment: a relative bias is read from a table, which gets its gradient through it."""
     before, (low, high) = window if causal else 0, span(window, causal, include_self)
+    wide = q.dtype
+    q, k, v = lowered(q), lowered(k), lowered(v)
     offsets = torch.arange(low, high + 1, device=q.device)[None, :]
-    table = q.new_zeros(1) if bias is None else bias(offsets - before)[:, 0]
+    table = q.new_zeros(1) if bias is None else bias(offsets - before)[:, 0].to(q.dtype)
 
     def seen(b, h, i, j):
         inside = (j - i >= low) & (j - i <= high)
@@ -264,9 +266,9 @@ def _flex(q, k, v, window, bias, valid, causal, include_self):
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     given = (q, k, v, None if bias is None else biased, blocks)
     if torch.compiler.is_compiling():
-        return flex_attention(*given, scale=1.0).transpose(1, 2)
+        return flex_attention(*given, scale=1.0).transpose(1, 2).to(wide)
     with torch._dynamo.config.patch(recompile_limit=FLEX_SHAPES):
-        return _compiled_flex(q.is_cuda)(*given, scale=1.0).transpose(1, 2)
+        return _compiled_flex(q.is_cuda)(*given, scale=1.0).transpose(1, 2).to(wide)
 
 
 def _blocks(low, high, queries, keys, seen, device):
