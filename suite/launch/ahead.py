@@ -111,7 +111,8 @@ def _example(cells: Sequence[Cell], kept: set[str], options: Options) -> Cell | 
     return next((cell for cell in cells if cell.id not in kept), None)
 
 
-def _not_run(cell: Cell, reason: str, options: Options) -> Outcome:
+def not_run(cell: Cell, reason: str, options: Options) -> Outcome:
+    """Write the record of a cell that is not run, and why."""
     origin = provenance.collect(options.arguments)
     records.write(result.without_numbers(cell, "not run", reason, result.protocol(cell), origin), options.out)
     return Outcome(cell, "not run", reason)
