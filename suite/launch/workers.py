@@ -20,6 +20,7 @@ from suite.launch import cell
 
 MEMORY = 3 * 2**30
 """A worker that holds more bytes than so many after a cell does no other one."""
+PROGRAM = ("-m", "suite.launch.workers")
 
 
 def log_path(spec: Path) -> Path:
@@ -87,7 +88,7 @@ class Workers:
 def _start(spec: Path, environment: Mapping[str, str]) -> subprocess.Popen:
     with log_path(spec).open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "suite.launch.workers"],
+            [sys.executable, *PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
