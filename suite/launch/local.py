@@ -220,6 +220,7 @@ class Launcher:
     def _finish(self, one: _Running) -> None:
         one.log.close()
         cell, code = one.cell, one.process.returncode
+        assert code is not None
         self.display.finished(cell)
         for kept in (child.progress_path(self.options.out, cell), self.options.out / "logs" / f"{cell.id}.spec.json"):
             kept.unlink(missing_ok=True)
