@@ -159,7 +159,8 @@ class Cached:
 
     def row(self, words: dict[str, Any], lowered: Any) -> Row:
         """The row of a lowered program, which `words` name."""
-        key, told = self.compiler.key(lowered), " ".join(map(str, words.values()))
+        key = self.compiler.key(lowered)
+        told = " ".join(word if isinstance(word, str) else f"{name} {word}" for name, word in words.items())
         path = self.folder / f"{key}.json"
         with _alone(path):
             found = None if self.fresh else _read(path)

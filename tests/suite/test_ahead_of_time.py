@@ -174,7 +174,7 @@ def test_a_cell_is_compiled_to_a_record_and_never_twice(compiler, tmp_path):
     found = programs()
     assert spied.count == 2
     assert [row["program"] for row in found.rows] == ["training step", "evaluation"]
-    assert any("training step 2 " in line and "s of processor time" in line for line in said)
+    assert any("training step batch 2 length" in line and "s of processor time" in line for line in said)
     assert (programs(), spied.count) == (found, 2)
     (tmp_path / "programs" / f"{found.headline['key']}.json").write_text("{")
     assert (programs(), spied.count) == (found, 3)

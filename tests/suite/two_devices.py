@@ -93,11 +93,12 @@ def compare_ahead_of_time(made: Any, recipe: Recipe, step: tuple) -> None:
     made._train = train
     made.load_state(state)
     lowered = compiler.training(recipe).step(step[0].inputs.shape[1])
-    text = [[line for line in one.as_text().splitlines() if "@main" not in line] for one in (lowered, seen[0])]
-    assert text[0] == text[1]
+    # The line of @main up to its results has the places of arguments, which a program does not depend on.
+    ahead, here = ([line.rpartition(" -> ")[2] for line in one.as_text().splitlines()] for one in (lowered, seen[0]))
+    assert ahead == here
+    assert "num_partitions = 2" in ahead[0], ahead[0]
     row = compiler.compiled(lowered)
     assert row["collectives"]["all-reduce"] > 0, row
-    assert "num_partitions = 2" in text[0][0], text[0][0]
 
 
 def lose_a_device(made: Any, step: tuple) -> None:
