@@ -211,10 +211,14 @@ def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
 
 def run_compiler(cell: Cell, spec: Spec) -> int:
     """Compile the programs of a cell for hardware that is not here and write its record."""
-    compiler = importlib.import_module(f"suite.hardware.{cell.framework}").Compiler(cell.hardware)
+    compiler = importlib.import_module(f"suite.hardware.{cell.framework}").Compiler(cell.hardware, spec.devices)
     cached = ahead_of_time.Cached(compiler, Path(spec.out) / "programs", spec.fresh, say)
-    found = ahead_of_time.programs(cell, cached, spec.compilations)
-    record = compiled_result.compiled(cell, spec.protocol, found, provenance.collect(spec.arguments), spec.compilations)
+    try:
+        found = ahead_of_time.programs(cell, cached, spec.compilations)
+    finally:
+        compiler.forget()
+    origin = provenance.collect(spec.arguments)
+    record = compiled_result.compiled(cell, spec.protocol, found, origin, spec.compilations, spec.devices)
     records.write(record, Path(spec.out))
     return MEASURED
 
