@@ -34,6 +34,7 @@ from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell, Selection, SelectionError, cells, left_out
 from suite.recipes.base import PROFILES
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
+from suite.training import weights
 
 MEASURED = Path(records.__file__).parent / "measured"
 """The records that come with the project."""
@@ -123,6 +124,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
     if options.all and (options.benchmarks or options.tasks):
         raise SelectionError("--all already takes every benchmark and task: leave out --benchmarks and --tasks")
     frameworks = options.frameworks or [name for name in FRAMEWORKS if _installed(name)]
+    overrides, options.weights = weights.named(options.overrides, data_root(options.data))
     selection = Selection(
         benchmarks=tuple(options.benchmarks),
         tasks=tuple(options.tasks),
@@ -131,7 +133,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
         seeds=tuple(options.seeds),
         profile=options.profile,
         hardware=detect.resolve(options.hardware),
-        overrides=tuple(options.overrides),
+        overrides=overrides,
         factors=tuple(options.factors),
         changed_task=options.changed_task,
     )
@@ -276,6 +278,7 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
     kept = {cell.id for cell in found if options.resume and local.finished(out, cell)}
     outcomes = [Outcome(cell, "kept", "measured already") for cell in found if cell.id in kept]
     root, todo = data_root(options.data), [cell for cell in found if cell.id not in kept]
+    weights.keep(options.weights, root)
     opened = local.prepare(todo, lambda name, settings: open_dataset(name, root, **settings))
     ready = []
     for cell in todo:

@@ -49,8 +49,9 @@ def why_not(cell: Cell) -> str:
         return f"the parity ladder compares numbers, and there is no {title} here that could compute them"
     if cell.framework != "jax":
         return f"there is no {title} here, and only JAX programs are compiled without one"
-    if cell.recipe is not None and cell.recipe.generation is not None:
-        return f"there is no {title} here, and programs that write summaries are not compiled without one"
+    if cell.recipe is not None and cell.recipe.kind in ("generation.", "pretraining."):
+        what = "programs that write summaries or lost spans"
+        return f"there is no {title} here, and {what} are not compiled without one"
     return ""
 
 
@@ -66,7 +67,8 @@ def finished(out: Path, cell: Cell, compilations: int) -> bool:
 
 def cost(cell: Cell, out: Path, compilations: int, compiled: set[str]) -> Cost:
     """What a dry run says of a cell, where the programs `compiled` have been named before it; they are added to."""
-    key, reason = ahead_of_time.same_program(cell), why_not(cell)
+    reason = why_not(cell)
+    key = "" if reason else ahead_of_time.same_program(cell)
     if finished(out, cell, compilations):
         reason = "compiled already"
     elif not reason and key in compiled:
