@@ -29,7 +29,7 @@ def measured(
         cell=record_cell(cell),
         status="measured",
         recipe=cell.recipe.to_dict(),
-        protocol={**data.protocol, **facts},
+        protocol={**data.protocol, **facts, "splits": data.protocol["splits"]},
         metrics={
             **{name: value for name, value in last.items() if name not in ("epoch", "epoch_step")},
             **{f"unigram_{name}": value for name, value in untrained.items()},

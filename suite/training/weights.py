@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,12 +39,14 @@ NAMED = 3
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Parameters and running statistics by path, what made them in words, and the sha256 of their file."""
+    """Parameters and running statistics by path, what made them in words, the sha256 of their file, and the config of
+    their model, empty where the file has none."""
 
     parameters: Arrays
     statistics: Arrays
     about: str
     sha256: str
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def place(root: Path, digest: str) -> Path:
@@ -113,7 +116,8 @@ def read(path: Path) -> Weights:
         data = path.read_bytes()
         arrays = safetensors.numpy.load(data)
         with safetensors.safe_open(path, "numpy") as opened:
-            about = (opened.metadata() or {}).get(ABOUT, "")
+            header = opened.metadata() or {}
+        about, config = header.get(ABOUT, ""), dict(json.loads(header.get("config", "{}")))
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist") from None
     except OSError as error:
@@ -129,7 +133,7 @@ def read(path: Path) -> Weights:
     wrong = [name for name, array in parameters.items() if not np.isfinite(array).all()]
     if wrong:
         raise ParameterError(f"{path} holds numbers that are not finite: {_some(wrong)}")
-    return Weights(parameters, statistics, about or "a file of parameters", hashlib.sha256(data).hexdigest())
+    return Weights(parameters, statistics, about or "a file of parameters", hashlib.sha256(data).hexdigest(), config)
 
 
 def _part(arrays: Arrays, start: str) -> Arrays:
@@ -150,6 +154,10 @@ def started(state: Arrays, weights: Weights, model: ModelConfig) -> tuple[Arrays
     expected, found = _part(state, "parameters."), weights.parameters
     new: list[str] = []
     if isinstance(model, ClassifierConfig) and "embedding.table" in found:
+        if weights.config.get("scale_embedding"):
+            raise ParameterError(
+                f"{_whose(weights)}: their embedding is scaled by sqrt(D), that of a classifier is not"
+            )
         found = _encoder_of(found)
         new = [path for path in HEAD if path in expected]
         found |= {path: expected[path] for path in new}
@@ -189,10 +197,11 @@ def _require_fit(found: Mapping[str, Any], expected: Mapping[str, Any], weights:
         if names
     ]
     if faults:
-        raise ParameterError(
-            f"the initial weights {weights.sha256[:12]} ({weights.about}) do not fit the model of this recipe; "
-            f"{what} {'; '.join(faults)}"
-        )
+        raise ParameterError(f"{_whose(weights)}: {what} {'; '.join(faults)}")
+
+
+def _whose(weights: Weights) -> str:
+    return f"the initial weights {weights.sha256[:12]} ({weights.about}) do not fit the model of this recipe"
 
 
 def _some(names: Sequence[str]) -> str:
