@@ -12,6 +12,7 @@ from suite.data import store
 from suite.data.text.prepared import PreparedText
 from suite.launch.result import curves, record_cell, timing
 from suite.matrix import Cell
+from suite.training.checkpoint import CheckpointError
 from suite.training.loop import Run
 from suite.training.pretraining import loop
 from suite.training.weights import ABOUT, Arrays
@@ -45,13 +46,18 @@ def measured(
 def leave_weights(cell: Cell, state: Arrays, run: Run, out: Path) -> dict[str, str]:
     """Write the parameters of a backend's state to `OUT/weights/<cell id>.safetensors`; gives their file and sha256.
 
-    Raises OSError where they cannot be written.
+    Raises CheckpointError where they cannot be written.
     """
     assert cell.recipe is not None
     found = {name.removeprefix("parameters."): a for name, a in state.items() if name.startswith("parameters.")}
     name = f"weights/{cell.id}.safetensors"
     path = Path(out) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     about = f"{cell.label}, profile {cell.profile}, {run.step} updates, cell {cell.id}"
-    parameters.save(path, found, cell.recipe.model, **{ABOUT: about})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parameters.save(path, found, cell.recipe.model, **{ABOUT: about})
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {name}: {error.strerror or error}; free the disk and run again, the checkpoint is kept"
+        ) from error
     return {"file": name, "sha256": store.sha256(path)}

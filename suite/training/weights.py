@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,39 +102,45 @@ def _is_whole(path: Path, digest: str) -> bool:
 def kept(root: Path, digest: str) -> Weights:
     """The weights of a sha256; raises ParameterError where the copy is missing or damaged."""
     path = place(root, digest)
-    remedy = f"name the file again with --set {FIELD}=FILE"
-    if not path.is_file():
-        raise ParameterError(f"the initial weights {path} do not exist; {remedy}")
-    found = read(path)
-    if found.sha256 != digest:
-        raise ParameterError(f"the initial weights {path} are damaged: their sha256 is {found.sha256}; {remedy}")
-    return found
+    what, remedy = f"the initial weights {path.parent.name}/{path.name}", f"name the file again with --set {FIELD}=FILE"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ParameterError(f"{what} cannot be read ({error.strerror or error}); {remedy}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise ParameterError(f"{what} are damaged: their sha256 is {found}; {remedy}")
+    return _weights(data, what)
 
 
 def read(path: Path) -> Weights:
     """The weights of a file; raises ParameterError where it is missing, damaged, or holds none or no finite ones."""
     try:
-        data = path.read_bytes()
-        arrays = safetensors.numpy.load(data)
-        with safetensors.safe_open(path, "numpy") as opened:
-            header = opened.metadata() or {}
-        about, config = header.get(ABOUT, ""), dict(json.loads(header.get("config", "{}")))
+        return _weights(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist") from None
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ParameterError(f"{path} is no safetensors file of weights, or is damaged: {error}") from None
+
+
+def _weights(data: bytes, name: str) -> Weights:
+    """The weights in the bytes of a file of that name; raises ParameterError."""
+    try:
+        arrays = safetensors.numpy.load(data)
+        header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]]).get("__metadata__", {})
+        about, config = header.get(ABOUT, "a file of parameters"), dict(json.loads(header.get("config", "{}")))
+    except (safetensors.SafetensorError, struct.error, KeyError, TypeError, ValueError) as error:
+        raise ParameterError(f"{name} is no safetensors file of weights, or is damaged: {error}") from None
     parameters, statistics = arrays, {}
-    if any(name.startswith(CHECKPOINT) for name in arrays):
+    if any(path.startswith(CHECKPOINT) for path in arrays):
         parameters, statistics = (_part(arrays, f"{CHECKPOINT}{part}.") for part in ("parameters", "statistics"))
         about = f"a checkpoint after {int(arrays.get(f'{CHECKPOINT}step', 0))} updates"
     if not parameters:
-        raise ParameterError(f"{path} holds no parameters")
-    wrong = [name for name, array in parameters.items() if not np.isfinite(array).all()]
+        raise ParameterError(f"{name} holds no parameters")
+    wrong = [path for path, array in parameters.items() if not np.isfinite(array).all()]
     if wrong:
-        raise ParameterError(f"{path} holds numbers that are not finite: {_some(wrong)}")
-    return Weights(parameters, statistics, about or "a file of parameters", hashlib.sha256(data).hexdigest(), config)
+        raise ParameterError(f"{name} holds numbers that are not finite: {_some(wrong)}")
+    return Weights(parameters, statistics, about, hashlib.sha256(data).hexdigest(), config)
 
 
 def _part(arrays: Arrays, start: str) -> Arrays:
@@ -155,20 +162,18 @@ def started(state: Arrays, weights: Weights, model: ModelConfig) -> tuple[Arrays
     new: list[str] = []
     if isinstance(model, ClassifierConfig) and "embedding.table" in found:
         if weights.config.get("scale_embedding"):
-            raise ParameterError(
-                f"{_whose(weights)}: their embedding is scaled by sqrt(D), that of a classifier is not"
-            )
+            raise ParameterError(f"{_whose(weights)}: their embedding is times sqrt(D), that of a classifier is not")
         found = _encoder_of(found)
         new = [path for path in HEAD if path in expected]
         found |= {path: expected[path] for path in new}
         found["encoder.bias"] = np.zeros_like(found["encoder.bias"])
     _require_fit(found, expected, weights, "parameters")
     result = state | {f"parameters.{path}": array.astype(expected[path].dtype) for path, array in found.items()}
+    running = _part(state, "statistics.")
     if weights.statistics:
-        running = _part(state, "statistics.")
         _require_fit(weights.statistics, running, weights, "statistics")
         result |= {f"statistics.{path}": a.astype(running[path].dtype) for path, a in weights.statistics.items()}
-    return result, new
+    return result, new if weights.statistics or not running else [*new, "running statistics"]
 
 
 def _encoder_of(parameters: Arrays) -> Arrays:
