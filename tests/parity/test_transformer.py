@@ -1,6 +1,7 @@
 """The Transformer layer: what its configuration refuses, its initial values, presets, and what Transformer-XL cuts."""
 
 import importlib
+import warnings
 
 import numpy as np
 import pytest
@@ -181,3 +182,20 @@ def parameters_of(config: TransformerConfig) -> dict[str, np.ndarray]:
 def kernels(config: TransformerConfig) -> int:
     """Entries of the kernels of a layer that is not gated."""
     return 4 * config.d_model * config.heads * config.head_width + 2 * config.d_model * config.d_ff
+
+
+@pytest.mark.filterwarnings("default")
+def test_flex_stays_compiled_at_more_lengths_than_pytorch_would_keep():
+    """Beyond 8 compilations PyTorch falls back, without a word, to a program that makes all logits."""
+    torch = importlib.import_module("torch")
+    room = importlib.import_module("implementations.ops.attention.torch")
+    x = torch.randn(1, 200, 1, 4)
+
+    def outputs(length, method):
+        q = x[:, :length]
+        return room.window_attention(q, q, q, 4, causal=False, method=method)
+
+    with torch.no_grad(), warnings.catch_warnings(record=True) as found:
+        for length in range(20, 200, 15):
+            assert float((outputs(length, "flex") - outputs(length, "einsum")).abs().max()) <= 1e-5
+    assert not [one for one in found if "without torch.compile" in str(one.message)]

@@ -243,6 +243,8 @@ def _offered(*tensors):
 
 FLEX_BLOCK = 128
 """Queries and keys of a tile of FlexAttention."""
+FLEX_SHAPES = 256
+"""Shapes for which FlexAttention is compiled in one process. PyTorch's own limit is 8; beyond it all logits are made."""
 
 
 def _flex(q, k, v, window, bias, valid, causal, include_self):
@@ -260,8 +262,11 @@ def _flex(q, k, v, window, bias, valid, causal, include_self):
 
     blocks = _blocks(low, high, q.shape[1], k.shape[1], seen, q.device)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    call = flex_attention if torch.compiler.is_compiling() else _compiled_flex(q.is_cuda)
-    return call(q, k, v, None if bias is None else biased, blocks, scale=1.0).transpose(1, 2)
+    given = (q, k, v, None if bias is None else biased, blocks)
+    if torch.compiler.is_compiling():
+        return flex_attention(*given, scale=1.0).transpose(1, 2)
+    with torch._dynamo.config.patch(recompile_limit=FLEX_SHAPES):
+        return _compiled_flex(q.is_cuda)(*given, scale=1.0).transpose(1, 2)
 
 
 def _blocks(low, high, queries, keys, seen, device):
