@@ -1,5 +1,6 @@
 """Span corruption as a task: windows that lose spans, equal twins, a run that stops and goes on, and its measures."""
 
+import dataclasses
 import importlib
 import json
 import math
@@ -80,29 +81,22 @@ def test_windows_lose_spans_that_the_targets_hold():
     np.testing.assert_array_equal(one.targets[0], both.targets[1])
 
 
-@pytest.fixture(scope="module")
-def twins(book):
-    """Of both backends the losses of four updates, an evaluation, and the state."""
+def test_twins_evaluate_alike_and_learn(book):
+    """The updates are those of `test_generation.py`."""
     jax = pytest.importorskip("jax")
-    before, found = jax.config.read("jax_disable_most_optimizations"), {}
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)  # compilation takes longer than what is compiled
-    batches = [training_batch(book.train, SPANS, 4, 0, step, 0) for step in range(4)]
-    for framework in ("jax", "torch"):
-        made = backend(framework)
-        losses = made.losses([made.train_step(b, {"regular": 0.01}, 7 * s + 1) for s, b in enumerate(batches)])
-        found[framework] = (losses, made.evaluate(batches[0]), made.state())
+    batches = [training_batch(book.train, SPANS, 4, 0, step, 0) for step in range(6)]
+    one, other = backend("jax"), backend("torch")
+    found, its = (made.evaluate(batches[0]) for made in (one, other))
     jax.config.update("jax_disable_most_optimizations", before)
-    return found
-
-
-def test_twins_learn_alike(twins):
-    (one, found, state), (other, its, others) = twins.values()
-    np.testing.assert_allclose(one, other, rtol=2e-5)
-    assert one[-1] < one[0] - 0.1
     assert found.shape == its.shape == (4, SPANS.lengths[1], 2)
-    np.testing.assert_allclose(found[..., 0], its[..., 0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[..., 0], its[..., 0], rtol=1e-4)
     np.testing.assert_array_equal(found[..., 1], its[..., 1])
-    assert state.keys() == others.keys()
+    assert one.state().keys() == other.state().keys()
+    losses = other.losses([other.train_step(b, {"regular": 0.01}, 7 * s + 1) for s, b in enumerate(batches)])
+    assert losses[0] == pytest.approx(its[..., 0].mean(), rel=1e-5)
+    assert other.evaluate(batches[0])[..., 0].mean() < losses[0] - 0.3
 
 
 class Told:
@@ -144,7 +138,7 @@ def test_a_run_that_stops_goes_on_to_a_record_and_weights(book, tmp_path):
     assert ended.epochs == straight.epochs
     assert run("stopped", made).step == 6  # its backend is that of the end
     (cell,) = cells(Selection(tasks=("pretraining.book",), frameworks=("torch",)))
-    object.__setattr__(cell, "recipe", RECIPE)
+    cell = dataclasses.replace(cell, recipe=RECIPE)
     facts = result.protocol(cell)
     record = pretraining_result.measured(cell, facts, ended, book, {}, {"parameter_count": 1})
     assert record.metrics["test_token_accuracy"] == ended.epochs[-1]["test_token_accuracy"]
@@ -156,7 +150,7 @@ def test_a_run_that_stops_goes_on_to_a_record_and_weights(book, tmp_path):
     assert left["file"] == f"weights/{cell.id}.safetensors"
     assert positions(cell) == sum(SPANS.lengths)
     assert total_operations(cell, tmp_path)
-    assert "lost spans" in ahead.why_not(cell)
+    assert "lost spans" in ahead.why_not(dataclasses.replace(cell, framework="jax", hardware="tpu-v4"))
 
 
 def test_recipes_fit_what_comes_after():

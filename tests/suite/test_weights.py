@@ -80,8 +80,6 @@ def test_a_checkpoint_of_one_twin_starts_the_other(tmp_path, one, other):
         elif "moment" in name:
             assert not theirs[name].any()
     assert second.step == 0
-    if other == "torch":
-        np.testing.assert_allclose(second.evaluate(BATCH), first.evaluate(BATCH), rtol=1e-5)
 
 
 def test_a_classifier_takes_the_encoder_as_it_is():
