@@ -217,13 +217,11 @@ def growth_table(run: SpeedRun) -> Table:
         if found is None:
             continue
         lengths, law = found
-        told = f"{law.low:.2f} to {law.high:.2f}".replace("-", "−") if law.low is not None else "–"
+        interval = f"{law.low:.2f} to {law.high:.2f}" if law.low is not None else "–"
+        numbers = [(f"{law.exponent:.2f}", law.exponent), (interval, law.low)]
+        told = [Cell((Span(words.replace("-", "−")),), value) for words, value in numbers]
         span = Cell((Span(f"{lengths[0]:,} to {lengths[-1]:,}"),), lengths[-1])
-        rows.append(
-            Row(
-                (plain(layer), plain(mode), number(law.exponent), Cell((Span(told),), law.low), span, plain(str(law.n)))
-            )
-        )
+        rows.append(Row((plain(layer), plain(mode), *told, span, plain(str(law.n)))))
     caption = (
         f"Growth of the time with length: exponent of a power law through the medians of the longest {GROWTH_POINTS} "
         "lengths, 1 where time is proportional to length; Student's t interval from how far they are from one line"

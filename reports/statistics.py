@@ -7,7 +7,7 @@ Welch's form throughout: Welch (1947), doi:10.1093/biomet/34.1-2.28; equivalence
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -181,7 +181,7 @@ def power_law(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) 
     """
     if len(x) != len(y) or len(set(x)) < 2 or min(*x, *y) <= 0:
         raise ValueError("a power law needs two different positive x or more, and as many positive y")
-    fit = stats.linregress(np.log(x), np.log(y))
+    fit: Any = stats.linregress(np.log(x), np.log(y))
     if len(x) == 2:
         return PowerLaw(float(fit.slope), 2)
     half = float(stats.t.ppf(0.5 + confidence / 2, len(x) - 2) * fit.stderr)

@@ -89,7 +89,7 @@ def test_growth_is_fitted_per_layer_and_mode_over_the_longest_lengths() -> None:
     assert run.growth("B", "forward") is None
     texts = [" ".join(span.text for cell in row.cells for span in cell.spans) for row in speed.growth_table(run).rows]
     assert [text.split(" ")[0] for text in texts] == ["Slide", "Slide", "Slide", "C"]
-    assert texts[2].startswith("Slide streaming step −0.02 −0.")
+    assert texts[2].startswith("Slide streaming step −0.03 −0.29 to 0.24 512 to 4,096")
     assert texts[3] == "C forward 0.00 – 512 to 1,024 2"
 
 
