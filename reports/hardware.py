@@ -1,17 +1,32 @@
-"""The page of hardware that was not there: what compiled programs need of its chips, never how long they take."""
+"""The page of hardware: machines that records were measured on, and what compiled programs need of absent chips."""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from reports import frames, tables
-from reports.blocks import Block, Cell, Code, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, plain
+from reports.blocks import (
+    Block,
+    Cell,
+    Code,
+    Column,
+    Heading,
+    Items,
+    Page,
+    Paragraph,
+    Row,
+    Span,
+    Table,
+    chip,
+    number,
+    plain,
+)
 from reports.records import Record
 
-LEAD = (
-    "Programs compiled for chips that were not there: what each chip computes and moves, what memory it takes, whether "
-    "that fits, and how the chips that share a batch exchange numbers. Nothing was run, so there is no time and no "
-    "accuracy here."
+LEAD = "The machines that records were measured on, and programs compiled for chips that were not there."
+COMPILED = (
+    "What each chip computes and moves, what memory it takes, whether that fits, and how the chips that share a batch "
+    "exchange numbers. Nothing of this was run, so there is no time and no accuracy of it."
 )
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 BOUNDS = {
@@ -29,25 +44,86 @@ def compiled(records: Sequence[Record]) -> list[Record]:
 
 
 def hardware_page(records: Sequence[Record]) -> Page:
-    """Every compiled program of every record, the longest inputs that fit, and the cells without programs."""
+    """Every machine, every compiled program, the longest inputs that fit, and the cells without programs."""
     found = compiled(records)
+    run = [record for record in records if record.status in ("measured", "failed")]
     blocks: list[Block] = [Paragraph((Span(LEAD),), "lead")]
+    if run:
+        blocks += [Heading("Measured on", anchor="machines"), machines_table(run)]
+    blocks += [Heading("Compiled for absent chips", anchor="compiled"), Paragraph((Span(COMPILED),))]
     if not found:
         blocks.append(Paragraph((chip("not run"), Span("This compiles the JAX cells of a benchmark for a TPU v4:"))))
         blocks.append(Code(tables.run_command(benchmarks="lra", hardware="tpu-v4")))
         return Page("hardware", "Hardware", "hardware", tuple(blocks))
-    blocks += [chips_table(found)]
+    blocks.append(chips_table(found))
     for title, anchor, caption, table, own in SECTIONS:
-        blocks += [Heading(title, anchor=anchor), rows_table(found, caption, table, own)]
+        blocks += [Heading(title, 3, anchor), rows_table(found, caption, table, own)]
     names = {record.cell.hardware for record in found}
     without = [r for r in records if r.cell.hardware in names and r.status in ("failed", "not run")]
     if without:
-        blocks += [Heading("Cells without compiled programs", anchor="without"), reasons_table(without)]
+        blocks += [Heading("Cells without compiled programs", 3, "without"), reasons_table(without)]
     definitions = _dictionary(_dictionary(found[0].provenance.get("compiled_for")).get("definitions"))
     told = [(Span(f"{name}:", "", "strong"), Span(frames.text(text))) for name, text in sorted(definitions.items())]
     if told:
-        blocks += [Heading("Definitions"), Items(tuple(told), style="note")]
+        blocks += [Heading("Definitions", 3), Items(tuple(told), style="note")]
     return Page("hardware", "Hardware", "hardware", tuple(blocks))
+
+
+def machines_table(run: Sequence[Record]) -> Table:
+    """One row for every machine: what it is, what ran on it with which versions and commits, and what that took."""
+    members: dict[tuple[str, ...], list[Record]] = {}
+    for record in run:
+        said = _dictionary(record.provenance.get("hardware"))
+        cards = said.get("gpus") if isinstance(said.get("gpus"), list) else []
+        cards = [card for card in cards if isinstance(card, dict)]  # pyright: ignore[reportOptionalIterable]
+        drivers = sorted({frames.text(card.get("driver")) for card in cards} - {""})
+        key = (frames.machine(record), *(frames.text(said.get(name)) for name in ("cpu", "cores")), ", ".join(drivers))
+        members.setdefault(key, []).append(record)
+    columns = (
+        Column("Machine"),
+        Column("Processor"),
+        Column("Cores", numeric=True),
+        Column("GPU driver"),
+        Column("Versions", grow=True),
+        Column("Commits", grow=True),
+        Column("Records", numeric=True),
+        Column("Hours", numeric=True),
+        Column("Energy, kWh", numeric=True),
+    )
+    rows = []
+    for key, own in sorted(members.items()):
+        times, energies = (_total(own, name) for name in ("total_seconds", "energy_joules"))
+        cells = (
+            *(plain(text or "–") for text in key),
+            plain(", ".join(_versions(own)) or "–"),
+            plain(_few([frames.text(record.provenance.get("commit"))[:12] for record in own])),
+            plain(str(len(own))),
+            number(None if times is None else times / 3_600),
+            number(None if energies is None else energies / 3.6e6),
+        )
+        rows.append(Row(cells))
+    told = "Hours and energy are sums over the records that hold them; energy is that of whole GPU boards"
+    return Table(told, columns, tuple(rows))
+
+
+def _total(records: Sequence[Record], name: str) -> float | None:
+    found = [value for record in records if (value := _number(record.timing.get(name))) is not None]
+    return sum(found) if found else None
+
+
+def _versions(records: Sequence[Record]) -> list[str]:
+    said = [_dictionary(record.provenance.get("versions")) for record in records]
+    return [
+        f"{name} {_few([frames.text(versions.get(name)) for versions in said])}"
+        for name in ("python", "jax", "torch")
+        if any(versions.get(name) for versions in said)
+    ]
+
+
+def _few(texts: Sequence[str]) -> str:
+    """Different texts, at most three of them."""
+    found = sorted({text for text in texts if text})
+    return " / ".join(found[:3]) + (f" and {len(found) - 3} more" if found[3:] else "") or "–"
 
 
 def chips_table(found: Sequence[Record]) -> Table:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from report_document import Document
 from report_records import make_record, store
 
 from reports import compare, comparison
@@ -136,8 +137,8 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
         store([make_record()], tmp_path / "before"),
         store([make_record(recipe={"x": hostile})], tmp_path / "after"),
     )
-    page = tmp_path / "compare.md"
-    assert command.main([str(before), str(after), "--markdown", str(page)]) == 0
+    page, site = tmp_path / "compare.md", tmp_path / "compare.html"
+    assert command.main([str(before), str(after), "--markdown", str(page), "--html", str(site)]) == 0
     shown = capsys.readouterr().out
     assert "A is before, B is after" in shown
     assert "\x1b" not in shown
@@ -145,6 +146,14 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert text.startswith("# Comparison of before and after")
     assert "<script>" not in text
     assert "test\\_accuracy" in text
+    html = Document(site)
+    assert "<script>|`\ufffd[31m" in html.text
+    assert html.count("script") == html.count("h1") == 1
+    assert html.count("table") == html.count("caption") == 3
+    assert html.values("href") == ["data:,", "#main"]
+    assert "recipe.x" in html.text
+    assert command.main([str(before), str(after), "--html", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"cannot write {tmp_path}: Is a directory; name another file")
 
 
 @pytest.mark.parametrize("fault", ["absent", "empty", "corrupt"])

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from report_document import Document
 from report_records import make_record, store
@@ -65,6 +66,33 @@ def test_rows_without_a_time_are_left_out(change: dict) -> None:
     assert len(run.points) == 1
 
 
+def test_growth_is_fitted_per_layer_and_mode_over_the_longest_lengths() -> None:
+    noise = {256: 9.0, 512: 1.0, 1024: 1.1, 2048: 0.9, 4096: 1.0}
+    rows = [
+        GOOD | {"length": n, "mode": mode, "ms_p50": 1e-3 * n**exponent * noise[n]}
+        for mode, exponent in (("forward", 1), ("forward and backward", 2), ("streaming step", 0))
+        for n in noise
+    ]
+    (run,) = speed.runs(
+        [timed(*rows, GOOD | {"layer": "B"}, GOOD | {"layer": "C"}, GOOD | {"layer": "C", "length": 1024})]
+    )
+    x, y = np.arange(4.0), np.log2([1.0, 1.1, 0.9, 1.0])
+    slope = ((x - 1.5) * y).sum() / 5
+    error = np.sqrt(((y - y.mean() - slope * (x - 1.5)) ** 2).sum() / 2 / 5)
+    for mode, exponent in (("forward", 1), ("forward and backward", 2), ("streaming step", 0)):
+        lengths, law = run.growth("Slide", mode) or ([], None)
+        assert lengths == [512, 1024, 2048, 4096]
+        assert law is not None
+        assert (law.exponent, law.low, law.high) == pytest.approx(
+            (exponent + slope, exponent + slope - 4.302653 * error, exponent + slope + 4.302653 * error), rel=1e-6
+        )
+    assert run.growth("B", "forward") is None
+    texts = [" ".join(span.text for cell in row.cells for span in cell.spans) for row in speed.growth_table(run).rows]
+    assert [text.split(" ")[0] for text in texts] == ["Slide", "Slide", "Slide", "C"]
+    assert texts[2].startswith("Slide streaming step −0.03 −0.29 to 0.24 512 to 4,096")
+    assert texts[3] == "C forward 0.00 – 512 to 1,024 2"
+
+
 def test_missing_numbers_are_dashes() -> None:
     (run,) = speed.runs([timed(GOOD)])
     assert math.isnan(run.points.to_dict("records")[0]["roofline_share"])
@@ -82,6 +110,7 @@ def test_the_page_has_figures_ratios_and_every_measurement(site: Path) -> None:
     assert "| 65,536 | 14.594 | 7.61 | 3.09 |" in text
     assert "| BST:MF:S4 | forward | 65,536 | 242.722 | 242.700 to 242.737 | 270,004 | 4.0 | 48137 | 1.6 |" in text
     assert re.search(r"!\[Line chart .*\]\(figures/speed-5adf5fcbed3e-forward\.svg\)", text)
+    assert "| BST:MF:S4 | forward | 1.0" in text
     svg = (site / "figures" / "speed-5adf5fcbed3e-forward.svg").read_text(encoding="utf-8")
     assert all(f">{name}<" in svg for name in ("BRECT", "BST:SH:S4", "65,536", "time, ms"))
 
