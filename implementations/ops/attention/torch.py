@@ -244,7 +244,7 @@ def _offered(*tensors):
 FLEX_BLOCK = 128
 """Queries and keys of a tile of FlexAttention."""
 FLEX_SHAPES = 256
-"""Shapes for which FlexAttention is compiled in one process. PyTorch's own limit is 8; beyond it all logits are made."""
+"""Shapes for which it is compiled in one process. PyTorch's own limit is 8; beyond it all logits are made."""
 
 
 def _flex(q, k, v, window, bias, valid, causal, include_self):
