@@ -113,7 +113,7 @@ def test_the_page_has_figures_ratios_and_every_measurement(site: Path) -> None:
     assert re.search(r"!\[Line chart .*\]\(figures/speed-cc71852fd0d7-forward\.svg\)", text)
     assert "| BST:MF:S4 | forward | 0.84" in text
     svg = (site / "figures" / "speed-cc71852fd0d7-forward.svg").read_text(encoding="utf-8")
-    assert all(f">{name}<" in svg for name in ("BRECT", "BST:SH:S4", "65,536", "time, ms"))
+    assert all(f">{name}<" in svg for name in ("BRECT", "BST:SH:S4", "32,768", "time, ms"))
 
 
 def test_without_records_the_page_gives_the_command() -> None:
