@@ -1,6 +1,7 @@
 """Rung 9 for S4 and S4D: kernels, states, blocks and gradients of the authors' own code, in float64."""
 
 import importlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,7 +184,14 @@ def test_initial_values(golden):
 
 def test_what_is_drawn_is_distributed_as_in_the_authors_code():
     """C complex standard normal, D standard normal, time steps log-uniform."""
-    size = {"d_model": 300, "state_size": 8, "channels": 2, "bidirectional": True, "dt_min": 0.01, "dt_max": 0.2}
+    size: dict[str, Any] = {
+        "d_model": 300,
+        "state_size": 8,
+        "channels": 2,
+        "bidirectional": True,
+        "dt_min": 0.01,
+        "dt_max": 0.2,
+    }
     values = initial_bank(S4Config(**size), Keys(0))
     assert values["C"].shape == (4, 300, 4, 2)
     assert abs(values["C"].std() * 2**0.5 - 1) < 0.03

@@ -21,9 +21,9 @@ from implementations.spade.config import SpadeConfig, SpadeStackConfig
 from implementations.transformer.config import TransformerConfig
 from suite.equivalence.cases import draw_state, flatten, nest
 
-D = {"d_model": 4}
+D: dict[str, Any] = {"d_model": 4}
 HEADS: dict[str, Any] = {**D, "heads": 2, "head_width": 2, "d_ff": 5}
-STEPS = {"dt_min": 0.1, "dt_max": 0.5}
+STEPS: dict[str, Any] = {"dt_min": 0.1, "dt_max": 0.5}
 MEGA = MegaConfig(**D, query_size=4, value_size=3, feedforward_size=5, state_size=2, max_positions=40)
 BOAT = SeqBoatConfig(**D, query_size=4, value_size=3, state_size=4, window=3, max_positions=6, capacities=1)
 STATE = BlockStateConfig(**HEADS, **STEPS, window=3, state_size=4, filter_length=6, context_states=2, max_distance=20)
