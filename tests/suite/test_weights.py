@@ -89,6 +89,7 @@ def test_a_classifier_takes_the_encoder_as_it_is():
     whole, classifier = (catalog.model_class(m, "torch")(m, Keys(seed)) for seed, m in enumerate((MODEL, CLASSIFIER)))
     before = {f"parameters.{path}": array for path, array in parameters.get_parameters(classifier).items()}
     found = weights.Weights(parameters.get_parameters(whole), {}, "a test", "0" * 64)
+    before["parameters.encoder.bias"] = np.ones(8, np.float32)
     state, new = weights.started(before, found, CLASSIFIER)
     assert new == ["encoder.bias", "decoder.kernel", "decoder.bias"]
     np.testing.assert_array_equal(state["parameters.decoder.kernel"], before["parameters.decoder.kernel"])
