@@ -15,7 +15,8 @@ dictionaries are shown as they are; the report gives these names a meaning:
   `metric` (name of the headline metric, default `test_accuracy`);
 - timing: `compile_seconds, step_seconds_p20, step_seconds_p50, step_seconds_p80, tokens_per_second,
   peak_memory_bytes, total_seconds, energy_joules`;
-- provenance: `command`, `commit`, `dirty`, `versions`, `hardware`, `environment`, `data`, `started`, `finished`.
+- provenance: `command`, `commit`, `dirty`, `versions`, `hardware`, `environment`, `data`, `started`, `finished`;
+  `started_from` says in words which weights a run began with, where they were not drawn, `weights` which it left.
 """
 
 import base64
