@@ -416,7 +416,7 @@ def test_a_failure_is_a_record_of_every_cell_with_that_program(pretended, tmp_pa
 
 def test_pytorch_on_a_tpu_is_one_sentence_and_starts_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
-    monkeypatch.setattr(local.subprocess, "Popen", None)
+    monkeypatch.setattr(local.Launcher, "_process", None)
     arguments = [*COMMAND[:2], *COMMAND[3:], "--frameworks", "torch", "--out", str(tmp_path), "--data", str(tmp_path)]
     assert run.main(arguments) == 0
     (record,) = records.read_all(tmp_path)
