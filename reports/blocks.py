@@ -49,12 +49,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption; style facts is a compact list of names and values, which is not sorted."""
+    """A table with a caption; style facts is a compact list of names and values, which is not sorted. `search` names a
+    field that keeps the rows with every word typed into it; long tables have one anyway."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     style: str = ""
+    search: str = ""
     block: str = field(default="table", init=False)
 
 

@@ -15,6 +15,7 @@ from reports import (
     architecture_page,
     architectures,
     atomic,
+    cells,
     console,
     contradictions,
     figures,
@@ -58,7 +59,7 @@ def site_pages(found: Sequence[records.Record], names: Sequence[str]) -> list[Pa
     made += [ablation_page.study_page(study) for study in report.studies]
     made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
-    made.append(speed.speed_page(found))
+    made += [cells.cells_page(found), speed.speed_page(found)]
     made.append(hardware.hardware_page(found))
     made.append(overview.overview(report) if found else overview.empty(report, names))
     return made

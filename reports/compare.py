@@ -1,4 +1,4 @@
-"""The comparison of two sets of records as tables, for a terminal and for a Markdown page."""
+"""The comparison of two sets of records as tables, for a terminal, a Markdown page and an HTML page."""
 
 from collections.abc import Sequence
 
@@ -31,6 +31,11 @@ def page(found: Comparison) -> Page:
 def markdown(found: Comparison) -> bytes:
     """The page in Markdown."""
     return Renderer(()).markdown(page(found))
+
+
+def html(found: Comparison) -> bytes:
+    """The page in HTML, in one file."""
+    return Renderer(()).html(page(found))
 
 
 def text(found: Comparison) -> str:

@@ -1,6 +1,7 @@
 """Figures as deterministic inline SVG that reads on light and dark: transparent, axes in currentColor, text as text."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, YAxis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, NullFormatter
 
 from reports import frames
 from reports.ablations import Family
@@ -160,6 +162,8 @@ def seed_dots(group: Group, name: str) -> Figure | None:
         axes.set_yticks(range(len(entries)), [_label(entry.framework) for entry in entries])
         axes.set_ylim(len(entries) - 0.4, -0.6)
         axes.set_xlabel(f"{_plain(group.metric.replace('_', ' '))}{', %' if group.unit else ''}")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.6g}")  # whole numbers, not what is left of an offset
         _legend(axes)
 
     told = "; ".join(f"{_label(e.framework)}: {', '.join(f'{value:.2f}' for value in e.values)}" for e in entries)
@@ -186,10 +190,10 @@ def layer_speed(points: pd.DataFrame, name: str, title: str) -> Figure:
             axes.fill_between(shown["length"], shown["ms_p20"], shown["ms_p80"], color=colour, alpha=0.2, linewidth=0)
         lengths = sorted(set(points["length"]))
         axes.set(xlabel="length, positions", ylabel="time, ms", xscale="log", yscale="log")
-        axes.set_xticks(lengths, [f"{length:,}" for length in lengths], rotation=30 if len(lengths) > 7 else 0)
+        named = lengths[:: -(-len(lengths) // 7)]
+        axes.set_xticks(named, [f"{length:,}" for length in named])
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        _log_ticks(axes.yaxis)
         _legend(axes)
 
     longest = points.loc[points["length"] == points["length"].max()]
@@ -289,10 +293,46 @@ def _overlay(axes: Axes, curves: Sequence[tuple[Record, pd.DataFrame]], marker: 
 
 
 def _legend(axes: Axes) -> None:
-    """One line above the axes, where it hides nothing."""
-    if axes.get_legend_handles_labels()[0]:
-        spacing = {"handlelength": 1.7, "columnspacing": 1.2, "handletextpad": 0.5, "borderaxespad": 0.2}
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=5, **spacing)
+    """Above the axes, where it hides nothing: in one line if that is not wider than the figure."""
+    labels = axes.get_legend_handles_labels()[1]
+    if not labels:
+        return
+    widths = [3.4 + 0.55 * len(label) for label in labels]  # in letters m, the sign before a label included
+    columns = len(labels) if sum(widths) <= 42 else max(1, int(42 / max(widths)))
+    lines = -(-len(labels) // columns)
+    if lines > 1:
+        canvas: Any = axes.figure
+        canvas.subplots_adjust(top=1 - (0.13 + 0.17 * lines) / canvas.get_figheight())
+    spacing = {"handlelength": 1.7, "columnspacing": 1.2, "handletextpad": 0.5, "borderaxespad": 0.2}
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, **spacing)
+
+
+def _log_ticks(axis: Axis) -> None:
+    """Labels of a logarithmic axis: at 1, 2 and 5 of each decade, or in even steps where it has less than that."""
+    low, high = axis.get_view_interval()
+    if high >= 8 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1e3 * low else (1.0,)))
+    else:
+        axis.set_major_locator(FixedLocator([v for v in MaxNLocator(5).tick_values(low, high) if low <= v <= high]))
+    axis.set_major_formatter(lambda value, _: _short(value))
+    axis.set_minor_formatter(NullFormatter())
+    widest = max((len(_short(value)) for value in axis.get_majorticklocs() if low <= value <= high), default=0)
+    if isinstance(axis, YAxis) and widest > 5:
+        canvas: Any = axis.figure
+        canvas.subplots_adjust(left=(0.72 + 0.075 * (widest - 5)) / canvas.get_figwidth())
+
+
+def _short(value: float) -> str:
+    return f"{value / 1e3:.6g}k" if value >= 1e4 else f"{value:.6g}" if value >= 1e-3 else f"{value:.0e}"
+
+
+def _length_ticks(axis: Axis) -> None:
+    """Labels of a logarithmic axis of lengths: powers of two, and not more than have room."""
+    low, high = (math.log2(value) for value in axis.get_view_interval())
+    powers = range(math.ceil(low), math.floor(high) + 1)
+    axis.set_major_locator(FixedLocator([2.0**power for power in powers[:: -(-len(powers) // 7) or 1]]))
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _last(curves: Sequence[tuple[Record, pd.DataFrame]], unit: str) -> str:
@@ -307,7 +347,7 @@ def _label(framework: str) -> str:
 
 def _plain(value: str) -> str:
     """Text that every font has and no parser reads."""
-    return re.sub(r"[^A-Za-z0-9 .:+-]", "?", value)[:40]
+    return re.sub(r"^_|[^A-Za-z0-9 .,:;+=%()/_-]", "?", value)[:40]
 
 
 def _svg(draw: Callable[[Axes], None], name: str, height: float = 2.9) -> str:

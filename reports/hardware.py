@@ -1,4 +1,4 @@
-"""The page of hardware that was not there: what compiled programs need of its chips, never how long they take."""
+"""The page of hardware: machines that records were measured on, and what compiled programs need of absent chips."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,12 +6,13 @@ from typing import Any
 
 from reports import frames, tables
 from reports.blocks import Block, Cell, Code, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, plain
+from reports.machines import machines_table
 from reports.records import Record
 
-LEAD = (
-    "Programs compiled for chips that were not there: what each chip computes and moves, what memory it takes, whether "
-    "that fits, and how the chips that share a batch exchange numbers. Nothing was run, so there is no time and no "
-    "accuracy here."
+LEAD = "The machines that records were measured on, and programs compiled for chips that were not there."
+COMPILED = (
+    "What each chip computes and moves, what memory it takes, whether that fits, and how the chips that share a batch "
+    "exchange numbers. Nothing of this was run, so there is no time and no accuracy of it."
 )
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 BOUNDS = {
@@ -29,24 +30,28 @@ def compiled(records: Sequence[Record]) -> list[Record]:
 
 
 def hardware_page(records: Sequence[Record]) -> Page:
-    """Every compiled program of every record, the longest inputs that fit, and the cells without programs."""
+    """Every machine, every compiled program, the longest inputs that fit, and the cells without programs."""
     found = compiled(records)
+    run = [record for record in records if record.status in ("measured", "failed")]
     blocks: list[Block] = [Paragraph((Span(LEAD),), "lead")]
+    if run:
+        blocks += [Heading("Measured on", anchor="machines"), machines_table(run)]
+    blocks += [Heading("Compiled for absent chips", anchor="compiled"), Paragraph((Span(COMPILED),))]
     if not found:
         blocks.append(Paragraph((chip("not run"), Span("This compiles the JAX cells of a benchmark for a TPU v4:"))))
         blocks.append(Code(tables.run_command(benchmarks="lra", hardware="tpu-v4")))
         return Page("hardware", "Hardware", "hardware", tuple(blocks))
-    blocks += [chips_table(found)]
+    blocks.append(chips_table(found))
     for title, anchor, caption, table, own in SECTIONS:
-        blocks += [Heading(title, anchor=anchor), rows_table(found, caption, table, own)]
+        blocks += [Heading(title, 3, anchor), rows_table(found, caption, table, own)]
     names = {record.cell.hardware for record in found}
     without = [r for r in records if r.cell.hardware in names and r.status in ("failed", "not run")]
     if without:
-        blocks += [Heading("Cells without compiled programs", anchor="without"), reasons_table(without)]
+        blocks += [Heading("Cells without compiled programs", 3, "without"), reasons_table(without)]
     definitions = _dictionary(_dictionary(found[0].provenance.get("compiled_for")).get("definitions"))
     told = [(Span(f"{name}:", "", "strong"), Span(frames.text(text))) for name, text in sorted(definitions.items())]
     if told:
-        blocks += [Heading("Definitions"), Items(tuple(told), style="note")]
+        blocks += [Heading("Definitions", 3), Items(tuple(told), style="note")]
     return Page("hardware", "Hardware", "hardware", tuple(blocks))
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter
 
 from reports import frames, tables
 from reports.blocks import (
@@ -31,7 +30,7 @@ from reports.blocks import (
     number,
     plain,
 )
-from reports.figures import COLOURS, OTHER, PUBLISHED, _legend, _svg
+from reports.figures import COLOURS, OTHER, PUBLISHED, _legend, _length_ticks, _log_ticks, _plain, _svg
 from reports.frames import Entry, Group
 from reports.records import Record
 from reports.render import slug
@@ -261,20 +260,17 @@ def _lines(
         for index, (title, frame) in enumerate(shown):
             colour, style = LINES[index % len(LINES)]
             axes.plot(frame["x"], frame["mean"], color=colour, linestyle=style, linewidth=1.4, marker="o",
-                      markersize=2.5, label=title)  # fmt: skip
+                      markersize=2.5, label=_plain(title))  # fmt: skip
             axes.fill_between(frame["x"], frame["low"], frame["high"], color=colour, alpha=0.18, linewidth=0)
         if logarithmic:
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
-            low, high = axes.get_ylim()
-            steps = [step for step in (1, 2, 3, 4, 5, 7, 10, 20, 30, 50, 100, 200, 500, 1000) if low <= step <= high]
-            axes.yaxis.set_major_locator(FixedLocator(steps or list(np.geomspace(low, high, 3))))
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _length_ticks(axes.xaxis)
+            _log_ticks(axes.yaxis)
+        else:
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set(xlabel=x, ylabel=y)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        _legend(axes) if len(shown) <= 5 else axes.legend(fontsize=6.5, ncols=2)
+        _legend(axes)
 
     last = "; ".join(f"{title} {frame['mean'].iloc[-1]:.4g}" for title, frame in shown)
     return Figure(name, _svg(draw, name, height=3.4), caption, f"Line chart, {y} against {x}. Last values: {last}.")

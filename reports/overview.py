@@ -229,9 +229,11 @@ def architecture_table(report: Report) -> Table:
 
 def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
-    found = [(Span("Layer speed"), Span("times, ratios and rooflines of single layers", "speed.*"))]
-    if any(record.status == "compiled" for record in report.records):
-        found.append((Span("Hardware"), Span("programs compiled for chips that were not there", "hardware.*")))
+    found = [
+        (Span("Cells"), Span("every record, to be searched", "cells.*")),
+        (Span("Layer speed"), Span("times, ratios, growth and rooflines of single layers", "speed.*")),
+        (Span("Hardware"), Span("machines, and programs compiled for chips that were not there", "hardware.*")),
+    ]
     if language.sections(report.groups):
         found.append((Span("Benchmark"), Span("Language models", f"{language.PATH}.*")))
     found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]

@@ -34,6 +34,7 @@ from reports.verdicts import MARGINS, STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEA
 
 SECTIONS = (
     Span("Results", "index.*", kind="results"),
+    Span("Cells", "cells.*", kind="cells"),
     Span("Layer speed", "speed.*", kind="speed"),
     Span("Hardware", "hardware.*", kind="hardware"),
     Span("Published numbers", "published.*", kind="published"),
@@ -98,7 +99,8 @@ class Report:
 def task_page(report: Report, task: str) -> Page:
     """One task: results, curves, every seed, every published number."""
     groups = [group for group in report.groups if group.task == task]
-    blocks: list[Block] = tables.result_table(groups, f"Results on {task}, in the unit of the published number")
+    metrics = " and ".join(dict.fromkeys(tables.metric_words(group) for group in groups))
+    blocks: list[Block] = tables.result_table(groups, f"Results on {task}: {metrics}")
     for section in language.sections(groups):
         blocks += [Heading(f"Perplexities, profile {section[0].profile}"), *language.blocks_of(section)]
     for group in groups:

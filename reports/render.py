@@ -105,7 +105,10 @@ def text_table(table: Table) -> str:
 
 
 class Renderer:
-    """The templates, loaded once; Markdown links to folders that are kept elsewhere follow `places`."""
+    """The templates, loaded once; Markdown links to folders that are kept elsewhere follow `places`.
+
+    Without `sections` a page stands alone: it has no navigation.
+    """
 
     def __init__(self, sections: Sequence[Span], places: Mapping[str, str] | None = None):
         self._places = places

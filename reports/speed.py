@@ -1,5 +1,6 @@
 """Layer speed: what the records of benchmark `speed` measured, as frames, ratios and a page."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,10 +27,13 @@ from reports.blocks import (
 )
 from reports.records import Record
 from reports.render import slug
+from reports.statistics import PowerLaw, power_law
 
 TABLE = "layer_speed"
 TIMES = ("ms_p20", "ms_p50", "ms_p80")
 NUMBERS = (*TIMES, "ratio_to_first", "roofline_share", "tokens_per_second", "memory_bytes", "compile_seconds")
+GROWTH_POINTS = 4
+"""Growth is fitted through the medians of the last so many lengths, where fixed costs matter least."""
 LEAD = (
     "One layer alone, against the length of its input: median of turns in which the layers follow one another, with "
     "the 20 % and 80 % quantiles. Times of different machines or frameworks are never set against each other."
@@ -75,6 +79,13 @@ class SpeedRun:
         times = {(row["layer"], row["length"]): row["ms_p50"] for row in rows}
         shared = [n for n in self.lengths if (slower, n) in times and (faster, n) in times]
         return {length: times[slower, length] / times[faster, length] for length in shared}
+
+    def growth(self, layer: str, mode: str) -> tuple[list[int], PowerLaw] | None:
+        """The longest lengths of a layer and the power law of its time over them; None where there is one length."""
+        own = self.points.loc[(self.points["layer"] == layer) & (self.points["mode"] == mode)]
+        times = {int(row["length"]): float(row["ms_p50"]) for row in own.to_dict("records")}
+        lengths = sorted(times)[-GROWTH_POINTS:]
+        return (lengths, power_law(lengths, [times[n] for n in lengths])) if len(lengths) > 1 else None
 
 
 def runs(records: Sequence[Record]) -> list[SpeedRun]:
@@ -160,6 +171,8 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
     yield Figures(tuple(made))
     for mode in run.modes:
         yield ratio_table(run, mode)
+    if len(run.lengths) > 1:
+        yield growth_table(run)
     yield measurement_table(run)
     facts = [
         (Span(f"{name}:", "", "strong"), Span(frames.text(value)))
@@ -186,6 +199,34 @@ def ratio_table(run: SpeedRun, mode: str) -> Table:
         cells += [number(_finite(at[layer]["ratio_to_first"]) if layer in at else None) for layer in others]
         rows.append(Row((Cell((Span(f"{length:,}"),), length), *cells)))
     return Table(f"Ratios of median times within a turn, {mode or 'time'}: above 1 is slower", columns, tuple(rows))
+
+
+def growth_table(run: SpeedRun) -> Table:
+    """How the time of every layer grows with length, in every mode."""
+    columns = (
+        Column("Layer"),
+        Column("Mode"),
+        Column("Exponent", numeric=True),
+        Column("95 % interval", numeric=True),
+        Column("Lengths", numeric=True),
+        Column("Points", numeric=True),
+    )
+    rows = []
+    for layer, mode in itertools.product(run.layers, run.modes):
+        found = run.growth(layer, mode)
+        if found is None:
+            continue
+        lengths, law = found
+        interval = f"{law.low:.2f} to {law.high:.2f}" if law.low is not None else "–"
+        numbers = [(f"{law.exponent:.2f}", law.exponent), (interval, law.low)]
+        told = [Cell((Span(words.replace("-", "−")),), value) for words, value in numbers]
+        span = Cell((Span(f"{lengths[0]:,} to {lengths[-1]:,}"),), lengths[-1])
+        rows.append(Row((plain(layer), plain(mode), *told, span, plain(str(law.n)))))
+    caption = (
+        f"Growth of the time with length: exponent of a power law through the medians of the longest {GROWTH_POINTS} "
+        "lengths, 1 where time is proportional to length; Student's t interval from how far they are from one line"
+    )
+    return Table(caption, columns, tuple(rows))
 
 
 def measurement_table(run: SpeedRun) -> Table:

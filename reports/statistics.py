@@ -7,7 +7,7 @@ Welch's form throughout: Welch (1947), doi:10.1093/biomet/34.1-2.28; equivalence
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -162,6 +162,30 @@ def paired_effect(level: Sequence[float], base: Sequence[float], confidence: flo
     half = float(stats.t.ppf(0.5 + confidence / 2, degrees)) * error
     p = float(2 * stats.t.sf(abs(sample.mean) / error, degrees))
     return Effect(sample.mean, sample.n, sample.mean - half, sample.mean + half, p)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """Exponent of a power law through n points and its t interval; no interval where there are two points."""
+
+    exponent: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
+def power_law(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> PowerLaw:
+    """Exponent of y against x by least squares of the logarithms, with Student's t interval from the residuals.
+
+    The interval says how far the points are from one power law; x and y are positive, x not all equal: ValueError.
+    """
+    if len(x) != len(y) or len(set(x)) < 2 or min(*x, *y) <= 0:
+        raise ValueError("a power law needs two different positive x or more, and as many positive y")
+    fit: Any = stats.linregress(np.log(x), np.log(y))
+    if len(x) == 2:
+        return PowerLaw(float(fit.slope), 2)
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(x) - 2) * fit.stderr)
+    return PowerLaw(float(fit.slope), len(x), float(fit.slope) - half, float(fit.slope) + half)
 
 
 def holm(p_values: Float[np.ndarray, "*t m"] | Sequence[float]) -> Float[np.ndarray, "*t m"]:

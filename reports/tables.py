@@ -147,10 +147,11 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
             Span(", ".join(group.hardware), "", "quiet"),
             Span((group.protocol_name or "–") + mark, "", "quiet", line=True),
         )
+        metric = [] if group.unit else [Span(metric_words(group), "", "quiet", line=True)]
         rows.append(
             Row(
                 (
-                    plain(group.task, task_path(group.task)),
+                    Cell((Span(group.task, task_path(group.task)), *metric)),
                     plain(group.architecture, architecture_path(group.architecture)),
                     *cells,
                     number(group.majority),
@@ -169,15 +170,19 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
     return blocks
 
 
+def metric_words(group: Group) -> str:
+    """The headline metric of a group with its unit."""
+    return group.metric.replace("_", " ") + (", %" if group.unit else "")
+
+
 def seed_table(group: Group) -> Table:
     """Every seed of a group."""
     columns = (
         Column("Seed", numeric=True),
         Column("Framework"),
         Column("Status"),
-        Column(f"{group.metric.replace('_', ' ')}{', %' if group.unit else ''}", numeric=True),
-        Column("95 % interval (test split)", numeric=True),
-        Column("Validation, %", numeric=True),
+        Column(metric_words(group), numeric=True),
+        *(Column(title, numeric=True) for title in ("95 % interval (test split)", "Validation, %") if group.unit),
         Column("Hardware"),
         Column("Record"),
     )
@@ -193,8 +198,7 @@ def seed_table(group: Group) -> Table:
                     plain(title(record.cell.framework)),
                     Cell((chip(record.status, href=cell_path(record)),)),
                     number(_optional(row["value"])),
-                    plain(interval),
-                    number(_optional(row["validation"])),
+                    *((plain(interval), number(_optional(row["validation"]))) if group.unit else ()),
                     plain(record.cell.hardware),
                     plain(record.cell.id, cell_path(record)),
                 )

@@ -14,12 +14,24 @@ from reports import atomic, compare, records
 from reports.comparison import compare as paired
 
 COMPARED, CANNOT = 0, 2
+PAGES = {"html": compare.html, "markdown": compare.markdown}
 EXAMPLES = """examples:
   python -m suite.compare runs-before runs-after                  two commits
-  python -m suite.compare reports/measured runs --markdown compare.md
+  python -m suite.compare reports/measured runs --html compare.html
 
 Cells are paired by task, architecture, profile, framework, seed, factor and level. Numbers of different protocols are
 shown and not tested; times of different machines are shown and not set against each other."""
+
+
+class CannotWrite(RuntimeError):
+    """A page cannot be written; the message names the file and what helps."""
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        atomic.write_bytes(path, data)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {error.strerror}; name another file, or free the disk") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for name in ("A", "B"):
         parser.add_argument(name.lower(), type=Path, metavar=name, help="runs folder, with records/")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the comparison as a Markdown page")
+    for name in PAGES:
+        parser.add_argument(
+            f"--{name}", type=Path, metavar="FILE", help=f"also write the comparison as a page of {name}"
+        )
     options = parser.parse_args(arguments)
     try:
         sets = [records.read_all(folder) for folder in (options.a, options.b)]
@@ -43,10 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = paired(sets[0], sets[1], names if names[0] != names[1] else (str(options.a), str(options.b)))
         print(compare.text(found))
         print(compare.summary(found))
-        if options.markdown:
-            atomic.write_bytes(options.markdown, compare.markdown(found))
-            print(f"comparison: {options.markdown}")
-    except (records.RecordError, OSError) as error:
+        for name, render in PAGES.items():
+            path = getattr(options, name)
+            if path:
+                _write(path, render(found))
+                print(f"comparison: {path}")
+    except (records.RecordError, CannotWrite) as error:
         print(error, file=sys.stderr)
         return CANNOT
     return COMPARED

@@ -34,6 +34,7 @@ from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell, Selection, SelectionError, cells, left_out
 from suite.recipes.base import PROFILES
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
+from suite.training import weights
 
 MEASURED = Path(records.__file__).parent / "measured"
 """The records that come with the project."""
@@ -89,7 +90,8 @@ def arguments_parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--hardware", default="auto", help="auto, " + ", ".join(HARDWARE))
     what.add_argument("--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE",
-                      help="change a field of the recipes, e.g. epochs=2; repeatable")  # fmt: skip
+                      help="change a field of the recipes, e.g. epochs=2, or initial_weights=FILE to start from "
+                      "weights that a run left; repeatable")  # fmt: skip
     how = parser.add_argument_group("how to run it")
     how.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     how.add_argument("--data", type=Path, metavar="DIR", help="default: LONGSEQ_DATA, else data")
@@ -124,6 +126,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
     if options.all and (options.benchmarks or options.tasks):
         raise SelectionError("--all already takes every benchmark and task: leave out --benchmarks and --tasks")
     frameworks = options.frameworks or [name for name in FRAMEWORKS if _installed(name)]
+    overrides, options.weights = weights.named(options.overrides, data_root(options.data))
     selection = Selection(
         benchmarks=tuple(options.benchmarks),
         tasks=tuple(options.tasks),
@@ -132,7 +135,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
         seeds=tuple(options.seeds),
         profile=options.profile,
         hardware=detect.resolve(options.hardware),
-        overrides=tuple(options.overrides),
+        overrides=overrides,
         factors=tuple(options.factors),
         changed_task=options.changed_task,
     )
@@ -284,6 +287,7 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
         display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
     done = {outcome.cell.id for outcome in outcomes}
     root, todo = data_root(options.data), [cell for cell in found if cell.id not in done]
+    weights.keep(options.weights, root)
     opened = local.prepare(todo, lambda name, settings: open_dataset(name, root, **settings))
     ready = []
     for cell in todo:

@@ -98,7 +98,6 @@ def run_again(record: Record, original: Cell, options: argparse.Namespace) -> in
     way = Way(data_root(options.data), options.time_limit, circumstances.environment(record))
     if cell.recipe is not None:
         check_data(record, cell, way.data)
-    if cell.recipe is not None:
         return conclude(training(record, cell, options, way, strict), strict)
     if cell.settings:
         print(

@@ -28,17 +28,18 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   });
 }
-// A long table gets a field that keeps the rows holding every word typed into it.
+// A long table, or one that is to be searched, gets a field that keeps the rows holding every word typed into it.
 const LONG = 20;
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const rows = [...table.tBodies[0].rows];
-  if (rows.length <= LONG) continue;
+  const name = table.dataset.search ?? "Filter rows";
+  if (rows.length <= LONG && !table.dataset.search) continue;
   const label = document.createElement("label");
   const input = document.createElement("input");
   const count = document.createElement("output");
   label.className = "filter";
   input.type = "search";
-  label.append("Filter rows ", input, count);
+  label.append(`${name} `, input, count);
   table.parentElement.before(label);
   const texts = rows.map((row) => row.textContent.toLowerCase());
   const show = () => {

@@ -72,6 +72,17 @@ def blank(dtype: Any, *shape: int) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
+PAIRED = ("generation.", "pretraining.")
+"""Kinds of recipes that read one text and write another."""
+
+
+def _pair_lengths(recipe: Recipe) -> tuple[int, int]:
+    if recipe.span_corruption is not None:
+        return recipe.span_corruption.lengths
+    assert recipe.generation is not None
+    return recipe.generation.input_length, recipe.generation.target_length
+
+
 def abstract_batch(recipe: Recipe, rows: int, length: int | None = None, evaluation: bool = False) -> Any:
     """A batch of the shapes that a recipe trains or is evaluated on, without its data; `length` in place of theirs."""
     language, model = recipe.language, recipe.model
@@ -79,8 +90,9 @@ def abstract_batch(recipe: Recipe, rows: int, length: int | None = None, evaluat
         shape = rows, length or (language.evaluation_segment if evaluation else language.segment)
         tokens = blank(np.int32, *shape)
         return LanguageBatch(tokens, tokens, blank(bool, *shape), blank(bool, rows))
-    if recipe.generation is not None:
-        read, shape = length or recipe.generation.input_length, (rows, recipe.generation.target_length)
+    if recipe.kind in PAIRED:
+        read, written = _pair_lengths(recipe)
+        read, shape = length or read, (rows, written)
         outputs = blank(np.int32, *shape)
         return PairBatch(blank(np.int32, rows, read), blank(np.int32, rows), outputs, outputs, blank(bool, *shape))
     facts = place(recipe.data.name, None, recipe.data.settings).settings.protocol()

@@ -14,7 +14,7 @@ from jax.sharding import SingleDeviceSharding
 from implementations.common.config import Config
 from implementations.common.conventions import MatmulPrecision
 from implementations.common.jax import compiling_for
-from suite.hardware.ahead_of_time import TOPOLOGIES, Row, abstract_batch, blank, described, does_not_fit
+from suite.hardware.ahead_of_time import PAIRED, TOPOLOGIES, Row, abstract_batch, blank, described, does_not_fit
 from suite.recipes.base import Recipe
 from suite.speed.config import Mode
 from suite.speed.jax import Bench
@@ -72,7 +72,7 @@ class Training:
         if self.recipe.language is not None:
             given = (parameters, statistics, self.evaluated, self._batch(batch))
             return self._lowered(self.backend._evaluate_function, given, donate_argnums=(2,))
-        if self.recipe.generation is not None:
+        if self.recipe.kind in PAIRED:
             return self._lowered(self.backend._evaluate_function, (parameters, statistics, self._batch(batch)))
         return self._lowered(self.backend._logits_function, (parameters, statistics, *self._batch(batch)[:2]))
 

@@ -64,7 +64,8 @@ def finished(out: Path, cell: Cell, compilations: int, chips: int = 1) -> bool:
 
 def cost(cell: Cell, out: Path, compilations: int, chips: int, compiled: set[str]) -> Cost:
     """What a dry run says of a cell, where the programs `compiled` have been named before it; they are added to."""
-    key, reason = ahead_of_time.same_program(cell), why_not(cell)
+    reason = why_not(cell)
+    key = "" if reason else ahead_of_time.same_program(cell)
     if finished(out, cell, compilations, chips):
         reason = "compiled already"
     elif not reason and key in compiled:

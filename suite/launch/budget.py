@@ -44,7 +44,6 @@ def choose(priced: Sequence[tuple[Cell, Cost]], seconds: float, jobs: int) -> tu
                 left_out[cell.id] = f"needs {more}, {duration(left)} are left"
             else:
                 taken.add(cell.id)
-                left_out.pop(cell.id, None)
         if not unknown and price <= left:
             left -= price
     chosen = [cell for cell in every.values() if cell.id in taken]

@@ -107,27 +107,30 @@ def training(record: Record, again: Again, bound: Bound) -> list[Quantity]:
         return [Quantity("step", 1, 0, math.inf, 0.0, "not reproduced", told)]
     losses = [side.curves["step_loss"][: len(recorded)] for side in (record, again)]
     found = [judged("step_loss", [int(step) for step in steps[: len(recorded)]], *losses, bound=bound)]
-    epochs = len(again.curves.get("epoch", []))
+    epochs = min(len(side.curves.get("epoch", [])) for side in (record, again))
     for name in sorted(set(record.curves) & set(again.curves) - {"step", "step_loss", "epoch", "epoch_step"}):
         # A loss is a mean like that of an update; what counts examples jumps where one is nearly on the edge.
         limit = bound if strict or "loss" in name or "nll" in name else unjudged
-        places = [int(end) for end in again.curves["epoch_step"]]
-        found.append(judged(name, places, record.curves[name][:epochs], again.curves[name], limit))
+        places = [int(end) for end in again.curves["epoch_step"][:epochs]]
+        found.append(judged(name, places, record.curves[name][:epochs], again.curves[name][:epochs], limit))
     if again.record is not None:
         found += _ended(record, again.record, strict)
     return [one for one in found if one.compared]
 
 
 def _ended(record: Record, again: Record, strict: bool) -> list[Quantity]:
-    metrics = sorted(set(record.metrics) & set(again.metrics))
-    found = [equal(f"metric {name}", [record.metrics[name]], [again.metrics[name]], strict) for name in metrics]
-    for name in sorted(set(record.tables) & set(again.tables)):
-        found.append(_table(f"table {name}", record.tables[name], again.tables[name], strict))
+    """What a run ended with; a number or a table of one side only is a difference."""
+    sides = (record, again)
+    found = []
+    for name in sorted({*record.metrics, *again.metrics}):
+        found.append(equal(f"metric {name}", *([side.metrics.get(name)] for side in sides), strict=strict))
+    for name in sorted({*record.tables, *again.tables}):
+        found.append(_table(f"table {name}", *(side.tables.get(name, []) for side in sides), strict=strict))
     if record.predictions and again.predictions:
         labels = [[side.labels_sha256] for side in (record.predictions, again.predictions)]
         found.append(equal("labels of the predictions", *labels, strict=True))
         classes = [decode_predictions(side).tolist() for side in (record.predictions, again.predictions)]
-        if len(classes[0]) == len(classes[1]):
+        if labels[0] == labels[1]:
             found.append(equal("predicted classes", *classes, strict=strict))
     return found
 

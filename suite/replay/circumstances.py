@@ -90,10 +90,9 @@ def _hardware(record: Record, cell: Cell) -> Iterator[Circumstance]:
     recorded: Any = record.provenance.get("hardware")
     recorded, here = recorded if isinstance(recorded, dict) else {}, provenance.hardware()
     yield Circumstance("hardware", record.cell.hardware, cell.hardware, record.cell.hardware == cell.hardware)
-    names = ["system", "machine", "cpu"]
     variables = environment(record)
     shared_out = all(variables.get(name) for name in provenance.THREADS)
-    for name in (*names, "cores"):
+    for name in ("system", "machine", "cpu", "cores"):
         there, found = text(recorded.get(name)), text(here[name])
         same = there == found if there else None
         yield Circumstance(name, there or "not recorded", found, same, name != "cores" or not shared_out)
@@ -103,7 +102,7 @@ def _hardware(record: Record, cell: Cell) -> Iterator[Circumstance]:
     devices = record.timing.get("devices", 1)
     if devices != 1:
         yield Circumstance("devices that share a batch", text(devices), "1", False)
-    if "environment" in record.provenance:
+    if variables:
         said = " ".join(f"{name}={value}" for name, value in variables.items() if value) or "none set"
         yield Circumstance("thread settings", said, "set likewise", True)
     else:

@@ -74,6 +74,21 @@ def test_cells_without_programs_say_why() -> None:
     assert "not finite" not in page
 
 
+def test_machines_are_listed_with_what_ran_on_them() -> None:
+    cards = {"cpu": "Fast CPU", "cores": 16, "gpus": [{"name": "NVIDIA H200", "driver": "580.1"}]}
+    took = {"total_seconds": 1_800.0, "energy_joules": 3.6e6}
+    found = [
+        make_record("torch", seed, hardware="h200", timing=took, provenance={
+            "hardware": cards, "commit": f"{seed}" * 40, "versions": {"torch": "2.13", "python": "3.11"},
+        })
+        for seed in range(2)
+    ]  # fmt: skip
+    page = shown(*found, make_record(timing={}), make_record(status="no data"))
+    assert "2.13 | 000000000000 / 111111111111 | 2 | 1.00 | 2.00 |" in page
+    assert "| h200 (NVIDIA H200) | Fast CPU | 16 | 580.1 | python 3.11, torch 2.13 |" in page
+    assert "| cpu (Example CPU, 2 cores) | Example CPU | 2 | – | jax 1.0 | 0123456789ab | 1 | – | – |" in page
+
+
 def test_without_records_the_page_gives_the_command() -> None:
     page = shown(make_record())
     assert "python -m suite.run --benchmarks lra --hardware tpu-v4" in page

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from report_document import Document
-from report_records import make_record, store
+from report_records import make_record
 
 from reports import build
 from reports.records import Record
@@ -33,9 +33,25 @@ OWN_TAGS = {
 PLACES = {
     "metrics": lambda text: {text: 1.0, "test_accuracy": 0.4, "majority_accuracy": 0.2},
     "protocol": lambda text: {"name": text, "comparable_to": text, "differences": [text], text: text},
-    "provenance": lambda text: {"command": text, "commit": text, "hardware": {"cpu": text, "gpus": [{"name": text}]}},
-    "recipe": lambda text: {text: {text: [text]}},
-    "timing": lambda text: {text: text},
+    "provenance": lambda text: {
+        "command": f"python -m suite.run --set {text}",
+        "commit": text,
+        "dirty": text,
+        "started": text,
+        "hardware": {"cpu": text, "cores": text, "gpus": [{"name": text, "driver": text}], "tpu": text},
+        "environment": {"XLA_FLAGS": text, text: text},
+        "versions": {"jax": text, "torch": [text], text: text},
+        "data": {text: text},
+        "compiled_for": {"chip": text, "definitions": {text: text}},
+    },
+    "recipe": lambda text: {text: {text: [text]}, "language": text, "generation": {text: text}},
+    "timing": lambda text: {
+        text: text,
+        "energy_joules": text,
+        "energy_joules_definition": text,
+        "total_seconds": text,
+        "devices": text,
+    },
     "tables": lambda text: {text: [{text: text}]},
 }
 
@@ -45,10 +61,12 @@ def hostile_records() -> list[Record]:
     found = []
     for index, text in enumerate(HOSTILE):
         fields: dict[str, Any] = {name: place(text) for name, place in PLACES.items()}
-        names = dict.fromkeys(("task", "architecture", "framework", "profile", "hardware", "benchmark"), text)
+        names: dict[str, Any] = dict.fromkeys(
+            ("task", "architecture", "framework", "profile", "hardware", "benchmark"), text
+        )
         found.append(make_record(id=f"measured-{index}", reason=text, log_tail=text, **(names | fields)))
         ladder = [dict.fromkeys(("rung", "check", "case", "dtype", "error_jax", "tolerance", "passed"), text)]
-        parts = {"task": text, "architecture": text}
+        parts: dict[str, Any] = {"task": text, "architecture": text}
         changes = {"reason": text, "log_tail": text, "tables": {"parity": ladder}}
         found.append(make_record(id=f"parity-{index}", status="failed", **(parts | changes)))
         found.append(make_record(id=f"plain-{index}", **parts))
@@ -56,14 +74,30 @@ def hostile_records() -> list[Record]:
         rows = [{"layer": f"{text}{place}", "mode": text, "length": 8, **times} for place in range(2)]
         speed = {"metrics": {}, "curves": {}, "predictions": None, "tables": {"layer_speed": rows, "gate": rows}}
         found.append(make_record(id=f"speed-{index}", reason=text, **(parts | speed)))
+        program = [{"program": text, "layer": text, "bound": text, "reason": text, "fits": text, "flops": text}]
+        listed = {"tables": {"programs": program, "longest_inputs": program}, "provenance": fields["provenance"]}
+        found.append(make_record(id=f"compiled-{index}", status="compiled", hardware="tpu-v4", **(parts | listed)))
+        found.append(make_record(id=f"language-{index}", **(parts | _language(text))))
     return found
 
 
+def _language(text: str) -> dict[str, Any]:
+    """Fields of a language model of whose numbers one is a string."""
+    points = [{"length": 8, "bits_per_byte": 2.0}, {"length": 16, "bits_per_byte": text}, {"length": text}]
+    layer = {"architecture": "block_state", "variant": text, "kernel": [text]}
+    definitions = {"bits_per_byte": text, text: text}
+    facts = {"name": text, "metric": "bits_per_byte", "metric_definitions": definitions, "tokenizer": text}
+    return {
+        "benchmark": "lm", "task": f"lm.{text}", "metrics": {"bits_per_byte": 2.0, text: 1.0}, "predictions": None,
+        "recipe": {"model": {"layer": layer}}, "protocol": facts, "curves": {},
+        "tables": {"perplexity_by_length": points, "summaries": [{text: text}]},
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(hostile: Path) -> Path:
     """A site of hostile records."""
-    folder = tmp_path_factory.mktemp("hostile")
-    return build.build([store(hostile_records(), folder / "runs")], folder / "site").parent
+    return hostile
 
 
 def test_no_string_becomes_an_element_an_attribute_or_a_link(site: Path) -> None:
@@ -125,7 +159,7 @@ def test_files_stay_inside_the_site(site: Path) -> None:
 def test_the_text_table_keeps_one_line_per_row(site: Path) -> None:
     lines = build.text_table([site.parent / "runs"]).partition("\n\n")[0].splitlines()
     assert all(line.isprintable() for line in lines)
-    assert len(lines) == 2 + 2 * len(HOSTILE)
+    assert len(lines) == 2 + 3 * len(HOSTILE)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "", ".", "..", "a/b", "CON\\x", "Ünïcode", "x" * 500])

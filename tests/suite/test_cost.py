@@ -11,6 +11,7 @@ from reports import records
 from reports.records import Record
 from suite import run
 from suite.data import open_dataset
+from suite.hardware.profiles import PROFILES
 from suite.launch import budget, cost, result
 from suite.launch.cost import Cost, Estimator
 from suite.matrix import Cell, Selection, cells
@@ -30,13 +31,19 @@ def one(**selection: Any) -> Cell:
 
 
 def test_the_same_recipe_costs_what_it_cost():
-    known = [measured(one(seeds=(3,)), 100.0, peak_memory_bytes=2**30, energy_joules=3.6e6), measured(one(), 90.0)]
+    known = [
+        measured(one(seeds=(3,)), 100.0, peak_memory_bytes=2**30, process_peak_memory_bytes=1, energy_joules=3.6e6),
+        measured(one(), 90.0),
+    ]
     found = Estimator(known, 2).estimate(one(seeds=(2,)))
     assert found == Cost(100.0, f"measured, cell {one(seeds=(3,)).id}", 2**30, 3.6e6, True)
     assert (cost.memory(found.memory), cost.energy(found.joules)) == ("1.0 GiB", "1.0 kWh")
     host = measured(one(), 90.0, peak_memory_bytes=None, process_peak_memory_bytes=2**31)
     assert Estimator([host], 2).estimate(one()).memory == 2**31
     assert Estimator([host], 2).estimate(one()).joules is None
+    told = msgspec.structs.replace(host, recipe={**host.recipe, "source": {"all": "elsewhere"}})
+    assert Estimator([told], 2).estimate(one()).basis.startswith("measured, cell")
+    assert [cost.duration(found) for found in (89, 91, 5_399, 5_400)] == ["89 s", "2 min", "90 min", "1.5 h"]
 
 
 def test_the_nearest_record_is_scaled_by_operations():
@@ -53,6 +60,9 @@ def test_the_nearest_record_is_scaled_by_operations():
     assert (found.measured, found.memory) == (True, None)
     assert base.id in found.basis
     assert "times the operations of cell" in found.basis
+    own = Estimator(known[1:], 2).estimate(base)  # a batch of another size rather than another framework
+    assert known[1].cell.id in own.basis
+    assert own.measured
     twin = Estimator(known[2:], 2).estimate(base)
     assert twin.seconds == pytest.approx(2.0)
     assert "torch" in twin.basis
@@ -75,6 +85,24 @@ def test_what_is_not_near_is_an_assumption_and_says_so(record):
     assert not found.measured
     assert found.basis.startswith("no record is near; counted operations at an assumed 8e+09 a second")
     assert found.joules is found.memory is None
+    assert found.seconds == (cost.total_operations(one()) or 0) / 8e9
+
+
+def test_operations_of_a_run_are_its_updates_and_one_pass_of_each_evaluation():
+    found = one()
+    assert found.recipe is not None
+    update, whole = cost.update_operations(found), cost.total_operations(found)
+    assert update is not None
+    settings, batch = found.recipe.data.settings, found.recipe.batch_size
+    passes = found.recipe.epochs * (settings["validation"] + settings["test"]) / (3 * batch)
+    assert whole == pytest.approx(update * (found.recipe.total_steps + passes))
+    pair = one(tasks=("lra.retrieval",))
+    assert pair.recipe is not None
+    per_token = cost.recipes_of.operations_per_token("s5", pair.recipe.model) or 0
+    assert cost.update_operations(pair) == 3 * per_token * pair.recipe.batch_size * 2 * cost.positions(pair)
+    gpu = Estimator([], 2).estimate(one(hardware="h100"))
+    assert gpu.seconds == pytest.approx((whole or 0) / (0.1 * (PROFILES["h100"].float32 or 0)))
+    assert gpu.basis.endswith("at an assumed 10% of the peak rate")
 
 
 def test_there_is_no_estimate_where_nothing_is_known():

@@ -2,10 +2,12 @@
 
 import os
 import stat
+import sys
+from types import SimpleNamespace
 
 import pytest
 
-from suite.hardware import detect
+from suite.hardware import detect, energy
 from suite.hardware.profiles import PROFILES
 
 
@@ -84,3 +86,30 @@ def test_profiles_are_plausible_and_sourced():
         assert profile.memory is not None
         assert 1e10 < profile.memory < 2e11
     assert PROFILES["h200"].bandwidth > PROFILES["h100"].bandwidth  # pyright: ignore[reportOperatorIssue]
+
+
+def test_energy_is_that_of_the_first_visible_gpu(monkeypatch):
+    class NVMLError(Exception):
+        pass
+
+    used = iter([5_000, 12_500])
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError, nvmlInit=lambda: None, nvmlDeviceGetHandleByIndex=lambda index: ("index", index),
+        nvmlDeviceGetHandleByUUID=lambda name: ("uuid", name),
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(used) if handle == ("index", 2) else 1_000,
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert energy.counter("gpu", 2, {})() == 2.0
+    assert energy.counter("gpu", 2, {"CUDA_VISIBLE_DEVICES": "7,"})() == 1.0
+    joules = energy.counter("gpu", 1, {"CUDA_VISIBLE_DEVICES": "2,0"})
+    assert [joules(), joules()] == [5.0, 12.5]
+    assert energy.counter("gpu", 2, {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2,GPU-3"})() == 2.0
+    assert energy.counter("cpu")() is None
+
+    def absent() -> None:
+        raise NVMLError
+
+    nvml.nvmlInit = absent
+    assert energy.counter("gpu", 1, {})() is None
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert energy.counter("gpu", 1, {})() is None

@@ -7,7 +7,8 @@ import pytest
 from implementations.models.config import DualEncoderConfig
 from suite.recipes import operations_per_token, recipes
 from suite.recipes.base import PROFILES, Recipe, differences
-from suite.recipes.seqboat import RECIPES, enwik8, speech_commands
+from suite.recipes.seqboat import RECIPES, speech_commands
+from suite.recipes.seqboat_language import enwik8
 
 # experiment/run_lra_*.sh and fairseq/models/lra/model.py of renll/SeqBoat@5a34aed, column by column:
 # depth, D, z, h, w, function, norm, prenorm, temperature, rate, decay, dropout, batch, updates, warm-up, M, bias

@@ -10,7 +10,7 @@ import pytest
 from implementations.common.config import ConfigError
 from implementations.ema.config import EMAConfig
 from implementations.ops.attention import METHODS
-from reports import records
+from reports import records, speed
 from suite.hardware.profiles import PROFILES
 from suite.launch import result
 from suite.matrix import Cell, Selection, cells
@@ -227,6 +227,7 @@ def test_growth_is_the_exponent_of_the_longest_lengths():
     (found,) = measure.slopes([*rows, {"mode": "forward", "layer": "y", "length": 2, "ms_p50": None}])
     assert found["exponent"] == pytest.approx(2.0)
     assert (found["from_length"], found["to_length"]) == (8, 64)
+    assert measure.FIT_POINTS == speed.GROWTH_POINTS  # the page and the record fit the same points
 
 
 @pytest.mark.parametrize("framework", ["jax", "torch"])

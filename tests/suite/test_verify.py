@@ -1,6 +1,7 @@
 """A record that is run again: what comes out again, what was changed by hand, and what cannot be verified."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import signal
@@ -20,9 +21,7 @@ from suite.launch import cell as child
 from suite.launch import local, result
 from suite.matrix import Cell, Selection, cells
 from suite.replay import agreement, circumstances, rerun, source
-from suite.replay.agreement import Quantity
 from suite.replay.rerun import Again
-from suite.training import rounding
 
 COMMAND = ("--tasks", "lra.listops")
 
@@ -220,6 +219,12 @@ def test_a_ladder_agrees_by_what_passes(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(circumstances, "alike", lambda *arguments: True)
     assert verify.main([str(path)]) == 1
     assert "errors of the checks is 2e-07 in the record and 3e-07 here" in capsys.readouterr().out
+    (_, _, alone) = agreement.ladder(ladder, made(of, tables={"parity": rows(1e-7)}), strict=True)
+    assert "rung 3 forward 1 float32" in alone.outside
+    (passed, *_) = agreement.ladder(made(of), here, strict=False)
+    assert passed.judgment == "not reproduced"
+    other = [{**row, "error_torch": 1.0} for row in rows(1e-7, 2e-7)]
+    assert agreement.ladder(ladder, made(of, tables={"parity": other}), strict=True)[1].judgment == "not reproduced"
     monkeypatch.undo()
     here = made(of, tables={"parity": rows(1e-7, 3.0)})
     monkeypatch.setattr(rerun, "again", lambda *arguments, **options: Again(record=here))
@@ -251,51 +256,48 @@ def test_a_speed_cell_repeats_its_gate_and_no_time(tmp_path, inside, capsys):
     assert [one.judgment for one in compared][:2] == ["not reproduced", "not judged"]
 
 
-def quantities(recorded: list[float], found: list[float], moved: list[float]) -> list[Quantity]:
-    of = cell("torch")
-    steps = list(range(1, len(found) + 1))
-    here, other = (Again(len(steps), {"step": steps, "step_loss": losses}) for losses in (found, moved))
-    bound = agreement.rounding_bound(of.recipe, here, other)  # pyright: ignore[reportArgumentType]
-    return agreement.training(made(of, curves={"step": steps, "step_loss": recorded}), here, bound)
+def faked(monkeypatch, *runs: Again | Exception) -> list[tuple[int | None, bool]]:
+    """Runs that are none: what each gives or raises; the list fills with how many updates were asked for, and whether
+    from moved values."""
+    left, calls = list(runs), []
+
+    def again(cell: Cell, way: Any, updates: int | None = None, moved: bool = False) -> Again:
+        calls.append((updates, moved))
+        found = left.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(rerun, "again", again)
+    return calls
 
 
-def test_losses_may_part_as_far_as_rounding_parts_them():
-    plain, eps = [2.0] * 3, float(np.finfo(np.float32).eps)
-    allowed = 2.0 * (1 + 60 * eps)
-    (one,) = quantities([allowed] * 3, plain, plain)
-    assert (one.judgment, one.identical, one.compared) == ("within rounding", 0, 3)
-    assert one.bound == 64 * eps
-    (one,) = quantities([2.0, 2.0, 2.0 * (1 + 70 * eps)], plain, plain)
-    assert one.judgment == "not reproduced"
-    assert "step_loss at update 3" in one.outside
-    (one,) = quantities([2.0, 2.0, 2.0 * (1 + 70 * eps)], plain, [2.0, 2.0 * (1 + 2 * eps), 2.0])
-    assert one.judgment == "within rounding"
-    (one,) = quantities([2.0, 2.0, 3.0], plain, [2.0, 2.0, 2.1])  # rounding alone moves it by 5 %
-    assert (one.judgment, one.identical) == ("within rounding", 2)
-    (one,) = quantities([3.0], [2.0], [2.1])
-    assert one.judgment == "not judged"
-    with pytest.raises(source.CannotVerify, match="no number could be judged"):
-        verify.conclude([one], strict=False)
-    (one,) = quantities([2.0, float("nan")], [2.0, 2.0], [2.0, 2.0])
-    assert one.judgment == "not reproduced"
+def test_what_a_run_here_may_come_to(measured, monkeypatch, capsys):
+    folder, found = measured
+    arguments = (found.id, "--runs", str(folder / "runs"), "--steps", "7")
+    of = read(folder / "runs" / "records" / f"{found.id}.json")
+    monkeypatch.setattr(circumstances, "alike", lambda *given: False)
 
+    def partly(factor: float) -> Again:
+        losses = [factor * (loss or 0.0) for loss in of.curves["step_loss"][:5]]
+        return Again(5, {"step": [1, 2, 3, 4, 5], "step_loss": losses}, ended="stopped by the time limit")
 
-def test_updates_fill_whole_points_of_the_recorded_curve(tmp_path):
-    long = cell("torch", "epochs=500").recipe  # 5000 updates, 3 to a point
-    assert long is not None
-    assert [rerun.first_updates(long, asked) for asked in (None, 1, 7, 10_000)] == [51, 3, 9, 5_000]
-    with pytest.raises(source.CannotVerify, match=r"ended after 0 updates .*mean of updates 1 to 3: give a longer"):
-        rerun._interrupted(long, tmp_path, "stopped by the time limit")
-
-
-def test_initial_values_move_by_one_rounding():
-    state = {"parameters.a": np.float32([1.5, -3.0, 0.0]), "first_moment.a": np.ones(3, np.float32)}
-    moved = rounding.moved(state)
-    apart = np.abs(moved["parameters.a"] - state["parameters.a"]) / np.spacing(np.abs(state["parameters.a"]))
-    assert apart[:2].tolist() in ([1, 1], [1, 2], [2, 1], [2, 2])
-    assert apart[2] == 0
-    assert moved["first_moment.a"] is state["first_moment.a"]
-    assert moved["parameters.a"].dtype == np.float32
+    calls = faked(monkeypatch, partly(1.0))
+    assert run(measured, *arguments) == 0
+    assert calls == [(7, False)]
+    shown = capsys.readouterr().out
+    assert "it came to update 5: stopped by the time limit" in shown
+    assert "reproduced bit for bit" in shown
+    calls = faked(monkeypatch, partly(1.1), partly(2.0))
+    assert run(measured, *arguments) == 2
+    assert calls == [(7, False), (5, True)]
+    assert "no number could be judged" in capsys.readouterr().err
+    faked(monkeypatch, Again(ended="diverged at step 3"))
+    assert run(measured, *arguments) == 1
+    assert "the run here diverged at step 3" in capsys.readouterr().out
+    faked(monkeypatch, OSError(28, "No space left on device"))
+    assert run(measured, *arguments) == 2
+    assert "No space left on device: choose a folder that can be written" in capsys.readouterr().err
 
 
 def test_circumstances_say_what_differs(measured, monkeypatch):
@@ -318,33 +320,34 @@ def test_circumstances_say_what_differs(measured, monkeypatch):
     ]  # fmt: skip
     of.timing["devices"] = 2
     assert {one.name: one.same for one in circumstances.compare(of, found)}["devices that share a batch"] is False
-    del of.provenance["environment"]
-    assert {one.name: one.same for one in circumstances.compare(of, found)}["thread settings"] is None
-    assert circumstances.environment(of) == {}
+    for environment in (None, "none"):
+        of.provenance["environment"] = environment
+        assert {one.name: one.same for one in circumstances.compare(of, found)}["thread settings"] is None
+        assert circumstances.environment(of) == {}
 
 
-def test_energy_is_that_of_the_first_visible_gpu(monkeypatch):
-    from suite.hardware import energy
+def test_what_decides_the_bits(measured, monkeypatch):
+    folder, found = measured
 
-    class NVMLError(Exception):
-        pass
+    def alike(change: Callable[[dict[str, Any]], Any], **hardware: str) -> bool:
+        of = read(folder / "runs" / "records" / f"{found.id}.json")
+        of.provenance.update(dirty=False, environment=dict.fromkeys(provenance.THREADS, "1"))
+        change(of.provenance)
+        here = dataclasses.replace(found, **hardware)
+        return circumstances.alike(circumstances.compare(of, here), here)
 
-    used = iter([5_000, 12_500])
-    nvml = SimpleNamespace(
-        NVMLError=NVMLError, nvmlInit=lambda: None, nvmlDeviceGetHandleByIndex=lambda index: ("index", index),
-        nvmlDeviceGetHandleByUUID=lambda name: ("uuid", name),
-        nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(used) if handle == ("index", 2) else 1_000,
-    )  # fmt: skip
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml)
-    joules = energy.counter("gpu", 1, {"CUDA_VISIBLE_DEVICES": "2,0"})
-    assert [joules(), joules()] == [5.0, 12.5]
-    assert energy.counter("gpu", 2, {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2,GPU-3"})() == 2.0
-    assert energy.counter("cpu")() is None
-
-    def absent() -> None:
-        raise NVMLError
-
-    nvml.nvmlInit = absent
-    assert energy.counter("gpu", 1, {})() is None
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
-    assert energy.counter("gpu", 1, {})() is None
+    monkeypatch.setattr(provenance, "changed_since", lambda head: [])
+    assert alike(lambda origin: None)
+    assert alike(lambda origin: origin["versions"].update(pandas="1.0", jax="1.0", triton="1.0"))
+    assert alike(lambda origin: origin["hardware"].update(cores=999))
+    assert not alike(lambda origin: origin["versions"].update(numpy="1.0"))
+    assert not alike(lambda origin: origin.update(dirty=True))
+    assert not alike(lambda origin: origin.update(versions=None))
+    assert not alike(lambda origin: origin["hardware"].pop("cpu"))
+    assert not alike(lambda origin: (origin["hardware"].update(cores=999), origin["environment"].popitem()))
+    assert not alike(lambda origin: None, hardware="gpu")
+    monkeypatch.setattr(provenance, "changed_since", lambda head: None)
+    monkeypatch.setattr(provenance, "commit", lambda: ("unknown", None))
+    assert not alike(lambda origin: origin.update(commit="unknown"))
+    monkeypatch.setattr(provenance, "commit", lambda: ("c" * 40, False))
+    assert alike(lambda origin: origin.update(commit="c" * 40))
