@@ -112,7 +112,8 @@ def arguments_parser() -> argparse.ArgumentParser:
                      "on every task once before second seeds, the cheapest first, twins together")  # fmt: skip
     how.add_argument("--compilations", type=seed, default=0, metavar="N",
                      help="for a TPU that is not here: programs compiled of a cell besides its training step, first "
-                     "the evaluation, then longer inputs until one does not fit; default: 0")  # fmt: skip
+                     "the evaluation, then longer inputs until one does not fit; of layers all lengths, with 0 the "
+                     "longest; default: 0")  # fmt: skip
     how.add_argument("--dry-run", action="store_true", help="print the cells and their estimated cost, run nothing")
     how.add_argument("--list", action="store_true", help="print what can be selected")
     return parser

@@ -219,12 +219,15 @@ class Found:
 
 
 def programs(cell: Cell, cached: Cached, compilations: int) -> Found:
-    """Compile the programs of a cell: the training step or those of its layers, and at most `compilations` more, the
-    evaluation first, then the training step of longer inputs to find the longest that fits."""
+    """Compile the programs of a cell: the training step, and at most `compilations` more, the evaluation first, then
+    the training step of longer inputs to find the longest that fits.
+
+    Layers are compiled at the longest of their lengths that fits; where there are `compilations`, at every length.
+    """
     memory = PROFILES[cell.hardware].memory
     assert memory is not None
     if cell.recipe is None:
-        return _of_layers(SpeedSettings.from_dict(cell.settings), cached, memory, max(0, compilations - 1))
+        return _of_layers(SpeedSettings.from_dict(cell.settings), cached, memory, compilations)
     recipe, training = cell.recipe, cached.compiler.training(cell.recipe)
     length, chips = input_length(recipe), {"chips": len(cached.compiler.devices)}
 
@@ -254,15 +257,16 @@ def _of_layers(settings: SpeedSettings, cached: Cached, memory: float, compilati
                 return cached.row(words, layer.program(mode, settings.batch_size, length))
 
             own: list[Row] = []
-            for length in settings.lengths:
+            for length in settings.lengths if compilations else reversed(settings.lengths):
                 own.append(program(length))
-                if not own[-1]["fits"]:
+                if own[-1]["fits"] == (not compilations):
                     break
-            fits = [row for row in own if row["fits"]]
-            more = compilations if len(fits) == len(own) and mode != "streaming step" else 0
+            own.sort(key=lambda row: row["length"])
+            fits, refused = [row for row in own if row["fits"]], [row for row in own if not row["fits"]]
+            more = 0 if refused or mode == "streaming step" else max(0, compilations - 1)
             reached, further = longest(program, (fits or own)[-1], memory, more)
-            if len(fits) < len(own):
-                reached |= {"shortest_refused": own[-1]["length"], "bound": "memory"}
+            if refused:
+                reached |= {"shortest_refused": refused[0]["length"], "bound": "memory"}
             rows += own + further
             found.append({"layer": name, "program": mode, **reached})
     name, mode = list(settings.layers)[-1], max(settings.modes, key=_HEADLINES.index)

@@ -196,7 +196,7 @@ def test_layers_are_compiled_in_every_mode_and_length(compiler, tmp_path):
 
     overrides = ("shortest=8", "longest=16")
     one, spied = chosen("speed.layer", "ema", overrides=overrides), Spied(compiler, row_of(8))
-    found = ahead_of_time.programs(one, Cached(spied, tmp_path, False, lambda line: None), 0)
+    found = ahead_of_time.programs(one, Cached(spied, tmp_path, False, lambda line: None), 1)
     settings = SpeedSettings.from_dict(one.settings)
     wanted = {(n, m, length) for n in settings.layers for m in settings.modes for length in (8, 16)}
     assert {(row["layer"], row["program"], row["length"]) for row in found.rows} == wanted
@@ -205,7 +205,33 @@ def test_layers_are_compiled_in_every_mode_and_length(compiler, tmp_path):
     keys = {(row["layer"], row["program"], row["length"]): row["key"] for row in found.rows}
     assert keys["ema", "streaming step", 8] == keys["ema", "streaming step", 16]
     assert len(set(keys.values())) == spied.count == 10
+    few = ahead_of_time.programs(one, Cached(spied, tmp_path, False, lambda line: None), 0)
+    assert {row["length"] for row in few.rows} == {16}
+    assert (few.headline, spied.count) == (found.headline, 10)
     records.write(compiled_result.compiled(one, result.protocol(one), found, {}), tmp_path)
+
+
+def test_layers_that_do_not_fit_are_shortened(tmp_path):
+    class Small:
+        name, devices = "XLA", ("a chip",)
+
+        def layer(self, config, precision):
+            return SimpleNamespace(program=lambda mode, batch, length: f"{config.architecture} {mode} {length}")
+
+        def key(self, lowered):
+            return lowered
+
+        def compiled(self, lowered):
+            return row_of(0, fits=int(lowered.split()[-1]) <= 16)
+
+    one = chosen("speed.layer", "ema", overrides=("shortest=8", "longest=64"))
+    few = ahead_of_time.programs(one, Cached(Small(), tmp_path, False, lambda line: None), 0)
+    every = ahead_of_time.programs(one, Cached(Small(), tmp_path, False, lambda line: None), 1)
+    tried = [[row["length"] for row in found.rows if row["program"] == "forward"][:3] for found in (few, every)]
+    assert tried == [[16, 32, 64], [8, 16, 32]]
+    reached = {(row["longest_length"], row["shortest_refused"], row["bound"]) for row in few.longest + every.longest}
+    assert reached == {(16, 32, "memory")}
+    assert few.headline["length"] == every.headline["length"] == 16
 
 
 def operations(lowered):
@@ -390,7 +416,7 @@ def test_a_failure_is_a_record_of_every_cell_with_that_program(pretended, tmp_pa
 
 def test_pytorch_on_a_tpu_is_one_sentence_and_starts_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
-    monkeypatch.setattr(local.subprocess, "Popen", None)
+    monkeypatch.setattr(local.Launcher, "_process", None)
     arguments = [*COMMAND[:2], *COMMAND[3:], "--frameworks", "torch", "--out", str(tmp_path), "--data", str(tmp_path)]
     assert run.main(arguments) == 0
     (record,) = records.read_all(tmp_path)
