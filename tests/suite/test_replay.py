@@ -13,6 +13,7 @@ from test_verify import made
 from tiny_runs import cell
 
 from reports.records import Record, encode_predictions
+from suite import verify
 from suite.launch import local
 from suite.matrix import Selection, cells
 from suite.replay import agreement, rerun, source
