@@ -81,8 +81,11 @@ def speed(session: nox.Session) -> None:
 
 @nox.session
 def tpu(session: nox.Session) -> None:
-    """Compile cells for a TPU that is not here, to a report; arguments go to `python -m suite.run`."""
+    """Compile cells for a TPU that is not here, to a report, after the tests of that; arguments go to `python -m
+    suite.run`, and with them it is not tested before."""
     run(session, "python", "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[tpu]")
+    if not session.posargs:
+        run(session, "python", "-m", "pytest", "-m", "tpu", "tests/suite")
     few = ("--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax")
     run(session, "python", "-m", "suite.run", "--hardware", "tpu-v4", *(session.posargs or few))
 
@@ -98,7 +101,19 @@ def ablations(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite on two processes, S5's parity ladder included; arguments go to pytest."""
-    run(session, "python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not ladder", *session.posargs)
+    run(
+        session,
+        "python",
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "-m",
+        "not ladder and not tpu",
+        *session.posargs,
+    )
 
 
 @nox.session

@@ -108,12 +108,12 @@ def set_statistics(model: Any, statistics: Arrays) -> None:
     _write(model, statistics, statistics=True)
 
 
-def save(path: str | Path, parameters: Arrays, config: Config | dict[str, Any]) -> None:
-    """Write parameters with their config, atomically: the file is whole or not there."""
+def save(path: str | Path, parameters: Arrays, config: Config | dict[str, Any], **header: str) -> None:
+    """Write parameters with their config and texts for the header, atomically: the file is whole or not there."""
     path = Path(path)
     config = config.to_dict() if isinstance(config, Config) else config
     arrays = {name: np.ascontiguousarray(array) for name, array in parameters.items()}
-    data = safetensors.numpy.save(arrays, metadata={"config": json.dumps(config, sort_keys=True)})
+    data = safetensors.numpy.save(arrays, metadata={**header, "config": json.dumps(config, sort_keys=True)})
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
         try:
             file.write(data)

@@ -122,7 +122,7 @@ def shown(value: Any, metric: str) -> float | None:
 def headline(record: Record) -> str:
     """Name of the metric that stands for a record; a `metric` of the protocol that is a sentence names none."""
     name = text(record.protocol.get("metric"))
-    return name if re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) else "test_accuracy"
+    return name if re.fullmatch(r"[a-z][a-zA-Z0-9_]{0,60}", name) else "test_accuracy"
 
 
 def kind(record: Record) -> Literal["result", "equivalence", "ablation", "compiled", "other"]:

@@ -1,7 +1,7 @@
 """The page of hardware: machines that records were measured on, and what compiled programs need of absent chips."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from reports import frames, tables
@@ -11,10 +11,9 @@ from reports.records import Record
 
 LEAD = "The machines that records were measured on, and programs compiled for chips that were not there."
 COMPILED = (
-    "Programs for one chip each: what they compute and move, what memory they take and whether they fit. Nothing of "
-    "them was run, so there is no time and no accuracy of theirs."
+    "What each chip computes and moves, what memory it takes, whether that fits, and how the chips that share a batch "
+    "exchange numbers. Nothing of this was run, so there is no time and no accuracy of it."
 )
-TABLES = ("programs", "longest_inputs")
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 BOUNDS = {
     "memory": "twice as long does not fit",
@@ -42,8 +41,9 @@ def hardware_page(records: Sequence[Record]) -> Page:
         blocks.append(Paragraph((chip("not run"), Span("This compiles the JAX cells of a benchmark for a TPU v4:"))))
         blocks.append(Code(tables.run_command(benchmarks="lra", hardware="tpu-v4")))
         return Page("hardware", "Hardware", "hardware", tuple(blocks))
-    blocks += [chips_table(found), Heading("Programs", 3, "programs"), programs_table(found)]
-    blocks += [Heading("Longest inputs", 3, "longest"), longest_table(found)]
+    blocks.append(chips_table(found))
+    for title, anchor, caption, table, own in SECTIONS:
+        blocks += [Heading(title, 3, anchor), rows_table(found, caption, table, own)]
     names = {record.cell.hardware for record in found}
     without = [r for r in records if r.cell.hardware in names and r.status in ("failed", "not run")]
     if without:
@@ -81,81 +81,82 @@ def chips_table(found: Sequence[Record]) -> Table:
     return Table("What was compiled for", columns, tuple(rows))
 
 
-def _rows(record: Record, table: str) -> Iterator[dict[str, Any]]:
-    for row in record.tables.get(table, []):
-        if isinstance(row.get("program"), str):
-            yield row
+Shown = tuple[Column, Callable[[dict[str, Any]], Cell]]
+"""A column, and what it shows of a row of a record."""
 
 
-def programs_table(found: Sequence[Record]) -> Table:
-    """Every program."""
-    columns = (
-        Column("Task"),
-        Column("Architecture"),
-        Column("Program"),
-        Column("Profile"),
-        Column("Hardware"),
-        Column("Batch", numeric=True),
-        Column("Length", numeric=True),
-        Column("FLOPs", numeric=True),
-        Column("Bytes accessed", numeric=True),
-        Column("FLOPs per byte", numeric=True),
-        Column("Peak memory of a chip", numeric=True),
-        Column("Fits"),
-        Column("Record"),
-    )
-    rows = []
-    for record in found:
-        for row in _rows(record, TABLES[0]):
-            least = "≥ " if (_number(row.get("loops")) or 0) > 0 else ""
-            fits = row.get("fits")
-            told = (
-                chip("fits", "passed")
-                if fits is True
-                else chip("does not fit" if fits is False else "no program", "failed")
-            )
-            intensity = _number(row.get("arithmetic_intensity"))
-            cells = (
+def _told(fits: object) -> Cell:
+    word = "fits" if fits is True else "does not fit" if fits is False else "no program"
+    return Cell((chip(word, "passed" if fits is True else "failed"),))
+
+
+def _least(row: dict[str, Any]) -> str:
+    return "≥ " if (_number(row.get("loops")) or 0) > 0 else ""
+
+
+def _intensity(value: object) -> Cell:
+    number = _number(value)
+    return plain("–", style="quiet") if number is None else Cell((Span(f"{number:.1f}"),), number)
+
+
+def _exchanged(value: object) -> Cell:
+    found = [f"{count:,.0f} {name}" for name, each in _dictionary(value).items() if (count := _number(each))]
+    return plain(", ".join(found)) if found else plain("–", style="quiet")
+
+
+def _why(row: dict[str, Any]) -> Cell:
+    bound = frames.text(row.get("bound"))
+    return plain(": ".join(filter(None, (BOUNDS.get(bound, bound), frames.text(row.get("reason"))))) or "–")
+
+
+PROGRAMS: tuple[Shown, ...] = (
+    (Column("Batch", numeric=True), lambda row: _count(row.get("batch"))),
+    (Column("Length", numeric=True), lambda row: _count(row.get("length"))),
+    (Column("Chips", numeric=True), lambda row: _count(row.get("chips", 1))),
+    (Column("FLOPs of a chip", numeric=True), lambda row: amount_cell(row.get("flops"), _least(row))),
+    (Column("Bytes accessed", numeric=True), lambda row: bytes_cell(row.get("bytes_accessed"), _least(row))),
+    (Column("FLOPs per byte", numeric=True), lambda row: _intensity(row.get("arithmetic_intensity"))),
+    (Column("Peak memory of a chip", numeric=True), lambda row: bytes_cell(row.get("peak_memory_bytes"))),
+    (Column("Collective operations"), lambda row: _exchanged(row.get("collectives"))),
+    (Column("Fits"), lambda row: _told(row.get("fits"))),
+)
+LONGEST: tuple[Shown, ...] = (
+    (Column("Fits", numeric=True), lambda row: _count(row.get("longest_length"))),
+    (Column("Does not fit", numeric=True), lambda row: _count(row.get("shortest_refused"))),
+    (Column("Why no longer one is named", grow=True), _why),
+)
+
+
+def rows_table(found: Sequence[Record], title: str, table: str, own: Sequence[Shown]) -> Table:
+    """Every row of a table of the records that names a program: what it is of, and its own columns."""
+    names = ("Task", "Architecture", "Program", "Profile", "Hardware")
+    columns = (*map(Column, names), *(column for column, _ in own), Column("Record"))
+    rows = [
+        Row(
+            (
                 *_names(record, row),
-                plain(record.cell.hardware),
-                *(_count(row.get(name)) for name in ("batch", "length")),
-                amount_cell(row.get("flops"), least),
-                bytes_cell(row.get("bytes_accessed"), least),
-                plain("–", style="quiet") if intensity is None else Cell((Span(f"{intensity:.1f}"),), intensity),
-                bytes_cell(row.get("peak_memory_bytes")),
-                Cell((told,)),
+                *(cell_of(row) for _, cell_of in own),
                 plain(record.cell.id, tables.cell_path(record)),
             )
-            rows.append(Row(cells))
-    return Table("Compiled programs; ≥ where the program has loops, whose bodies count once", columns, tuple(rows))
+        )
+        for record in found
+        for row in record.tables.get(table, [])
+        if isinstance(row.get("program"), str)
+    ]
+    return Table(title, columns, tuple(rows))
 
 
-def longest_table(found: Sequence[Record]) -> Table:
-    """The longest input of every program family that is known to fit."""
-    columns = (
-        Column("Task"),
-        Column("Architecture"),
-        Column("Program"),
-        Column("Profile"),
-        Column("Hardware"),
-        Column("Fits", numeric=True),
-        Column("Does not fit", numeric=True),
-        Column("Why no longer one is named", grow=True),
-        Column("Record"),
-    )
-    rows = []
-    for record in found:
-        for row in _rows(record, TABLES[1]):
-            bound = frames.text(row.get("bound"))
-            cells = (
-                *_names(record, row),
-                plain(record.cell.hardware),
-                *(_count(row.get(name)) for name in ("longest_length", "shortest_refused")),
-                plain(": ".join(filter(None, (BOUNDS.get(bound, bound), frames.text(row.get("reason"))))) or "–"),
-                plain(record.cell.id, tables.cell_path(record)),
-            )
-            rows.append(Row(cells))
-    return Table("Positions of the longest inputs tried, at the recipe's batch size", columns, tuple(rows))
+SECTIONS = (
+    (
+        "Programs", "programs", "Compiled programs; ≥ where the program has loops, whose bodies count once",
+        "programs", PROGRAMS,
+    ),
+    (
+        "Longest inputs", "longest", "Positions of the longest inputs tried, at the recipe's batch size",
+        "longest_inputs", LONGEST,
+    ),
+)  # fmt: skip
+"""Title, anchor, caption, table of the records, columns."""
 
 
 def reasons_table(found: Sequence[Record]) -> Table:
@@ -177,7 +178,7 @@ def _names(record: Record, row: dict[str, Any]) -> tuple[Cell, ...]:
     layer = frames.text(row.get("layer")) or changed
     spans = [Span(frames.text(row.get("program")))] + ([Span(layer, "", "quiet", line=True)] if layer else [])
     task, architecture = plain(cell.task), plain(cell.architecture, tables.architecture_path(cell.architecture))
-    return task, architecture, Cell(tuple(spans)), plain(cell.profile)
+    return task, architecture, Cell(tuple(spans)), plain(cell.profile), plain(cell.hardware)
 
 
 def _count(value: object) -> Cell:

@@ -34,6 +34,7 @@ from suite.launch.local import Launcher, Options, Outcome
 from suite.matrix import Cell, Selection, SelectionError, cells, left_out
 from suite.recipes.base import PROFILES
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
+from suite.training import weights
 
 MEASURED = Path(records.__file__).parent / "measured"
 """The records that come with the project."""
@@ -89,7 +90,8 @@ def arguments_parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--hardware", default="auto", help="auto, " + ", ".join(HARDWARE))
     what.add_argument("--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE",
-                      help="change a field of the recipes, e.g. epochs=2; repeatable")  # fmt: skip
+                      help="change a field of the recipes, e.g. epochs=2, or initial_weights=FILE to start from "
+                      "weights that a run left; repeatable")  # fmt: skip
     how = parser.add_argument_group("how to run it")
     how.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     how.add_argument("--data", type=Path, metavar="DIR", help="default: LONGSEQ_DATA, else data")
@@ -108,9 +110,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     how.add_argument("--budget", type=duration, metavar="TIME",
                      help="run what is most informative within e.g. 8h, and say what is left out: every architecture "
                      "on every task once before second seeds, the cheapest first, twins together")  # fmt: skip
-    how.add_argument("--compilations", type=seed, default=1, metavar="N",
+    how.add_argument("--compilations", type=seed, default=0, metavar="N",
                      help="for a TPU that is not here: programs compiled of a cell besides its training step, first "
-                     "the evaluation, then longer inputs until one does not fit; default: 1")  # fmt: skip
+                     "the evaluation, then longer inputs until one does not fit; default: 0")  # fmt: skip
     how.add_argument("--dry-run", action="store_true", help="print the cells and their estimated cost, run nothing")
     how.add_argument("--list", action="store_true", help="print what can be selected")
     return parser
@@ -123,6 +125,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
     if options.all and (options.benchmarks or options.tasks):
         raise SelectionError("--all already takes every benchmark and task: leave out --benchmarks and --tasks")
     frameworks = options.frameworks or [name for name in FRAMEWORKS if _installed(name)]
+    overrides, options.weights = weights.named(options.overrides, data_root(options.data))
     selection = Selection(
         benchmarks=tuple(options.benchmarks),
         tasks=tuple(options.tasks),
@@ -131,7 +134,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
         seeds=tuple(options.seeds),
         profile=options.profile,
         hardware=detect.resolve(options.hardware),
-        overrides=tuple(options.overrides),
+        overrides=overrides,
         factors=tuple(options.factors),
         changed_task=options.changed_task,
     )
@@ -184,7 +187,7 @@ def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cel
     absent, compiled = ahead.is_absent(found[0].hardware), set()
     for cell in found:
         if absent:
-            expected = ahead.cost(cell, options.out, options.compilations, compiled)
+            expected = ahead.cost(cell, options.out, options.compilations, options.shared.get(cell.id, 1), compiled)
         elif options.resume and local.finished(options.out, cell):
             expected = cost.Cost(0.0, "measured already, will not run", measured=True)
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
@@ -235,8 +238,9 @@ def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
 
     A cell of several `devices` takes as many cores.
     """
-    here = HARDWARE[found[0].hardware].kind == "cpu" or ahead.is_absent(found[0].hardware)
-    return min(max(_cores() // devices, 1), len(found)) if here else 1
+    if ahead.is_absent(found[0].hardware):
+        return min(_cores(), len(found))
+    return min(max(_cores() // devices, 1), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
 
 
 def _cores() -> int:
@@ -275,7 +279,14 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
     display, out = Display(), options.out
     kept = {cell.id for cell in found if options.resume and local.finished(out, cell)}
     outcomes = [Outcome(cell, "kept", "measured already") for cell in found if cell.id in kept]
-    root, todo = data_root(options.data), [cell for cell in found if cell.id not in kept]
+    for cell in [cell for cell in found if detect.why_not(cell.framework, cell.hardware)]:
+        outcomes.append(
+            ahead.not_run(cell, detect.why_not(cell.framework, cell.hardware), launch_options(options, arguments))
+        )
+        display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
+    done = {outcome.cell.id for outcome in outcomes}
+    root, todo = data_root(options.data), [cell for cell in found if cell.id not in done]
+    weights.keep(options.weights, root)
     opened = local.prepare(todo, lambda name, settings: open_dataset(name, root, **settings))
     ready = []
     for cell in todo:
@@ -362,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_list()
             return DONE
         found = select(options)
-        options.shared = {} if ahead.is_absent(found[0].hardware) else shared.devices(found, options.devices)
+        options.shared = shared.devices(found, options.devices)
         options.jobs = options.jobs or default_jobs(found, max(options.shared.values(), default=1))
         if options.dry_run or options.budget is not None:
             costs = priced(found, options)

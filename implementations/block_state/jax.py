@@ -25,7 +25,17 @@ from implementations.block_state.windows.jax import (
 )
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter, product
+from implementations.common.jax import (
+    Dropout,
+    FeedForward,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    ending,
+    parameter,
+    product,
+    trailing,
+)
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
@@ -59,6 +69,7 @@ class SelfAttention(nnx.Module):
         state: dict[str, Array],
         valid: Bool[Array, "B T"],
         position: Integer[Array, " B"] | None,
+        padding: Integer[Array, " B"] | None,
         method: Method,
     ) -> tuple[Float[Array, "B L H K"], dict[str, Array]]:
         """Heads, and the keys and values of the last W tokens; `valid` is of the W cached tokens and the segment."""
@@ -70,7 +81,7 @@ class SelfAttention(nnx.Module):
         else:
             q = q * config.head_width**-0.5
         k, v = jnp.concatenate([state["keys"], k], 1), jnp.concatenate([state["values"], v], 1)
-        state = {"keys": k[:, -W:], "values": v[:, -W:]}
+        state = {"keys": ending(k, padding, W), "values": ending(v, padding, W)}
         bias = self.scaled_bias if config.positions == "t5" else None
         if config.attend_previous_window:
             y = window_attention(q, k, v, W, bias=bias, valid=valid, include_self=config.include_self, method=method)
@@ -144,6 +155,7 @@ class ContextAttention(nnx.Module):
         state: dict[str, Array],
         valid: Bool[Array, "B T"],
         position: Integer[Array, " B"] | None,
+        padding: Integer[Array, " B"] | None,
         method: Method,
     ) -> tuple[Float[Array, "B L H K"], dict[str, Array]]:
         """Heads, and what the tokens after the segment see of its contexts: those of every token, or at window ends."""
@@ -154,11 +166,11 @@ class ContextAttention(nnx.Module):
         else:
             q = q * config.head_width**-0.5
         if config.variant == "MF":
-            return self.from_last_window(q, contexts, state["context"], position, method)
+            return self.from_last_window(q, contexts, state["context"], position, padding, method)
         k, v = self.keys_and_values(contexts)
         k = jnp.concatenate([state["context_keys"], k], 1)
         v = jnp.concatenate([state["context_values"], v], 1)
-        state = {"context_keys": k[:, -W:], "context_values": v[:, -W:]}
+        state = {"context_keys": ending(k, padding, W), "context_values": ending(v, padding, W)}
         return own_window_attention(q, k, v, W, position, valid=valid, method=method), state
 
     def from_last_window(
@@ -167,6 +179,7 @@ class ContextAttention(nnx.Module):
         ends: Float[Array, "B n S D"],
         last: Float[Array, "B S D"],
         position: Integer[Array, " B"] | None,
+        padding: Integer[Array, " B"] | None,
         method: Method,
     ) -> tuple[Float[Array, "B L H K"], dict[str, Array]]:
         """Attention of each window on the contexts at the end of the one before it; of the first, on `last`."""
@@ -175,9 +188,11 @@ class ContextAttention(nnx.Module):
         known = jnp.concatenate([last[:, None], ends], 1)
         k, v = (rearrange(y, "b (n s) h k -> b n s h k", n=count) for y in self.keys_and_values(known[:, :count]))
         y = last_window_attention(q, k, v, W, position, method=method)
-        if position is None:
+        if position is None and padding is None:
             return y, {"context": known[:, length // W]}
-        return y, {"context": known[jnp.arange(batch), (position + length) // W]}
+        left = length if padding is None else length - padding
+        index = (left if position is None else position + left) // W
+        return y, {"context": known[jnp.arange(batch), index]}
 
 
 def _norm(config: BlockStateConfig, keys: Keys) -> LayerNorm | RMSNorm:
@@ -256,7 +271,8 @@ class BlockStateLayer(nnx.Module):
             return self.ssm(x, state, mask, scan=scan)
         if isinstance(self.ssm, S4Bank) and choose(self.ssm.config, scan, x.shape[1]) == "auto":
             u = x if mask is None else jnp.where(mask[..., None], x, 0.0)
-            return self.ssm.block_ends(u, window_blocks(u, config.window, position), state, position)
+            padding = None if mask is None else trailing(mask)
+            return self.ssm.block_ends(u, window_blocks(u, config.window, position), state, position, padding)
         contexts, state = self.ssm(x, state, mask, scan=scan)
         return window_ends(contexts, config.window, position), state
 
@@ -276,12 +292,14 @@ class BlockStateLayer(nnx.Module):
         The state: `keys`, `values` (B, W, H, K) and `valid` (B, W) of the last W tokens; `position` (B,), tokens of the
         present window so far; `ssm`, the state of the filters; `context_keys`, `context_values` (B, W, H, K) of the
         last W tokens ("SH", "MH") or `context` (B, S, D), what the tokens of the present window see ("MF"). `mask` is
-        True at genuine positions; padding counts as a position. `method` and `scan` override the config's.
+        True at genuine positions; padding before one of them counts as a position, and leaves no trace in the state at
+        the end of the segment. `method` and `scan` override the config's.
         """
         config = self.config
         self.check(x, state)
         position = None if state is None else state["position"]
         before = self._empty(x.shape[0]) if state is None else state
+        padding = None if mask is None else trailing(mask)
         genuine = jnp.ones(x.shape[:2], bool) if mask is None else mask
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0.0)
@@ -290,12 +308,13 @@ class BlockStateLayer(nnx.Module):
         x = self.norm1(x)
         contexts, ssm = self._contexts(x, None if state is None else state["ssm"], mask, position, scan)
         kernel = method or config.method
-        own, cache = self.attention(x, before, valid, position, kernel)
-        seen, contexts = self.context(x, contexts, before, valid, position, kernel)
+        own, cache = self.attention(x, before, valid, position, padding, kernel)
+        seen, contexts = self.context(x, contexts, before, valid, position, padding, kernel)
         if ssm is not None:
             zero = jnp.zeros(x.shape[0], jnp.int32)
-            position = ((zero if position is None else position) + x.shape[1]) % config.window
-            last = valid[:, -config.window :]
+            left = x.shape[1] if padding is None else x.shape[1] - padding
+            position = (((zero if position is None else position) + left) % config.window).astype(jnp.int32)
+            last = ending(valid, padding, config.window)
             state = {**cache, **contexts, "valid": last, "position": position, "ssm": ssm}
         x = self.out(rearrange(jnp.concatenate([own, seen], 2), "b l h k -> b l (h k)"))
         x = skip + self.dropout1(x, dropout_seed, training)

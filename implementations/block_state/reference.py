@@ -10,6 +10,7 @@ from scipy.special import erf
 
 from implementations.block_state.config import BlockStateConfig
 from implementations.common import conventions
+from implementations.common.reference import ending, lengths
 from implementations.ops.attention import reference as ops
 from implementations.s4 import reference as s4
 
@@ -62,7 +63,7 @@ def unstructured(
         for t in range(u.shape[1]):
             if t - lag >= -past.shape[1]:
                 y[:, t] += h * known[:, past.shape[1] + t - lag, None]
-    return y, known[:, u.shape[1] :] if config.streams else None
+    return y, ending(known, past.shape[1] + lengths(mask, u), past.shape[1]) if config.streams else None
 
 
 def initial_state(config: BlockStateConfig, p: Parameters, batch: int) -> dict[str, Any]:
@@ -129,9 +130,12 @@ def layer(
     else:
         contexts, ssm = s4.bank(config.bank, below("ssm", p), x, known["ssm"], mask)
     rows = []
-    for b in range(len(x)):
+    for b, end in enumerate(lengths(mask, x)):
         caches = {name: value[b] for name, value in known.items() if name != "ssm"}
-        rows.append(_row(config, p, x[b], contexts[b], genuine[b], caches))
+        heads, after = _row(config, p, x[b], contexts[b], genuine[b], caches)
+        if end < x.shape[1]:
+            after = _row(config, p, x[b, :end], contexts[b, :end], genuine[b, :end], caches)[1] if end else caches
+        rows.append((heads, after))
     x = skip + linear(p, "out", np.stack([heads for heads, _ in rows]))
     own = below("feed_forward", p)
     normed = norm(config, p, "norm2", x)
@@ -143,8 +147,8 @@ def layer(
     y = x + linear(own, "out", hidden)
     if not config.streams:
         return y, None
-    after: dict[str, Any] = {name: np.stack([row[name] for _, row in rows]) for name in rows[0][1]}
-    return y, {**after, "ssm": ssm}
+    states: dict[str, Any] = {name: np.stack([row[name] for _, row in rows]) for name in rows[0][1]}
+    return y, {**states, "ssm": ssm}
 
 
 def _row(

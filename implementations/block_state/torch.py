@@ -25,7 +25,18 @@ from implementations.block_state.windows.torch import (
 )
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, owned, parameter, product
+from implementations.common.torch import (
+    Dropout,
+    FeedForward,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    ending,
+    owned,
+    parameter,
+    product,
+    trailing,
+)
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import normalise, window_attention
 from implementations.s4.config import Method as ScanMethod
@@ -60,6 +71,7 @@ class SelfAttention(nn.Module):
         state: dict[str, Tensor],
         valid: Bool[Tensor, "B T"],
         position: Integer[Tensor, " B"] | None,
+        padding: Integer[Tensor, " B"] | None,
         method: Method,
     ) -> tuple[Float[Tensor, "B L H K"], dict[str, Tensor]]:
         """Heads, and the keys and values of the last W tokens; `valid` is of the W cached tokens and the segment."""
@@ -71,7 +83,7 @@ class SelfAttention(nn.Module):
         else:
             q = q * config.head_width**-0.5
         k, v = torch.cat([state["keys"], k], 1), torch.cat([state["values"], v], 1)
-        state = {"keys": owned(k[:, -W:]), "values": owned(v[:, -W:])}
+        state = {"keys": owned(ending(k, padding, W)), "values": owned(ending(v, padding, W))}
         bias = self.scaled_bias if config.positions == "t5" else None
         if config.attend_previous_window:
             y = window_attention(q, k, v, W, bias=bias, valid=valid, include_self=config.include_self, method=method)
@@ -149,6 +161,7 @@ class ContextAttention(nn.Module):
         state: dict[str, Tensor],
         valid: Bool[Tensor, "B T"],
         position: Integer[Tensor, " B"] | None,
+        padding: Integer[Tensor, " B"] | None,
         method: Method,
     ) -> tuple[Float[Tensor, "B L H K"], dict[str, Tensor]]:
         """Heads, and what the tokens after the segment see of its contexts: those of every token, or at window ends."""
@@ -159,11 +172,11 @@ class ContextAttention(nn.Module):
         else:
             q = q * config.head_width**-0.5
         if config.variant == "MF":
-            return self.from_last_window(q, contexts, state["context"], position, method)
+            return self.from_last_window(q, contexts, state["context"], position, padding, method)
         k, v = self.keys_and_values(contexts)
         k = torch.cat([state["context_keys"], k], 1)
         v = torch.cat([state["context_values"], v], 1)
-        state = {"context_keys": owned(k[:, -W:]), "context_values": owned(v[:, -W:])}
+        state = {"context_keys": owned(ending(k, padding, W)), "context_values": owned(ending(v, padding, W))}
         return own_window_attention(q, k, v, W, position, valid=valid, method=method), state
 
     def from_last_window(
@@ -172,6 +185,7 @@ class ContextAttention(nn.Module):
         ends: Float[Tensor, "B n S D"],
         last: Float[Tensor, "B S D"],
         position: Integer[Tensor, " B"] | None,
+        padding: Integer[Tensor, " B"] | None,
         method: Method,
     ) -> tuple[Float[Tensor, "B L H K"], dict[str, Tensor]]:
         """Attention of each window on the contexts at the end of the one before it; of the first, on `last`."""
@@ -180,9 +194,11 @@ class ContextAttention(nn.Module):
         known = torch.cat([last[:, None], ends], 1)
         k, v = (rearrange(y, "b (n s) h k -> b n s h k", n=count) for y in self.keys_and_values(known[:, :count]))
         y = last_window_attention(q, k, v, W, position, method=method)
-        if position is None:
+        if position is None and padding is None:
             return y, {"context": owned(known[:, length // W])}
-        return y, {"context": known[torch.arange(batch, device=q.device), (position + length) // W]}
+        left = length if padding is None else length - padding
+        index = (left if position is None else position + left) // W
+        return y, {"context": known[torch.arange(batch, device=q.device), index]}
 
 
 def _norm(config: BlockStateConfig, keys: Keys) -> LayerNorm | RMSNorm:
@@ -262,7 +278,8 @@ class BlockStateLayer(nn.Module):
             return self.ssm(x, state, mask, scan=scan)
         if isinstance(self.ssm, S4Bank) and choose(self.ssm.config, scan, x.shape[1]) == "auto":
             u = x if mask is None else torch.where(mask[..., None], x, 0.0)
-            return self.ssm.block_ends(u, window_blocks(u, config.window, position), state, position)
+            padding = None if mask is None else trailing(mask)
+            return self.ssm.block_ends(u, window_blocks(u, config.window, position), state, position, padding)
         contexts, state = self.ssm(x, state, mask, scan=scan)
         return window_ends(contexts, config.window, position), state
 
@@ -282,12 +299,14 @@ class BlockStateLayer(nn.Module):
         The state: `keys`, `values` (B, W, H, K) and `valid` (B, W) of the last W tokens; `position` (B,), tokens of the
         present window so far; `ssm`, the state of the filters; `context_keys`, `context_values` (B, W, H, K) of the
         last W tokens ("SH", "MH") or `context` (B, S, D), what the tokens of the present window see ("MF"). `mask` is
-        True at genuine positions; padding counts as a position. `method` and `scan` override the config's.
+        True at genuine positions; padding before one of them counts as a position, and leaves no trace in the state at
+        the end of the segment. `method` and `scan` override the config's.
         """
         config = self.config
         self.check(x, state)
         position = None if state is None else state["position"]
         before = self._empty(x.shape[0]) if state is None else state
+        padding = None if mask is None else trailing(mask)
         genuine = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
         if mask is not None:
             x = torch.where(mask[..., None], x, 0.0)
@@ -296,12 +315,13 @@ class BlockStateLayer(nn.Module):
         x = self.norm1(x)
         contexts, ssm = self._contexts(x, None if state is None else state["ssm"], mask, position, scan)
         kernel = method or config.method
-        own, cache = self.attention(x, before, valid, position, kernel)
-        seen, contexts = self.context(x, contexts, before, valid, position, kernel)
+        own, cache = self.attention(x, before, valid, position, padding, kernel)
+        seen, contexts = self.context(x, contexts, before, valid, position, padding, kernel)
         if ssm is not None:
             zero = torch.zeros(x.shape[0], dtype=torch.int32, device=x.device)
-            position = ((zero if position is None else position) + x.shape[1]) % config.window
-            last = owned(valid[:, -config.window :])
+            left = x.shape[1] if padding is None else x.shape[1] - padding
+            position = (((zero if position is None else position) + left) % config.window).to(torch.int32)
+            last = owned(ending(valid, padding, config.window))
             state = {**cache, **contexts, "valid": last, "position": position, "ssm": ssm}
         x = self.out(rearrange(torch.cat([own, seen], 2), "b l h k -> b l (h k)"))
         x = skip + self.dropout1(x, dropout_seed, training)

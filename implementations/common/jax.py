@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from implementations.common import conventions
 from implementations.common.conventions import Activation, ComputeDtype, MatmulPrecision
@@ -100,6 +100,22 @@ class BatchStatistic(nnx.Variable):
 def parameter(keys: Keys, values) -> nnx.Param:
     """A parameter of the keys' dtype."""
     return nnx.Param(jnp.array(keys.cast(values)))
+
+
+def trailing(mask: Bool[Array, "B L"]) -> Integer[Array, " B"]:
+    """How many positions at the end of each sequence are padding; those before a genuine one do not count."""
+    return mask.shape[1] - jnp.where(mask, 1 + jnp.arange(mask.shape[1]), 0).max(1)
+
+
+def ending(
+    x: Shaped[Array, "B T *rest"], padding: Integer[Array, " B"] | None, count: int
+) -> Shaped[Array, "B {count} *rest"]:
+    """The last `count` positions of each sequence without the `padding` at its end; zeros where there are too few."""
+    if padding is None:
+        return x[:, x.shape[1] - count :]
+    index = x.shape[1] - count - padding[:, None] + jnp.arange(count)
+    y = x[jnp.arange(x.shape[0])[:, None], jnp.maximum(index, 0)]
+    return jnp.where((index >= 0).reshape(*index.shape, *[1] * (x.ndim - 2)), y, jnp.zeros_like(y))
 
 
 def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer, Shaped
 from torch import Tensor, nn
 
 from implementations.common import conventions
@@ -70,6 +70,22 @@ def parameter(keys: Keys, values) -> nn.Parameter:
 def owned(x: Float[Tensor, "*shape"] | Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"] | Bool[Tensor, "*shape"]:
     """A copy for a state: a view would keep a whole segment in memory, with strides that a fresh state has not."""
     return x.clone(memory_format=torch.contiguous_format)
+
+
+def trailing(mask: Bool[Tensor, "B L"]) -> Integer[Tensor, " B"]:
+    """How many positions at the end of each sequence are padding; those before a genuine one do not count."""
+    return mask.shape[1] - torch.where(mask, 1 + torch.arange(mask.shape[1], device=mask.device), 0).amax(1)
+
+
+def ending(
+    x: Shaped[Tensor, "B T *rest"], padding: Integer[Tensor, " B"] | None, count: int
+) -> Shaped[Tensor, "B {count} *rest"]:
+    """The last `count` positions of each sequence without the `padding` at its end; zeros where there are too few."""
+    if padding is None:
+        return x[:, x.shape[1] - count :]
+    index = x.shape[1] - count - padding[:, None] + torch.arange(count, device=x.device)
+    y = x[torch.arange(x.shape[0], device=x.device)[:, None], torch.clamp(index, min=0)]
+    return torch.where((index >= 0).reshape(*index.shape, *[1] * (x.ndim - 2)), y, torch.zeros_like(y))
 
 
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.torch import einsum, owned, parameter
+from implementations.common.torch import einsum, ending, owned, parameter, trailing
 from implementations.ema.config import EMAConfig, initial_ema
 from implementations.ops.convolution.torch import causal_convolution, two_sided_convolution
 
@@ -43,10 +43,14 @@ class MultiHeadEMA(nn.Module):
         state = require_state(state, self.config)
         return torch.where(start[:, None, None], 0.0, state)
 
+    def rates(self) -> tuple[Float[Tensor, "E N"], Float[Tensor, "E N"]]:
+        """p, and the logarithm of q."""
+        p = torch.sigmoid(self.delta)
+        return p, torch.log1p(-p * torch.sigmoid(self.alpha))
+
     def impulse(self, length: int) -> tuple[Float[Tensor, "E N L"], Float[Tensor, "E N L"]]:
         """What an input leaves in each average 0 to L - 1 positions later, p beta q^s; and the powers 1 to L of q."""
-        p = torch.sigmoid(self.delta)
-        log_q = torch.log1p(-p * torch.sigmoid(self.alpha))
+        p, log_q = self.rates()
         exponents = torch.arange(length + 1, device=p.device).to(p.dtype)
         powers = torch.exp(log_q[..., None] * exponents)
         return (p * self.beta)[..., None] * powers[..., :-1], powers[..., 1:]
@@ -70,7 +74,8 @@ class MultiHeadEMA(nn.Module):
     ) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B J K"] | None]:
         """Map a segment of any length, one token included, from a state to outputs and the state after it.
 
-        `mask` is True at genuine positions; others do not enter the averages. The layer does the same in training.
+        `mask` is True at genuine positions; others do not enter the averages, and at the end of the segment they leave
+        the state as it is. The layer does the same in training.
         """
         config = self.config
         require_segment(x.shape, config.d_model)
@@ -83,9 +88,9 @@ class MultiHeadEMA(nn.Module):
             forward, backward = torch.chunk(self.kernel(config.taps(x.shape[1])), 2, dim=0)
             y = two_sided_convolution(inputs, forward[None], backward[None], 0, config.convolution)[:, :, 0]
         elif config.truncation:
-            y, state = self._truncated(inputs, state)
+            y, state = self._truncated(inputs, state, None if mask is None else trailing(mask))
         else:
-            y, state = self._averages(inputs, state)
+            y, state = self._averages(inputs, state, None if mask is None else trailing(mask))
         if config.residual:
             y = y + self.omega * x
         return nn.functional.silu(y) if config.activation == "silu" else y, state
@@ -99,18 +104,19 @@ class MultiHeadEMA(nn.Module):
         """x with one kernel per feature."""
         return causal_convolution(x, kernel[None], self.config.convolution)[:, :, 0]
 
-    def _averages(self, x, state):
+    def _averages(self, x, state, padding):
         """The kernel on the segment, what is left of the state, and the averages after it."""
         impulse, powers = self.impulse(x.shape[1])
         weights = self.weights()
         y = self._convolve(x, einsum("dnl,dn->dl", impulse, weights))
-        last = einsum("bld,dnl->bdn", x, torch.flip(impulse, (2,)))
+        last = einsum("bld,dnl->bdn", ending(x, padding, x.shape[1]), torch.flip(impulse, (2,)))
         if state is not None:
             y = y + einsum("bdn,dnl->bld", state, weights[..., None] * powers)
-            last = last + powers[..., -1] * state
+            left = x.shape[1] if padding is None else (x.shape[1] - padding)[:, None, None]
+            last = last + torch.exp(left * self.rates()[1]) * state
         return y, owned(last)
 
-    def _truncated(self, x, state):
+    def _truncated(self, x, state, padding):
         """A kernel of at most K lags on the segment, after the K - 1 inputs before it; and the last K - 1 inputs."""
         before = self._nothing(x.shape[0]) if state is None else state
         longer = torch.cat([before, x], 1)
@@ -118,4 +124,4 @@ class MultiHeadEMA(nn.Module):
             y = self._convolve(x, self.kernel(self.config.taps(x.shape[1])))
         else:
             y = self._convolve(longer, self.kernel(before.shape[1] + 1))[:, before.shape[1] :]
-        return y, owned(longer[:, x.shape[1] :])
+        return y, owned(ending(longer, padding, before.shape[1]))

@@ -16,7 +16,17 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.jax import Linear, WeightDropout, dropout_of, einsum, norm_of, parameter, product
+from implementations.common.jax import (
+    Linear,
+    WeightDropout,
+    dropout_of,
+    einsum,
+    ending,
+    norm_of,
+    parameter,
+    product,
+    trailing,
+)
 from implementations.ema.jax import MultiHeadEMA
 from implementations.mega.config import (
     LAPLACE_DEVIATION,
@@ -177,7 +187,8 @@ class GatedAttention(nnx.Module):
         if mask is not None:
             k, v = jnp.where(mask[..., None], k, 0.0), jnp.where(mask[..., None], v, 0.0)
         mix = self._chunked if config.chunk_size else self._whole
-        a, state = mix(q, {"keys": k, "values": v, "genuine": genuine}, state, training, dropout_seed)
+        padding = None if mask is None else trailing(mask)
+        a, state = mix(q, {"keys": k, "values": v, "genuine": genuine}, state, padding, training, dropout_seed)
         h = jax.nn.silu(h + self.h_proj(a * r))
         h = self.dropout2(h, dropout_seed, training)
         x = skip + jax.nn.sigmoid(u) * (h - skip)
@@ -185,7 +196,7 @@ class GatedAttention(nnx.Module):
             x = self.norm(x, counted, training)
         return x, None if averages is None else {"ema": averages, **state}
 
-    def _whole(self, q, new, state, training, dropout_seed):
+    def _whole(self, q, new, state, padding, training, dropout_seed):
         """Attention to the whole past, which is also the state; and to what follows where bidirectional."""
         config, length = self.config, q.shape[1]
         position = jnp.zeros(q.shape[0], jnp.int32) if state is None else state["position"]
@@ -202,9 +213,14 @@ class GatedAttention(nnx.Module):
         rank = 1 + position[:, None] + jnp.arange(length)
         values = self.hidden_dropout(new["values"], dropout_seed, training)
         found = (q[:, None], new["keys"][:, None], values[:, None], allowed, queries, keys, rank)
-        return self.attend(*found, training, dropout_seed)[:, 0], {**new, "position": position + length}
+        after = {name: ending(value, padding, total) for name, value in new.items()}
+        left = length if padding is None else length - padding
+        return self.attend(*found, training, dropout_seed)[:, 0], {
+            **after,
+            "position": (position + left).astype(jnp.int32),
+        }
 
-    def _chunked(self, q, new, state, training, dropout_seed):
+    def _chunked(self, q, new, state, padding, training, dropout_seed):
         """Attention within chunks; the state is each sequence's unfinished chunk and the number of its positions."""
         config, length, chunk = self.config, q.shape[1], self.config.positions
         position = jnp.zeros(q.shape[0], jnp.int32) if state is None else state["position"]
@@ -235,7 +251,8 @@ class GatedAttention(nnx.Module):
             a = self.attend(q, k, v, allowed, keys[None], keys, 1 + keys[None], training, dropout_seed)
             a = rearrange(a, "b c t v -> b (c t) v")
             a = a[:, :length] if state is None else a[jnp.arange(q.shape[0])[:, None], index]
-        return a, self._unfinished(placed, position + length) if config.causal else {}
+        left = length if padding is None else length - padding
+        return a, self._unfinished(placed, (position + left).astype(jnp.int32)) if config.causal else {}
 
     def _place(self, new, before, index, size):
         """An array of `size` positions: what was there before, then zeros, with `new` at the positions `index`."""
@@ -322,7 +339,8 @@ class MegaLayer(nnx.Module):
     ) -> tuple[Float[Array, "B L D"], State | None]:
         """Map a segment of any length, one token included, from a state to outputs and the state after it.
 
-        `mask` is True at genuine positions; others enter neither the averages nor the attention.
+        `mask` is True at genuine positions; others enter neither the averages nor the attention, and at the end of the
+        segment they leave no trace in the state.
         """
         config = self.config
         require_segment(x.shape, config.d_model)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from scipy.special import erf
 
 from implementations.common import conventions
+from implementations.common.reference import ending, lengths
 from implementations.ema.reference import layer as ema
 from implementations.ema.reference import sigmoid
 from implementations.mega.config import LAPLACE_DEVIATION, LAPLACE_MEAN, MegaConfig
@@ -86,10 +87,15 @@ def remembered(config: MegaConfig, state: State | None, new: State, row: int) ->
     return {name: np.concatenate([state[name][row, :kept], array]) for name, array in new.items()}, position
 
 
-def cache(config: MegaConfig, past: State, position: int) -> State:
-    """One sequence's whole past; or its unfinished chunk, filled up with zeros. `position` new ones are next."""
+def cache(config: MegaConfig, past: State, position: int, padding: int) -> State:
+    """One sequence's whole past; or its unfinished chunk, filled up with zeros. Number `position` is next: of the past
+    the last `padding` positions leave no trace, but that the whole one begins with as many that are empty."""
     if config.chunk_size is None:
-        return past | {"position": np.asarray(position, np.int32)}
+        moved = {
+            name: ending(array[None], np.array([len(array) - padding]), len(array))[0] for name, array in past.items()
+        }
+        return moved | {"position": np.asarray(position, np.int32)}
+    past = {name: array[: len(array) - padding] for name, array in past.items()}
     position = position % config.chunk_size
     kept = {}
     for name, array in past.items():
@@ -139,11 +145,11 @@ def layer(
     genuine = np.ones(x.shape[:2], bool) if mask is None else mask
     k, v = (np.where(genuine[..., None], array, 0.0) for array in (k, v))
     new = {"keys": k, "values": v, "genuine": genuine}
-    attended, caches = [], []
+    attended, caches, ends = [], [], lengths(mask, x)
     for row in range(len(x)):
         past, position = remembered(config, state, new, row)
         attended.append(attend(config, p, q[row], past, position))
-        caches.append(cache(config, past, position + x.shape[1]))
+        caches.append(cache(config, past, position + int(ends[row]), x.shape[1] - int(ends[row])))
     a = np.stack(attended)
     x = skip + sigmoid(u) * (silu(h + linear("attention.h_proj", a * r)) - skip)
     x = x if config.prenorm else norm("attention", x)

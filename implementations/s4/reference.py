@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float
 from scipy.special import erf
 
 from implementations.common import conventions
+from implementations.common.reference import lengths
 from implementations.s4.config import LEAST_REAL_PART, BankConfig, S4Config, S4DConfig
 
 Array = np.ndarray
@@ -75,13 +76,14 @@ def bank(
     u = u if mask is None else np.where(mask[..., None], u, 0.0)
     A_bar, B_bar = discretize(config, p, step_rescale)
     C = output_matrix(config, p)
+    ends = lengths(mask, u)
 
     def run(u: Array, C: Array, x: Array) -> tuple[Array, Array]:
-        y = []
+        y, states = [], [x]
         for t in range(u.shape[1]):
-            x = np.einsum("dnm,bdm->bdn", A_bar, x) + B_bar * u[:, t, :, None]
-            y.append(np.einsum("kdn,bdn->bkd", C, x).real)
-        return np.stack(y, 1), x
+            states.append(np.einsum("dnm,bdm->bdn", A_bar, states[-1]) + B_bar * u[:, t, :, None])
+            y.append(np.einsum("kdn,bdn->bkd", C, states[-1]).real)
+        return np.stack(y, 1), np.stack([states[end][b] for b, end in enumerate(ends)])
 
     zero = np.zeros((len(u), *B_bar.shape), complex)
     y, x = run(u, C[: config.channels], zero if state is None else _both(_complex(state)))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, owned, parameter
+from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, ending, owned, parameter, trailing
 from implementations.ops.convolution.torch import causal_convolution, two_sided_convolution
 from implementations.ops.scan.torch import multiply
 from implementations.s4.config import LEAST_REAL_PART, BankConfig, Method, S4Config, S4DConfig, choose, initial_bank
@@ -85,7 +85,8 @@ class S4Bank(nn.Module):
     ) -> tuple[Float[Tensor, "B L K D"], Float[Tensor, "B D M 2"] | None]:
         """Map a segment from a state to outputs and the state after it (None where bidirectional).
 
-        `mask` is False where a position counts as zero. `step_rescale` scales the time steps (another sampling rate).
+        `mask` is False where a position counts as zero, and as none at all at the end of the segment: the state is that
+        after the last genuine position. `step_rescale` scales the time steps (another sampling rate).
         `scan` overrides the config's: "recurrent" steps through the positions, "direct" and "fft" convolve with the
         kernel of the segment's length; "auto" steps where there is one position, and else is the convolution's "auto".
         """
@@ -95,12 +96,14 @@ class S4Bank(nn.Module):
         if state is not None and tuple(state.shape) != shape:
             raise ConfigError(f"state has shape {tuple(state.shape)}: expected (B, D, N / 2, 2) = {shape}")
         method = choose(config, scan, u.shape[1])
+        padding = None
         if mask is not None:
-            u = torch.where(mask[..., None], u, 0.0)
+            u, padding = torch.where(mask[..., None], u, 0.0), trailing(mask)
         system = self.system(step_rescale)
         if method == "recurrent":
-            x = iterate(system.advance, u, self._nothing(u.shape[0]) if state is None else state)
-            y, state = system.read(x), owned(x[:, -1])
+            before = self._nothing(u.shape[0]) if state is None else state
+            x = iterate(system.advance, u, before)
+            y, state = system.read(x), owned(ending(torch.cat([before[:, None], x], 1), padding, 1)[:, 0])
         elif config.bidirectional:
             kernel, reverse_kernel = torch.chunk(system.kernel(u.shape[1]), 2, dim=0)
             y = two_sided_convolution(u, kernel, reverse_kernel, config.reverse_offset, method)
@@ -108,7 +111,7 @@ class S4Bank(nn.Module):
             y = causal_convolution(u, system.kernel(u.shape[1]), method)
             if state is not None:
                 y = y + rearrange(system.response(state, u.shape[1]), "b k d l -> b l k d")
-            state = owned(system.last_state(u, state))
+            state = owned(system.last_state(u, state, padding))
         return y + self.D * u[:, :, None], state
 
     def block_ends(
@@ -117,15 +120,17 @@ class S4Bank(nn.Module):
         blocks: Float[Tensor, "B n W D"],
         state: Float[Tensor, "B D M 2"] | None = None,
         lead: Int[Tensor, " B"] | None = None,
+        padding: Int[Tensor, " B"] | None = None,
     ) -> tuple[Float[Tensor, "B n K D"], Float[Tensor, "B D M 2"]]:
         """The outputs at the last position of each block of a segment, without those between, and the state after it.
 
         `blocks` are the segment `u` cut into blocks, with zeros in the places outside of it; `lead` of these precede
-        it, where there is a state. The work is that of the states at the ends, whatever the number K of outputs.
+        it, where there is a state; `padding` positions at its end leave the state. The work is that of the states at
+        the ends, whatever the number K of outputs.
         """
         system = self.system()
         y = system.read(system.block_states(blocks, state, lead))
-        return y + self.D * blocks[:, :, -1:], owned(system.last_state(u, state))
+        return y + self.D * blocks[:, :, -1:], owned(system.last_state(u, state, padding))
 
     def _nothing(self, batch):
         """A state of zeros."""

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.jax import Linear, WeightDropout, dropout_of, norm_of, parameter, product
+from implementations.common.jax import Linear, WeightDropout, dropout_of, ending, norm_of, parameter, product, trailing
 from implementations.ema.jax import MultiHeadEMA
 from implementations.mega.jax import laplace, relu2
 from implementations.ops.attention.jax import turned
@@ -119,8 +119,8 @@ class SeqBoatLayer(nnx.Module):
     ) -> tuple[Float[Array, "B L D"], State | None] | tuple[Float[Array, "B L D"], State | None, Float[Array, " B"]]:
         """Map a segment of any length, one token included, from a state to outputs and the state after it.
 
-        `mask` is True at genuine positions; others are never active. `return_activity` adds a third output, the share
-        of each row's genuine positions that are active.
+        `mask` is True at genuine positions; others are never active, and at the end of the segment they leave no trace
+        in the state. `return_activity` adds a third output, the share of each row's genuine positions that are active.
         """
         config = self.config
         self._check(x, state)
@@ -140,7 +140,8 @@ class SeqBoatLayer(nnx.Module):
             hx = hx[..., 2:]
         route = order(self._selected(active))
         memory = None if state is None else {name: value for name, value in state.items() if name != "mixer"}
-        work = partial(self._active, m, active, route, memory, training, dropout_seed)
+        padding = None if mask is None else trailing(mask)
+        work = partial(self._active, m, active, route, padding, memory, training, dropout_seed)
         h, memory = at_capacity(work, route[1], x.shape[1], 0 if config.always_act else config.capacities)
         if gate is not None:
             h = gate[..., None] * h
@@ -175,7 +176,7 @@ class SeqBoatLayer(nnx.Module):
             return active
         return active | (active.sum(1).max() >= config.dense_count(length))
 
-    def _active(self, m, active, route, state, training, dropout_seed, capacity):
+    def _active(self, m, active, route, padding, state, training, dropout_seed, capacity):
         """Attention among the selected tokens, put back in their places, and the memory after them."""
         config, (places, count) = self.config, route
         gamma, beta = self.gamma[...], self.beta[...]
@@ -186,13 +187,13 @@ class SeqBoatLayer(nnx.Module):
         active = compress(active, places, count, capacity)
         new = {"keys": k, "values": v, "active": active, "place": places[:, :capacity]}
         mix = self._whole if config.window is None else self._windows
-        a, memory = mix(q, new, route, state, training, dropout_seed)
+        a, memory = mix(q, new, route, padding, state, training, dropout_seed)
         h = self.h_proj(a * r)
         if config.bidirectional:
             h = self.dropout2(h, dropout_seed, training)
         return extract(h, places, count), memory
 
-    def _windows(self, q, new, route, state, training, dropout_seed):
+    def _windows(self, q, new, route, padding, state, training, dropout_seed):
         """Blocks of w queries and the blocks of keys around them; the memory is the last w tokens."""
         config, capacity, length = self.config, q.shape[1], route[0].shape[1]
         w, around = config.block, config.around
@@ -220,9 +221,10 @@ class SeqBoatLayer(nnx.Module):
         count = 2 * w if config.bidirectional else w
         a = self._attend(q, keys, near & keys["active"][:, :, None, :], count, bias, training, dropout_seed)
         a = rearrange(a, "b c t v -> b (c t) v")[:, :capacity]
-        return a, self._latest(found, route[1], length) if config.causal else {}
+        left = length if padding is None else length - padding[:, None]
+        return a, self._latest(found, route[1], left) if config.causal else {}
 
-    def _whole(self, q, new, route, state, training, dropout_seed):
+    def _whole(self, q, new, route, padding, state, training, dropout_seed):
         """Attention to all active tokens; the memory is every position so far."""
         config, capacity = self.config, q.shape[1]
         before = self._nothing(q.shape[0], 0) if state is None else state
@@ -244,7 +246,8 @@ class SeqBoatLayer(nnx.Module):
         if not config.causal:
             return a, {}
         placed = {name: extract(new[name], route[0], route[1]) for name in ("keys", "values", "active")}
-        return a, {name: jnp.concatenate([before[name], value], 1) for name, value in placed.items()}
+        after = {name: jnp.concatenate([before[name], value], 1) for name, value in placed.items()}
+        return a, {name: ending(value, padding, value.shape[1]) for name, value in after.items()}
 
     def _attend(self, q, keys, allowed, count, bias, training, dropout_seed):
         """Queries (B, C, I, Z) and keys (B, C, J, Z) to outputs (B, C, I, V)."""

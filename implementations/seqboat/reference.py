@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import erf
 
 from implementations.common import conventions
+from implementations.common.reference import ending, lengths
 from implementations.ema.reference import layer as ema
 from implementations.ema.reference import sigmoid
 from implementations.mega.config import LAPLACE_DEVIATION, LAPLACE_MEAN
@@ -189,11 +190,18 @@ def layer(
         after.append(found if config.window else {"keys": k, "values": v, "valid": valid, "place": chosen})
     x = silu(hx + gate[..., None] * h + skip)
     x = x if config.prenorm else norm(x)
-    return x, cache(config, state, after, length) | {"mixer": below} if config.causal and below is not None else None
+    return x, cache(config, state, after, length, lengths(mask, x)) | {
+        "mixer": below
+    } if config.causal and below is not None else None
 
 
-def cache(config: SeqBoatConfig, state: State | None, rows: list[dict[str, Any]], length: int) -> dict[str, Array]:
-    """The last w compressed tokens and how long ago they were; or the whole past, zero where a token was inactive."""
+def cache(
+    config: SeqBoatConfig, state: State | None, rows: list[dict[str, Any]], length: int, ends: Int[Array, " B"]
+) -> dict[str, Array]:
+    """The last w compressed tokens and how long ago they were; or the whole past, zero where a token was inactive.
+
+    Of the `length` new positions each row has its `ends`; a whole past begins with as many empty ones as it lacks.
+    """
     kept = config.window or length
     names = {"keys": config.query_size, "values": config.value_size}
     new: dict[str, Array] = {name: np.zeros((len(rows), kept, size)) for name, size in names.items()}
@@ -203,7 +211,8 @@ def cache(config: SeqBoatConfig, state: State | None, rows: list[dict[str, Any]]
         at = row["place"] if config.window is None else np.arange(kept)[kept - len(row["place"][last]) :]
         for name, value in (("keys", row["keys"]), ("values", row["values"]), ("active", row["valid"])):
             new[name][b, at] = value[last]
-        age[b, at] = length - row["place"][last]
+        age[b, at] = ends[b] - row["place"][last]
     if config.window is not None:
         return new | {"age": age * new["active"]}
-    return new if state is None else {name: np.concatenate([state[name], new[name]], 1) for name in new}
+    past = new if state is None else {name: np.concatenate([state[name], new[name]], 1) for name in new}
+    return {name: ending(y, y.shape[1] - length + ends, y.shape[1]) for name, y in past.items()}

@@ -19,7 +19,16 @@ from torch import Tensor, nn
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.shards.torch import batch_max
-from implementations.common.torch import Linear, WeightDropout, dropout_of, norm_of, parameter, product
+from implementations.common.torch import (
+    Linear,
+    WeightDropout,
+    dropout_of,
+    ending,
+    norm_of,
+    parameter,
+    product,
+    trailing,
+)
 from implementations.ema.torch import MultiHeadEMA
 from implementations.mega.torch import laplace, relu2
 from implementations.ops.attention.torch import turned
@@ -120,8 +129,8 @@ class SeqBoatLayer(nn.Module):
     ) -> tuple[Float[Tensor, "B L D"], State | None] | tuple[Float[Tensor, "B L D"], State | None, Float[Tensor, " B"]]:
         """Map a segment of any length, one token included, from a state to outputs and the state after it.
 
-        `mask` is True at genuine positions; others are never active. `return_activity` adds a third output, the share
-        of each row's genuine positions that are active.
+        `mask` is True at genuine positions; others are never active, and at the end of the segment they leave no trace
+        in the state. `return_activity` adds a third output, the share of each row's genuine positions that are active.
         """
         config = self.config
         self._check(x, state)
@@ -141,7 +150,8 @@ class SeqBoatLayer(nn.Module):
             hx = hx[..., 2:]
         route = order(self._selected(active))
         memory = None if state is None else {name: value for name, value in state.items() if name != "mixer"}
-        work = partial(self._active, m, active, route, memory, training, dropout_seed)
+        padding = None if mask is None else trailing(mask)
+        work = partial(self._active, m, active, route, padding, memory, training, dropout_seed)
         h, memory = at_capacity(work, route[1], x.shape[1], 0 if config.always_act else config.capacities)
         if gate is not None:
             h = gate[..., None] * h
@@ -176,7 +186,7 @@ class SeqBoatLayer(nn.Module):
             return active
         return active | (batch_max(active.sum(1).max()) >= config.dense_count(length))
 
-    def _active(self, m, active, route, state, training, dropout_seed, capacity):
+    def _active(self, m, active, route, padding, state, training, dropout_seed, capacity):
         """Attention among the selected tokens, put back in their places, and the memory after them."""
         config, (places, count) = self.config, route
         gamma, beta = self.gamma, self.beta
@@ -187,13 +197,13 @@ class SeqBoatLayer(nn.Module):
         active = compress(active, places, count, capacity)
         new = {"keys": k, "values": v, "active": active, "place": places[:, :capacity]}
         mix = self._whole if config.window is None else self._windows
-        a, memory = mix(q, new, route, state, training, dropout_seed)
+        a, memory = mix(q, new, route, padding, state, training, dropout_seed)
         h = self.h_proj(a * r)
         if config.bidirectional:
             h = self.dropout2(h, dropout_seed, training)
         return extract(h, places, count), memory
 
-    def _windows(self, q, new, route, state, training, dropout_seed):
+    def _windows(self, q, new, route, padding, state, training, dropout_seed):
         """Blocks of w queries and the blocks of keys around them; the memory is the last w tokens."""
         config, capacity, length = self.config, q.shape[1], route[0].shape[1]
         w, around = config.block, config.around
@@ -219,9 +229,10 @@ class SeqBoatLayer(nn.Module):
         count = 2 * w if config.bidirectional else w
         a = self._attend(q, keys, near & keys["active"][:, :, None, :], count, bias, training, dropout_seed)
         a = rearrange(a, "b c t v -> b (c t) v")[:, :capacity]
-        return a, self._latest(found, route[1], length) if config.causal else {}
+        left = length if padding is None else length - padding[:, None]
+        return a, self._latest(found, route[1], left) if config.causal else {}
 
-    def _whole(self, q, new, route, state, training, dropout_seed):
+    def _whole(self, q, new, route, padding, state, training, dropout_seed):
         """Attention to all active tokens; the memory is every position so far."""
         config, capacity = self.config, q.shape[1]
         before = self._nothing(q.shape[0], 0) if state is None else state
@@ -243,7 +254,8 @@ class SeqBoatLayer(nn.Module):
         if not config.causal:
             return a, {}
         placed = {name: extract(new[name], route[0], route[1]) for name in ("keys", "values", "active")}
-        return a, {name: torch.cat([before[name], value], 1) for name, value in placed.items()}
+        after = {name: torch.cat([before[name], value], 1) for name, value in placed.items()}
+        return a, {name: ending(value, padding, value.shape[1]) for name, value in after.items()}
 
     def _attend(self, q, keys, allowed, count, bias, training, dropout_seed):
         """Queries (B, C, I, Z) and keys (B, C, J, Z) to outputs (B, C, I, V)."""

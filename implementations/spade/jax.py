@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.jax import ElementDropout, LayerNorm, Linear, activate, parameter
+from implementations.common.jax import ElementDropout, LayerNorm, Linear, activate, ending, parameter, trailing
 from implementations.mega.jax import GatedAttention
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import Bias, chunk_attention, t5_bucket, window_attention
@@ -132,13 +132,16 @@ class LocalAttention(nnx.Module):
         keys, values, valid, after = k, v, mask, None
         if config.causal:
             cache = self.initial_state(x.shape[0]) if state is None else state
+            padding = None if mask is None else trailing(mask)
             valid = jnp.ones(x.shape[:2], bool) if mask is None else mask
             keys = jnp.concatenate([cache["keys"], k], 1)
             values = jnp.concatenate([cache["values"], v], 1)
             valid = jnp.concatenate([cache["valid"], valid], 1)
-            after = {"keys": keys[:, length:], "values": values[:, length:], "valid": valid[:, length:]}
+            known = {"keys": keys, "values": values, "valid": valid}
+            after = {name: ending(value, padding, config.cached) for name, value in known.items()}
             if chunked:
-                after["position"] = (cache["position"] + length) % config.window
+                left = length if padding is None else length - padding
+                after["position"] = ((cache["position"] + left) % config.window).astype(jnp.int32)
         if chunked and state is None:
             y = chunk_attention(q, k, v, config.window, valid=mask, neighbours=config.neighbours, **options)
         else:
@@ -270,8 +273,8 @@ class SpadeLayer(nnx.Module):
         The state of a causal layer holds `s4`, the state of the global branch, and the cache of local attention:
         `keys` and `values` (B, T, H, K) of the last T tokens, `valid` (B, T), False where there is no token to see, and
         of chunks `position` (B,), counted from the start of the present one; or Mega's state. `mask` is True at genuine
-        positions. `bias` is what another layer lends (`lend`), where `config.positions` is "shared". `method` overrides
-        the config's.
+        positions; others leave no trace in the state at the end of the segment. `bias` is what another layer lends
+        (`lend`), where `config.positions` is "shared". `method` overrides the config's.
         """
         config = self.config
         require_segment(x.shape, config.d_model)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import erf
 
+from implementations.common.reference import ending, lengths
 from implementations.mega.reference import layer as mega_layer
 from implementations.ops.attention import reference as ops
 from implementations.s4.reference import bank
@@ -84,10 +85,11 @@ def local_attention(
         first = state.get("position", first)
         k, v = np.concatenate([state["keys"], k], 1), np.concatenate([state["values"], v], 1)
         valid = np.concatenate([state["valid"], valid], 1)
-        kept = k.shape[1] - config.cached
-        after = {"keys": k[:, kept:], "values": v[:, kept:], "valid": valid[:, kept:]}
+        left = lengths(mask, x)
+        known = {"keys": k, "values": v, "valid": valid}
+        after = {name: ending(y, config.cached + left, config.cached) for name, y in known.items()}
         if config.attention == "chunk":
-            after["position"] = ((first + x.shape[1]) % config.window).astype(np.int32)
+            after["position"] = ((first + left) % config.window).astype(np.int32)
         state = after
 
     def sees(b: int, i: int, j: int) -> bool:

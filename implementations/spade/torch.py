@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.torch import ElementDropout, LayerNorm, Linear, activate, owned, parameter
+from implementations.common.torch import ElementDropout, LayerNorm, Linear, activate, ending, owned, parameter, trailing
 from implementations.mega.torch import GatedAttention
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import Bias, chunk_attention, t5_bucket, window_attention
@@ -134,17 +134,16 @@ class LocalAttention(nn.Module):
         keys, values, valid, after = k, v, mask, None
         if config.causal:
             cache = self.initial_state(x.shape[0]) if state is None else state
+            padding = None if mask is None else trailing(mask)
             valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
             keys = torch.cat([cache["keys"], k], 1)
             values = torch.cat([cache["values"], v], 1)
             valid = torch.cat([cache["valid"], valid], 1)
-            after = {
-                "keys": owned(keys[:, length:]),
-                "values": owned(values[:, length:]),
-                "valid": owned(valid[:, length:]),
-            }
+            known = {"keys": keys, "values": values, "valid": valid}
+            after = {name: owned(ending(value, padding, config.cached)) for name, value in known.items()}
             if chunked:
-                after["position"] = (cache["position"] + length) % config.window
+                left = length if padding is None else length - padding
+                after["position"] = ((cache["position"] + left) % config.window).to(torch.int32)
         if chunked and state is None:
             y = chunk_attention(q, k, v, config.window, valid=mask, neighbours=config.neighbours, **options)
         else:
@@ -277,8 +276,8 @@ class SpadeLayer(nn.Module):
         The state of a causal layer holds `s4`, the state of the global branch, and the cache of local attention:
         `keys` and `values` (B, T, H, K) of the last T tokens, `valid` (B, T), False where there is no token to see, and
         of chunks `position` (B,), counted from the start of the present one; or Mega's state. `mask` is True at genuine
-        positions. `bias` is what another layer lends (`lend`), where `config.positions` is "shared". `method` overrides
-        the config's.
+        positions; others leave no trace in the state at the end of the segment. `bias` is what another layer lends
+        (`lend`), where `config.positions` is "shared". `method` overrides the config's.
         """
         config = self.config
         require_segment(x.shape, config.d_model)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, parameter
+from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, ending, parameter, trailing
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import (
     full_attention,
@@ -100,12 +100,17 @@ class Attention(nnx.Module):
                 state = self.initial_state(x.shape[0])
             if config.attention == "xl":
                 state = jax.lax.stop_gradient(state)
+            padding = None if mask is None else trailing(mask)
             mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
             k = jnp.concatenate([state["keys"], k], 1)
             v = jnp.concatenate([state["values"], v], 1)
             valid = jnp.concatenate([state["valid"], mask], 1)
             kept = k.shape[1] if config.window is None else config.window
-            state = {"keys": k[:, -kept:], "values": v[:, -kept:], "valid": valid[:, -kept:]}
+            state = {
+                "keys": ending(k, padding, kept),
+                "values": ending(v, padding, kept),
+                "valid": ending(valid, padding, kept),
+            }
         before = k.shape[1] - x.shape[1]
         if config.positions == "rotary":
             q, k = rotary(q, before), rotary(k)
@@ -167,7 +172,8 @@ class TransformerLayer(nnx.Module):
         The state of a causal layer is its cache: `keys` and `values` (B, T, H, K) of the last T = W tokens, or of all
         before where attention is full, and `valid` (B, T), False where there is no token to see. Positions are relative
         to the query, so that it counts none. `mask` is True at genuine positions; it is heeded where
-        `config.mask_padding` says so. `method` overrides the config's.
+        `config.mask_padding` says so: the cache then ends with the last genuine token of each sequence. `method`
+        overrides the config's.
         """
         config = self.config
         require_segment(x.shape, config.d_model)

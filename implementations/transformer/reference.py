@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.special import erf
 
 from implementations.common import conventions
+from implementations.common.reference import ending, lengths
 from implementations.ops.attention import reference as ops
 from implementations.transformer.config import TransformerConfig
 
@@ -66,8 +67,9 @@ def attention(
         state = initial_state(config, len(x)) if state is None else state
         k, v = np.concatenate([state["keys"], k], 1), np.concatenate([state["values"], v], 1)
         valid = np.concatenate([state["valid"], valid], 1)
-        first = 0 if config.window is None else k.shape[1] - config.window
-        state = {"keys": k[:, first:], "values": v[:, first:], "valid": valid[:, first:]}
+        kept = k.shape[1] if config.window is None else config.window
+        ends = k.shape[1] - x.shape[1] + lengths(mask, x)
+        state = {name: ending(y, ends, kept) for name, y in (("keys", k), ("values", v), ("valid", valid))}
     before = k.shape[1] - x.shape[1]
     if config.positions == "rotary":
         q, k = ops.rotary(q, before), ops.rotary(k)

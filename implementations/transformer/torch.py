@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from implementations.common.config import refuse_state, require_segment, require_state
 from implementations.common.initializers import Keys
-from implementations.common.torch import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, owned, parameter
+from implementations.common.torch import (
+    Dropout,
+    FeedForward,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    ending,
+    owned,
+    parameter,
+    trailing,
+)
 from implementations.ops.attention import Method
 from implementations.ops.attention.torch import (
     full_attention,
@@ -101,12 +111,17 @@ class Attention(nn.Module):
                 state = self.initial_state(x.shape[0])
             if config.attention == "xl":
                 state = {name: value.detach() for name, value in state.items()}
+            padding = None if mask is None else trailing(mask)
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
             k = torch.cat([state["keys"], k], 1)
             v = torch.cat([state["values"], v], 1)
             valid = torch.cat([state["valid"], mask], 1)
             kept = k.shape[1] if config.window is None else config.window
-            state = {"keys": k[:, -kept:], "values": v[:, -kept:], "valid": valid[:, -kept:]}
+            state = {
+                "keys": ending(k, padding, kept),
+                "values": ending(v, padding, kept),
+                "valid": ending(valid, padding, kept),
+            }
             if config.window is not None:
                 state = {name: owned(part) for name, part in state.items()}
         before = k.shape[1] - x.shape[1]
@@ -171,7 +186,8 @@ class TransformerLayer(nn.Module):
         The state of a causal layer is its cache: `keys` and `values` (B, T, H, K) of the last T = W tokens, or of all
         before where attention is full, and `valid` (B, T), False where there is no token to see. Positions are relative
         to the query, so that it counts none. `mask` is True at genuine positions; it is heeded where
-        `config.mask_padding` says so. `method` overrides the config's.
+        `config.mask_padding` says so: the cache then ends with the last genuine token of each sequence. `method`
+        overrides the config's.
         """
         config = self.config
         require_segment(x.shape, config.d_model)

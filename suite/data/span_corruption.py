@@ -12,10 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
 
+from suite.data.glue import FIRST_BYTE, VOCABULARY_SIZE
 from suite.data.words import philox_words
 
 NOISE_DENSITY = 0.15
 MEAN_SPAN_LENGTH = 3.0
+BYTE_SENTINELS = 0x100 - 0xF5
+"""Where tokens are bytes, the bytes F5 to FF are sentinels: no UTF-8 text holds them, and the vocabulary stays that of
+the tasks that come after. (ByT5, Xue et al. 2022, section 3.1, takes the last 100 byte ids, which texts may hold.)"""
+FIRST_BYTE_SENTINEL = VOCABULARY_SIZE - 1
+LAST_TEXT_BYTE = FIRST_BYTE_SENTINEL - BYTE_SENTINELS
 
 _NOISE, _REST = 1, 2
 """Streams of random words of one seed."""

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import math
 import re
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +29,7 @@ from suite.hardware.profiles import PROFILES
 from suite.matrix import Cell
 from suite.recipes.base import Recipe
 from suite.speed.config import SpeedSettings
+from suite.training.generation.batches import PairBatch
 
 Row = dict[str, Any]
 
@@ -36,6 +40,7 @@ class Topology:
 
     name: str
     accelerator: str
+    chips: int = 4
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -43,7 +48,7 @@ TOPOLOGIES = {
     "tpu-v4": Topology(
         "v4:2x2x1",
         "v4-8",
-        {"chip_config_name": "megacore", "chips_per_host_bounds": (2, 2, 1), "num_slices": 1},
+        options={"chip_config_name": "megacore", "chips_per_host_bounds": (2, 2, 1), "num_slices": 1},
     ),
     "tpu-v5e": Topology("v5e:2x2", "v5litepod-4"),
     "tpu-v5p": Topology("v5p:2x2x1", "v5p-8"),
@@ -67,6 +72,17 @@ def blank(dtype: Any, *shape: int) -> np.ndarray:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
+PAIRED = ("generation.", "pretraining.")
+"""Kinds of recipes that read one text and write another."""
+
+
+def _pair_lengths(recipe: Recipe) -> tuple[int, int]:
+    if recipe.span_corruption is not None:
+        return recipe.span_corruption.lengths
+    assert recipe.generation is not None
+    return recipe.generation.input_length, recipe.generation.target_length
+
+
 def abstract_batch(recipe: Recipe, rows: int, length: int | None = None, evaluation: bool = False) -> Any:
     """A batch of the shapes that a recipe trains or is evaluated on, without its data; `length` in place of theirs."""
     language, model = recipe.language, recipe.model
@@ -74,6 +90,11 @@ def abstract_batch(recipe: Recipe, rows: int, length: int | None = None, evaluat
         shape = rows, length or (language.evaluation_segment if evaluation else language.segment)
         tokens = blank(np.int32, *shape)
         return LanguageBatch(tokens, tokens, blank(bool, *shape), blank(bool, rows))
+    if recipe.kind in PAIRED:
+        read, written = _pair_lengths(recipe)
+        read, shape = length or read, (rows, written)
+        outputs = blank(np.int32, *shape)
+        return PairBatch(blank(np.int32, rows, read), blank(np.int32, rows), outputs, outputs, blank(bool, *shape))
     facts = place(recipe.data.name, None, recipe.data.settings).settings.protocol()
     positions: int = length or facts["maximum_length"]
     sequences = rows * facts.get("documents", 1)
@@ -88,9 +109,9 @@ def abstract_batch(recipe: Recipe, rows: int, length: int | None = None, evaluat
     return Batch(inputs, blank(np.int32, sequences), labels)
 
 
-def described(counted: dict[str, float], memory: Any, loops: int) -> Row:
-    """The numbers of a compiled program. Its operations and traffic are the compiler's, which counts the body of a
-    loop once; so where there are `loops` they are at least that many."""
+def described(counted: dict[str, float], memory: Any, text: str) -> Row:
+    """The numbers of a compiled program, of each chip it runs on. Its operations and traffic are the compiler's, which
+    counts the body of a loop once; so where its `text` has loops they are at least that many."""
     flops, traffic = counted.get("flops"), counted.get("bytes accessed")
     parts = {
         "argument_bytes": memory.argument_size_in_bytes,
@@ -106,9 +127,16 @@ def described(counted: dict[str, float], memory: Any, loops: int) -> Row:
         "flops": flops,
         "bytes_accessed": traffic,
         "arithmetic_intensity": flops / traffic if flops and traffic else None,
-        "loops": loops,
+        "loops": text.count(" while("),
+        "collectives": dict(sorted(Counter(_COLLECTIVE.findall(text)).items())),
         **parts,
     }
+
+
+_COLLECTIVE = re.compile(
+    r" (all-gather|all-reduce|all-to-all|collective-broadcast|collective-permute|ragged-all-to-all|reduce-scatter)"
+    r"(?:-start)?\("
+)
 
 
 _USED = re.compile(r"Used ([\d.]+)([KMGT]?) of |required for [\w ]+ \(([\d.]+)([KMGT]?)\) exceeds")
@@ -127,6 +155,7 @@ class Compiler(Protocol):
     """What is asked of `suite/hardware/jax.py`: lowered programs of recipes and layers, and what they need compiled."""
 
     name: str
+    devices: list[Any]
 
     def training(self, recipe: Recipe) -> Any: ...
     def layer(self, config: Config, precision: str) -> Any: ...
@@ -142,18 +171,29 @@ class Cached:
 
     def row(self, words: dict[str, Any], lowered: Any) -> Row:
         """The row of a lowered program, which `words` name."""
-        key, told = self.compiler.key(lowered), " ".join(map(str, words.values()))
+        key = self.compiler.key(lowered)
+        told = " ".join(word if isinstance(word, str) else f"{name} {word}" for name, word in words.items())
         path = self.folder / f"{key}.json"
-        found = None if self.fresh else _read(path)
-        if found is None:
-            before = time.process_time()
-            found = self.compiler.compiled(lowered)
-            told += f": compiled in {time.process_time() - before:.1f} s of processor time"
-            atomic.write_bytes(path, json.dumps(found, indent=1, sort_keys=True).encode())
+        with _alone(path):
+            found = None if self.fresh else _read(path)
+            if found is None:
+                before = time.process_time()
+                found = self.compiler.compiled(lowered)
+                told += f": compiled in {time.process_time() - before:.1f} s of processor time"
+                atomic.write_bytes(path, json.dumps(found, indent=1, sort_keys=True).encode())
         peak = found["peak_memory_bytes"]
         size = "" if peak is None else f", {peak / 2**20:,.1f} MiB at its peak"
         self.say(f"program {told}, {'fits' if found['fits'] else 'does not fit'}{size}")
         return {**found, **words, "key": key}
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from the program of a file meanwhile: they wait for what is known of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _read(path: Path) -> Row | None:
@@ -186,17 +226,17 @@ def programs(cell: Cell, cached: Cached, compilations: int) -> Found:
     if cell.recipe is None:
         return _of_layers(SpeedSettings.from_dict(cell.settings), cached, memory, max(0, compilations - 1))
     recipe, training = cell.recipe, cached.compiler.training(cell.recipe)
-    length = input_length(recipe)
+    length, chips = input_length(recipe), {"chips": len(cached.compiler.devices)}
 
     def step(length: int) -> Row:
-        words = {"program": "training step", "batch": recipe.batch_size, "length": length}
+        words = {"program": "training step", "batch": recipe.batch_size, "length": length, **chips}
         return cached.row(words, training.step(length))
 
     first = step(length)
     rows = [first]
     if compilations:
         batch, evaluated = recipe.evaluation_batch_size, input_length(recipe, evaluation=True)
-        words = {"program": "evaluation", "batch": batch, "length": evaluated}
+        words = {"program": "evaluation", "batch": batch, "length": evaluated, **chips}
         rows.append(cached.row(words, training.evaluation()))
     found, more = longest(step, first, memory, max(0, compilations - 1))
     rows += more
@@ -251,7 +291,7 @@ def longest(program: Callable[[int], Row], first: Row, memory: float, compilatio
             rows.append(program(length * 2**power))
         except (ConfigError, RuntimeError) as error:
             bound, reason = ("model" if isinstance(error, ConfigError) else "compiler"), str(error)[:300]
-            names = {name: first[name] for name in ("layer", "program", "batch") if name in first}
+            names = {name: first[name] for name in ("layer", "program", "batch", "chips") if name in first}
             rows.append({**names, "length": length * 2**power, "fits": None, "refused": reason})
             high = power
             continue
@@ -271,7 +311,8 @@ def input_length(recipe: Recipe, evaluation: bool = False) -> int:
 
 
 def same_program(cell: Cell) -> str:
-    """What cells share whose programs are the same for sure: everything but seed, data and rates, as a hash."""
+    """What cells share whose programs are the same for sure: everything but seed, data, rates and how long a text is
+    read, as a hash."""
     what: dict[str, Any] = {"framework": cell.framework, "hardware": cell.hardware, "settings": cell.settings}
     if cell.recipe is not None:
         recipe, optimizer = cell.recipe, cell.recipe.optimizer.to_dict()
@@ -282,7 +323,7 @@ def same_program(cell: Cell) -> str:
             abstract_batch(recipe, recipe.evaluation_batch_size, evaluation=True),
         )
         shapes = [[[list(a.shape), str(a.dtype)] for a in vars(batch).values()] for batch in batches]
-        language = recipe.language and recipe.language.to_dict()
+        language = recipe.language and {"carried": recipe.language.carried, "evaluation": recipe.language.evaluation}
         what |= {"model": recipe.model.to_dict(), "optimizer": optimizer, "batches": shapes, "language": language}
         what["matmul_precision"] = recipe.matmul_precision
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

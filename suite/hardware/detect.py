@@ -1,4 +1,9 @@
-"""Which hardware this machine has, without importing a framework."""
+"""Which hardware this machine has and what may run on it, without importing a framework.
+
+PyTorch reaches a TPU through torch_xla. Its last release, 2.9, was built for PyTorch 2.9 and cannot be imported with
+the 2.11 and later that this project needs, so there is no path through it here: nothing could test one. A PyTorch cell
+for a TPU is `not run`, whether a TPU is here or not.
+"""
 
 from __future__ import annotations
 
@@ -106,6 +111,16 @@ def resolve(name: str) -> str:
             f"run there, or choose --hardware {here[0]} or auto"
         )
     return name
+
+
+def why_not(framework: str, hardware: str) -> str:
+    """Why cells of a framework never run on so-called hardware, in one sentence; empty where they may."""
+    if framework != "torch" or PROFILES[hardware].kind != "tpu":
+        return ""
+    return (
+        f"PyTorch cells do not run on a {PROFILES[hardware].title}: that takes torch_xla, which has no release for "
+        "PyTorch 2.11 or later, and this project needs that; choose --frameworks jax, or other --hardware"
+    )
 
 
 def _is_number(text: str) -> bool:

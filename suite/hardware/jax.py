@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import re
 from typing import Any
 
 import jax
@@ -15,30 +14,33 @@ from jax.sharding import SingleDeviceSharding
 from implementations.common.config import Config
 from implementations.common.conventions import MatmulPrecision
 from implementations.common.jax import compiling_for
-from suite.hardware.ahead_of_time import TOPOLOGIES, Row, abstract_batch, blank, described, does_not_fit
+from suite.hardware.ahead_of_time import PAIRED, TOPOLOGIES, Row, abstract_batch, blank, described, does_not_fit
 from suite.recipes.base import Recipe
 from suite.speed.config import Mode
 from suite.speed.jax import Bench
+from suite.training.jax import shardings
 
 
-def chip(hardware: str) -> Any:
-    """A chip of the topology of so-called hardware, for which programs can be compiled and not run."""
+def all_chips(hardware: str) -> list[Any]:
+    """The chips of the topology of so-called hardware, for which programs can be compiled and not run."""
     topology = TOPOLOGIES[hardware]
-    return topologies.get_topology_desc(topology.name, "tpu", **topology.options).devices[0]
+    found = topologies.get_topology_desc(topology.name, "tpu", **topology.options).devices
+    assert len(found) == topology.chips
+    return found
 
 
-def on_device(arrays: Any, device: Any) -> Any:
-    """Shapes and types of arrays as they would lie on a device."""
-    sharding = SingleDeviceSharding(device)
+def placed(arrays: Any, sharding: Any) -> Any:
+    """Shapes and types of arrays as they would lie on devices."""
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), arrays)
 
 
 class Training:
-    """The training step and the evaluation of a recipe as its backend has them, without any array in memory."""
+    """The training step and the evaluation of a recipe as its backend has them on devices, without any array in
+    memory."""
 
-    def __init__(self, recipe: Recipe, device: Any) -> None:
-        self.recipe, self.device = recipe, device
-        module = importlib.import_module(f"suite.training.{'language.' if recipe.language else ''}jax")
+    def __init__(self, recipe: Recipe, devices: list[Any]) -> None:
+        self.recipe = recipe
+        module = importlib.import_module(f"suite.training.{recipe.kind}jax")
         made = []
 
         def build() -> Any:
@@ -47,31 +49,41 @@ class Training:
             states = backend._initial(recipe.evaluation_batch_size) if streams else {}
             return (backend.parameters, backend.statistics, backend.moments, backend.carried), states
 
-        self.state, self.evaluated = jax.eval_shape(build)
+        (*fixed, carried), states = jax.eval_shape(build)
         self.backend: Any = made[0]
-        self.parameter_count = sum(p.size for p in self.state[0].values())
+        self.parameter_count = sum(p.size for p in fixed[0].values())
+        self.backend.devices = devices
+        self.backend._copied, self.backend._sharded = shardings(devices)
+        self.state = *placed(fixed, self.backend._copied), placed(carried, self.backend._sharded)
+        self.evaluated = placed(states, self.backend._placed(recipe.evaluation_batch_size))
 
     def step(self, length: int | None = None) -> Any:
         """The training step, lowered; `length` in place of that of the data."""
-        batch = abstract_batch(self.recipe, self.recipe.batch_size, length)
+        batch = self._batch(abstract_batch(self.recipe, self.recipe.batch_size, length))
         number = blank(next(iter(self.state[0].values())).dtype)
         rates = dict.fromkeys(self.recipe.optimizer.parameter_groups(), number)
-        given = (*self.state, self.backend._arrays(batch), rates, (number, number), blank(np.uint32))
-        return self._lowered(self.backend._train_function, given, donate_argnums=(0, 1, 2, 3))
+        numbers = placed((rates, (number, number), blank(np.uint32)), self.backend._copied)
+        given, results = (*self.state, batch, *numbers), self.backend._results()
+        return self._lowered(self.backend._train_function, given, donate_argnums=(0, 1, 2, 3), out_shardings=results)
 
     def evaluation(self) -> Any:
         """The evaluation of a batch, lowered."""
         batch = abstract_batch(self.recipe, self.recipe.evaluation_batch_size, evaluation=True)
         parameters, statistics, *_ = self.state
-        if self.recipe.language is None:
-            given = (parameters, statistics, batch.inputs, batch.lengths)
-            return self._lowered(self.backend._logits_function, given)
-        given = (parameters, statistics, self.evaluated, self.backend._arrays(batch))
-        return self._lowered(self.backend._evaluate_function, given, donate_argnums=(2,))
+        if self.recipe.language is not None:
+            given = (parameters, statistics, self.evaluated, self._batch(batch))
+            return self._lowered(self.backend._evaluate_function, given, donate_argnums=(2,))
+        if self.recipe.kind in PAIRED:
+            return self._lowered(self.backend._evaluate_function, (parameters, statistics, self._batch(batch)))
+        return self._lowered(self.backend._logits_function, (parameters, statistics, *self._batch(batch)[:2]))
+
+    def _batch(self, batch: Any) -> tuple[Any, ...]:
+        """The arrays of a batch as the backend shares them out."""
+        return tuple(placed(array, self.backend._placed(len(array))) for array in self.backend._arrays(batch))
 
     def _lowered(self, function: Any, given: Any, **options: Any) -> Any:
         with compiling_for("tpu"):
-            return jax.jit(function, **options).lower(*on_device(given, self.device))
+            return jax.jit(function, **options).lower(*given)
 
 
 class Layer:
@@ -88,28 +100,28 @@ class Layer:
             if mode == "streaming step":
                 _, state = jax.eval_shape(bench._call, bench._trained, bench._rest, x, state)
                 x = x[:, :1]
-            given = on_device((bench._trained, bench._rest, x, state), self.device)
+            given = placed((bench._trained, bench._rest, x, state), SingleDeviceSharding(self.device))
             return jax.jit(bench.function(mode)).lower(*given)
 
 
 class Compiler:
-    """Compiles for a chip of so-called hardware, or for `device`."""
+    """Compiles for so many `chips` of so-called hardware, or for `devices`; a layer for the first of them."""
 
-    def __init__(self, hardware: str, device: Any = None) -> None:
-        self.device = device or chip(hardware)
-        self.name = " ".join(self.device.client.platform_version.split())
+    def __init__(self, hardware: str, chips: int = 1, devices: list[Any] | None = None) -> None:
+        self.devices = devices or all_chips(hardware)[:chips]
+        self.name = " ".join(self.devices[0].client.platform_version.split())
 
     def training(self, recipe: Recipe) -> Training:
         """The programs of a recipe."""
-        return Training(recipe, self.device)
+        return Training(recipe, self.devices)
 
     def layer(self, config: Config, precision: MatmulPrecision) -> Layer:
         """The programs of a layer."""
-        return Layer(config, precision, self.device)
+        return Layer(config, precision, self.devices[0])
 
     def key(self, lowered: Any) -> str:
         """What programs share that are the same for this compiler."""
-        text = f"{self.name}\n{self.device.device_kind}\n{lowered.as_text()}"
+        text = f"{self.name}\n{self.devices[0].device_kind}\n{lowered.as_text()}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def compiled(self, lowered: Any) -> Row:
@@ -121,5 +133,8 @@ class Compiler:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             return does_not_fit(str(error))
-        loops = len(re.findall(r" while\(", program.as_text() or ""))
-        return described(program.cost_analysis() or {}, program.memory_analysis(), loops)
+        return described(program.cost_analysis() or {}, program.memory_analysis(), program.as_text() or "")
+
+    def forget(self) -> None:
+        """Let go of what JAX keeps of programs that were traced and compiled."""
+        jax.clear_caches()

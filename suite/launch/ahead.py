@@ -44,30 +44,29 @@ def is_absent(hardware: str) -> bool:
 
 def why_not(cell: Cell) -> str:
     """Why there is nothing to compile of a cell; empty where there is."""
-    title = PROFILES[cell.hardware].title
     if cell.recipe is None and not cell.settings:
+        title = PROFILES[cell.hardware].title
         return f"the parity ladder compares numbers, and there is no {title} here that could compute them"
-    if cell.framework != "jax":
-        return f"there is no {title} here, and only JAX programs are compiled without one"
-    if cell.recipe is not None and cell.recipe.generation is not None:
-        return f"there is no {title} here, and programs that write summaries are not compiled without one"
-    return ""
+    return detect.why_not(cell.framework, cell.hardware)
 
 
-def finished(out: Path, cell: Cell, compilations: int) -> bool:
-    """Whether there is nothing to do for a cell: it is measured or has no programs, or as many are compiled already."""
+def finished(out: Path, cell: Cell, compilations: int, chips: int = 1) -> bool:
+    """Whether there is nothing to do for a cell: it is measured or has no programs, or as many are compiled already,
+    for as many chips."""
     path = local.records_path(out, cell)
     if not path.exists():
         return False
     of = records.read(path)
-    tried = (of.provenance.get("compiled_for") or {}).get("compilations", 0)
-    return of.status in ("measured", "not run") or (of.status == "compiled" and tried >= compilations)
+    target = of.provenance.get("compiled_for") or {}
+    enough = target.get("compilations", 0) >= compilations and target.get("chips", 1) == chips
+    return of.status in ("measured", "not run") or (of.status == "compiled" and enough)
 
 
-def cost(cell: Cell, out: Path, compilations: int, compiled: set[str]) -> Cost:
+def cost(cell: Cell, out: Path, compilations: int, chips: int, compiled: set[str]) -> Cost:
     """What a dry run says of a cell, where the programs `compiled` have been named before it; they are added to."""
-    key, reason = ahead_of_time.same_program(cell), why_not(cell)
-    if finished(out, cell, compilations):
+    reason = why_not(cell)
+    key = "" if reason else ahead_of_time.same_program(cell)
+    if finished(out, cell, compilations, chips):
         reason = "compiled already"
     elif not reason and key in compiled:
         reason = "the same programs as a cell above"
@@ -81,10 +80,11 @@ def run(found: Sequence[Cell], options: Options) -> list[Outcome]:
     groups: dict[str, list[Cell]] = {}
     for cell in found:
         reason = why_not(cell)
-        if not options.fresh and finished(options.out, cell, options.compilations):
+        chips = options.devices.get(cell.id, 1)
+        if not options.fresh and finished(options.out, cell, options.compilations, chips):
             outcomes.append(Outcome(cell, "kept", "compiled already"))
         elif reason:
-            outcomes.append(_not_run(cell, reason, options))
+            outcomes.append(not_run(cell, reason, options))
         if outcomes and outcomes[-1].cell is cell:
             display.outcome(cell.label, outcomes[-1].status, outcomes[-1].reason)
         if not reason:
@@ -112,7 +112,8 @@ def _example(cells: Sequence[Cell], kept: set[str], options: Options) -> Cell | 
     return next((cell for cell in cells if cell.id not in kept), None)
 
 
-def _not_run(cell: Cell, reason: str, options: Options) -> Outcome:
+def not_run(cell: Cell, reason: str, options: Options) -> Outcome:
+    """Write the record of a cell that is not run, and why."""
     origin = provenance.collect(options.arguments)
     records.write(result.without_numbers(cell, "not run", reason, result.protocol(cell), origin), options.out)
     return Outcome(cell, "not run", reason)

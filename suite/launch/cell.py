@@ -26,16 +26,17 @@ from suite import provenance
 from suite.data import open_dataset
 from suite.hardware import ahead_of_time, energy
 from suite.hardware.profiles import PROFILES
-from suite.launch import compiled_result, generation_result, language_result, result
+from suite.launch import compiled_result, generation_result, language_result, pretraining_result, result
 from suite.matrix import Cell
 from suite.speed.config import SpeedSettings
 from suite.speed.measure import measure
-from suite.training import loop, rounding
+from suite.training import loop, rounding, weights
 from suite.training.activity import activation_rates
 from suite.training.checkpoint import CheckpointStore
 from suite.training.generation import loop as generation_loop
 from suite.training.language import loop as language_loop
 from suite.training.loop import REASON, Controls, Diverged, Stopped
+from suite.training.pretraining import loop as pretraining_loop
 
 MEASURED, ERROR, NOT_FINISHED, FAILED = 0, 1, 3, 4
 TIME_LIMIT = "stopped by the time limit"
@@ -147,10 +148,12 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         "": (loop.train, result.measured),
         "language.": (language_loop.train, language_result.measured),
         "generation.": (generation_loop.train, generation_result.measured),
+        "pretraining.": (pretraining_loop.train, pretraining_result.measured),
     }[cell.recipe.kind]
     place = "parallel." if spec.devices > 1 and cell.framework == "torch" else cell.recipe.kind
     module = importlib.import_module(f"suite.training.{place}{cell.framework}")
     backend = module.Backend(cell.recipe, cell.seed, PROFILES[cell.hardware].kind, devices=spec.devices)
+    origin = start_from_weights(cell, Path(spec.data), backend)
     if spec.moved:
         backend.load_state(rounding.moved(backend.state()))
     device = backend.describe()
@@ -171,11 +174,29 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
         store.unlock()
         raise
     rates = () if cell.recipe.kind else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
-    origin = provenance.collect(spec.arguments) | {"devices": spec.devices}
+    origin |= provenance.collect(spec.arguments) | {"devices": spec.devices}
+    if cell.recipe.span_corruption is not None:
+        origin["weights"] = pretraining_result.leave_weights(cell, backend.state(), run, out)
     record = measured(cell, spec.protocol, run, data, origin, device, *rates)  # pyright: ignore
     records.write(record, out)
     store.remove()
     return MEASURED
+
+
+def start_from_weights(cell: Cell, data: Path, backend: Any) -> dict[str, Any]:
+    """Give a backend the weights that its recipe names; what they are, for the provenance, empty where it names none.
+
+    Raises ParameterError where they are missing, damaged or do not fit.
+    """
+    assert cell.recipe is not None
+    if not cell.recipe.initial_weights:
+        return {}
+    found = weights.kept(data, cell.recipe.initial_weights)
+    state, new = weights.started(backend.state(), found, cell.recipe.model)
+    backend.load_state(state)
+    told = weights.told(found, new)
+    say(f"started from {told}")
+    return {"started_from": told}
 
 
 def run_equivalence(cell: Cell, spec: Spec) -> int:
@@ -211,10 +232,14 @@ def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
 
 def run_compiler(cell: Cell, spec: Spec) -> int:
     """Compile the programs of a cell for hardware that is not here and write its record."""
-    compiler = importlib.import_module(f"suite.hardware.{cell.framework}").Compiler(cell.hardware)
+    compiler = importlib.import_module(f"suite.hardware.{cell.framework}").Compiler(cell.hardware, spec.devices)
     cached = ahead_of_time.Cached(compiler, Path(spec.out) / "programs", spec.fresh, say)
-    found = ahead_of_time.programs(cell, cached, spec.compilations)
-    record = compiled_result.compiled(cell, spec.protocol, found, provenance.collect(spec.arguments), spec.compilations)
+    try:
+        found = ahead_of_time.programs(cell, cached, spec.compilations)
+    finally:
+        compiler.forget()
+    origin = provenance.collect(spec.arguments)
+    record = compiled_result.compiled(cell, spec.protocol, found, origin, spec.compilations, spec.devices)
     records.write(record, Path(spec.out))
     return MEASURED
 

@@ -12,7 +12,11 @@ from suite.launch.result import record_cell
 from suite.matrix import Cell
 
 DEFINITIONS = {
-    "compiled": "for one chip of the topology, none being here; no data are read and nothing is run: there is no time",
+    "compiled": "for the chips of the topology that share a batch, none being here; no data are read and nothing is "
+    "run: there is no time",
+    "chips": "that share a program: the batch by rows, where they divide its size, with a copy of the parameters each; "
+    "all numbers are those of one of them",
+    "collectives": "operations through which the chips exchange numbers, as often as they stand in the program",
     "flops": "floating-point operations as the compiler counts them; the body of a loop counts once, so that where "
     "there are loops they are at least so many",
     "bytes_accessed": "bytes that the program's kernels read and write, as the compiler counts them; as for flops",
@@ -21,15 +25,17 @@ DEFINITIONS = {
     "fits": "whether the compiler accepts the program for the memory of one chip",
     "longest_length": "the longest input among powers of two times the recipe's that fits, at the same batch size; "
     "`bound` says why no longer one is named; no metric where longer ones were not tried",
-    "evaluation": "at the recipe's batch size; a text split of fewer documents is evaluated in fewer rows",
+    "evaluation": "at the recipe's batch size; a text split of fewer documents is evaluated in fewer rows; "
+    "of a model that writes sequences its losses, the search for what it writes is not compiled",
 }
 NUMBERS = ("flops", "bytes_accessed", "arithmetic_intensity", "peak_memory_bytes")
 
 
-def compiled(cell: Cell, facts: dict[str, Any], found: Found, provenance: dict[str, Any], allowed: int = 1) -> Record:
-    """The record of a cell whose programs were compiled; its metrics are those of the headline program.
-
-    `allowed` are the `compilations` of `ahead_of_time.programs`.
+def compiled(
+    cell: Cell, facts: dict[str, Any], found: Found, provenance: dict[str, Any], allowed: int = 1, chips: int = 1
+) -> Record:
+    """The record of a cell whose programs were compiled for so many chips; its metrics are those of the headline
+    program. `allowed` are the `compilations` of `ahead_of_time.programs`.
     """
     (reached,) = [row for row in found.longest if _family(row) == _family(found.headline)]
     known = reached["bound"] != "compilations"
@@ -52,6 +58,7 @@ def compiled(cell: Cell, facts: dict[str, Any], found: Found, provenance: dict[s
             "compiled_for": {
                 "topology": ahead_of_time.TOPOLOGIES[cell.hardware].name,
                 "chip": hardware.title,
+                "chips": chips,
                 "chip_memory_bytes": hardware.memory,
                 "compiler": found.compiler,
                 "compilations": allowed,

@@ -172,6 +172,11 @@ def total_operations(cell: Cell, root: str | Path | None = None) -> float | None
         return None
     if recipe.language is not None:
         evaluated = evaluated_tokens(recipe, root)
+    elif recipe.span_corruption is not None:
+        tokens = _tokens(recipe.data.name, json.dumps(settings, sort_keys=True), root)
+        length, most = recipe.span_corruption.length, recipe.span_corruption.evaluated
+        windows = [tokens.get(split, 0) // length for split in ("validation", "test")]
+        evaluated = sum(min(count, most or count) for count in windows) * positions(cell)
     else:
         evaluated = (settings.get("validation", 0) + settings.get("test", 0)) * positions(cell) * _documents(cell)
     return recipe.total_steps * update + recipe.epochs * per_token * evaluated
@@ -216,6 +221,8 @@ def positions(cell: Cell) -> int:
     assert cell.recipe is not None
     if cell.recipe.generation is not None:
         return cell.recipe.generation.input_length + cell.recipe.generation.target_length
+    if cell.recipe.span_corruption is not None:
+        return sum(cell.recipe.span_corruption.lengths)
     data = cell.recipe.data
     if data.name not in names():
         return POSITIONS.get(cell.task, 0)

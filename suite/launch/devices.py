@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from suite.hardware import detect
+from suite.hardware.ahead_of_time import TOPOLOGIES
 from suite.hardware.profiles import PROFILES
+from suite.launch import ahead
 from suite.matrix import Cell
 
 Asked = int | Literal["all"] | None
@@ -29,7 +31,7 @@ def devices(found: Sequence[Cell], asked: Asked) -> dict[str, int]:
     """By the id of each cell, how many devices run it; raises HardwareError where they are not here or do not fit.
 
     "all" takes the most that share a batch evenly; None is "all" on a TPU and 1 elsewhere. Cells that train nothing
-    run on one device.
+    run on one device. Of a TPU that is not here there are the chips of the topology that is compiled for.
     """
     return {cell.id: _of(cell, asked) for cell in found}
 
@@ -39,12 +41,14 @@ def _of(cell: Cell, asked: Asked) -> int:
     asked = asked or ("all" if hardware.kind == "tpu" else 1)
     if cell.recipe is None or asked == 1:
         return 1
-    batch, here = cell.recipe.batch_size, detect.count(hardware.kind)
+    absent = ahead.is_absent(cell.hardware)
+    batch, here = cell.recipe.batch_size, TOPOLOGIES[cell.hardware].chips if absent else detect.count(hardware.kind)
     if asked == "all":
         return max(n for n in range(1, here + 1) if batch % n == 0)
     if hardware.kind != "cpu" and asked > here:
         raise detect.HardwareError(
-            f"--devices {asked}: this machine has {here} of {hardware.title}; choose fewer or all"
+            f"--devices {asked}: {'programs are compiled for' if absent else 'this machine has'} {here} of "
+            f"{hardware.title}; choose fewer or all"
         )
     if batch % asked:
         fitting = ", ".join(str(n) for n in range(1, asked + 1) if batch % n == 0)

@@ -23,6 +23,7 @@ from suite.hardware.profiles import PROFILES
 from suite.launch import cell as child
 from suite.launch import result
 from suite.launch.display import Display
+from suite.launch.workers import Turn, Workers
 from suite.matrix import Cell
 
 Status = Literal["measured", "compiled", "kept", "failed", "no data", "not run", "not finished"]
@@ -76,7 +77,7 @@ class Outcome:
 class _Running:
     cell: Cell
     protocol: dict[str, Any]
-    process: subprocess.Popen
+    process: subprocess.Popen | Turn
     log: IO[bytes]
     started: float
     stopped_at: float | None = None
@@ -117,6 +118,7 @@ class Launcher:
         self.stop_reason: str | None = None
         self.stop_signal = signal.SIGTERM
         self.outcomes: list[Outcome] = []
+        self.workers = Workers()
 
     def run(self, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[Outcome]:
         """Run cells with their protocols, in order; SIGTERM and Ctrl-C stop them with resumable checkpoints."""
@@ -140,6 +142,7 @@ class Launcher:
                 one.process.kill()
                 one.process.wait()
                 one.log.close()
+            self.workers.end()
             for number, handler in before.items():
                 signal.signal(number, handler)
         return self.outcomes
@@ -195,20 +198,29 @@ class Launcher:
         path = logs / f"{cell.id}.spec.json"
         path.write_text(json.dumps(dataclasses.asdict(spec), indent=1))
         log = (logs / f"{cell.id}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "suite.launch.cell", str(path)],
+        devices = 1 if options.compile_only else spec.devices
+        process = self._process(path, log, environment(cell, options.jobs, options.compile_only, devices))
+        self.display.started(cell, logs / f"{cell.id}.log")
+        return _Running(cell, protocol, process, log, time.time())
+
+    def _process(self, spec: Path, log: IO[bytes], environment: dict[str, str]) -> subprocess.Popen | Turn:
+        """A process for the cell of a specification, which may have compiled others before."""
+        environment = _changed(environment, self.options.environment)
+        if self.options.compile_only:
+            return self.workers.turn(spec, environment)
+        return subprocess.Popen(
+            [sys.executable, "-m", "suite.launch.cell", str(spec)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_changed(environment(cell, options.jobs, options.compile_only, spec.devices), options.environment),
+            env=environment,
             start_new_session=True,
         )
-        self.display.started(cell, logs / f"{cell.id}.log")
-        return _Running(cell, protocol, process, log, time.time())
 
     def _finish(self, one: _Running) -> None:
         one.log.close()
         cell, code = one.cell, one.process.returncode
+        assert code is not None
         self.display.finished(cell)
         for kept in (child.progress_path(self.options.out, cell), self.options.out / "logs" / f"{cell.id}.spec.json"):
             kept.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ from suite.training.generation import loop as generation_loop
 from suite.training.language import loop as language_loop
 from suite.training.language.metrics import DEFINITIONS
 from suite.training.loop import Run
+from suite.training.pretraining import protocol as pretraining_protocol
 
 SPEED_PROTOCOL = {
     "inputs": "standard normal, the same for every layer; initial parameters; no dropout",
@@ -78,6 +79,16 @@ def protocol(cell: Cell) -> dict[str, Any]:
     every = window(recipe)
     if recipe.language is not None:
         return language_protocol(recipe, task, facts, changed, every)
+    if recipe.span_corruption is not None:
+        return {
+            **facts,
+            **pretraining_protocol.facts(recipe.span_corruption),
+            "metric": task.metric,
+            "metric_definition": pretraining_protocol.DEFINITIONS[task.metric],
+            "step_loss": "mean loss per target in nats" + (f", averaged over {every} updates" if every > 1 else ""),
+            "comparable_to": "" if changed else task.comparable_to,
+            "differences": [*changed, *facts.get("differences", [])],
+        }
     if recipe.generation is not None:
         facts = {**facts, **generation_facts(recipe)}
     return {

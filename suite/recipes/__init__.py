@@ -17,7 +17,7 @@ from implementations.common.config import Config
 from implementations.models.config import ModelConfig
 from suite.recipes.base import Profile
 
-BENCHMARKS = ("sequences", "glue", "summaries")
+BENCHMARKS = ("sequences", "glue", "summaries", "pretraining")
 
 
 def recipes(architecture: str) -> dict[str, Callable[[Profile], Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -12,6 +13,7 @@ from implementations.common.config import Config, ConfigError, nearest
 from implementations.common.conventions import MatmulPrecision
 from implementations.models.config import EncoderDecoderConfig, LanguageModelConfig, ModelConfig, config_from_dict
 from suite.data.catalog import DATA_SETS
+from suite.data.span_corruption import BYTE_SENTINELS, counts
 from suite.training.optimizer import OptimizerSpec
 
 C = TypeVar("C", bound=Config)
@@ -94,6 +96,43 @@ class Generation(Config):
 
 
 @dataclasses.dataclass(frozen=True)
+class SpanCorruption(Config):
+    """How an encoder-decoder is trained beforehand: it writes the spans that a window of bytes has lost.
+
+    updates: between two evaluations, of which there are `Recipe.epochs`. length: bytes of a window, of which a share
+    `noise_density` is lost in spans of `mean_span_length` bytes on average; each becomes a sentinel. evaluated: how
+    many windows of a split an evaluation reads, at equal distances, None for all.
+    """
+
+    updates: int
+    length: int
+    noise_density: float = 0.15
+    mean_span_length: float = 20.0
+    evaluated: int | None = None
+
+    def validate(self) -> None:
+        self.require(self.updates >= 1, "updates", "expected at least 1")
+        self.require(self.length >= 2, "length", "expected at least 2")
+        self.require(0 < self.noise_density < 1, "noise_density", "expected 0 < noise_density < 1")
+        self.require(self.mean_span_length >= 1, "mean_span_length", "expected at least 1")
+        self.require(self.evaluated is None or self.evaluated >= 1, "evaluated", "expected at least 1, or None")
+        spans = self.counts[1]
+        rule = f"expected longer spans: a window loses {spans}, and there are {BYTE_SENTINELS} sentinels"
+        self.require(spans <= BYTE_SENTINELS, "mean_span_length", rule)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Bytes and spans that a window loses."""
+        return counts(self.length, self.noise_density, self.mean_span_length)
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Tokens that the encoder reads and that the decoder writes, sentinels and ends counted."""
+        noise, spans = self.counts
+        return self.length - noise + spans + 1, noise + spans + 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe(Config):
     """Everything that decides the numbers of a training run except the framework and the seed.
 
@@ -101,10 +140,18 @@ class Recipe(Config):
     backend use `torch.compile` on a GPU (JAX always compiles). Where `resampling` is k > 1, the trained model is also
     evaluated on every k-th position, with the time steps of its SSMs k times as long (S5, section 4.2). `language` is
     there where a language model is trained; its epochs are stretches of `language.updates` updates. `generation` is
-    there where an encoder-decoder learns to write one sequence from another.
+    there where an encoder-decoder learns to write one sequence from another, `span_corruption` where it is trained
+    beforehand; its epochs are stretches of so many updates too. `initial_weights` is the sha256 of a file of weights
+    that the run starts from in place of drawn ones (`suite/training/weights.py`), empty for none.
     """
 
-    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (("resampling",), ("language",), ("generation",))
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("resampling",),
+        ("language",),
+        ("generation",),
+        ("span_corruption",),
+        ("initial_weights",),
+    )
 
     model: ModelConfig
     optimizer: OptimizerSpec
@@ -119,12 +166,19 @@ class Recipe(Config):
     source: dict[str, str] = dataclasses.field(default_factory=dict)
     language: LanguageTraining | None = None
     generation: Generation | None = None
+    span_corruption: SpanCorruption | None = None
+    initial_weights: str = ""
 
     def validate(self) -> None:
         for name in ("batch_size", "epochs", "evaluation_batch_size", "resampling"):
             self.require(getattr(self, name) >= 1, name, "expected at least 1")
+        named = re.fullmatch("([0-9a-f]{64})?", self.initial_weights) is not None
+        self.require(named, "initial_weights", "expected the sha256 of a file of weights, or nothing")
         if self.language is not None:
             self._validate_language(self.language)
+            return
+        if self.span_corruption is not None:
+            self._validate_span_corruption(self.span_corruption)
             return
         train = self.data.settings.get("train")
         if not isinstance(train, int) or train < 1:
@@ -147,6 +201,17 @@ class Recipe(Config):
         ruled = by_loss or self.selection == "last epoch"
         self.require(ruled, "selection", "expected 'best validation loss' or 'last epoch'")
 
+    def _validate_span_corruption(self, spans: SpanCorruption) -> None:
+        model = self.model
+        self.require(self.generation is None, "generation", "expected None beside span_corruption")
+        if not isinstance(model, EncoderDecoderConfig):
+            self._fail("model", "expected an encoder-decoder")
+        self.require(self.selection == "last epoch", "selection", "expected 'last epoch': the weights kept are its")
+        written = spans.lengths[1]
+        longest = getattr(model.decoder_layer, "max_length", 0) if model.decoder_positions == "learned" else written
+        rule = f"expected windows that lose less: {written} tokens are written, decoder_layer.max_length is {longest}"
+        self.require(written <= longest, "span_corruption", rule)
+
     def _validate_language(self, language: LanguageTraining) -> None:
         self.require(isinstance(self.model, LanguageModelConfig), "model", "expected a language model")
         rules = ("best validation loss", "last epoch")
@@ -159,13 +224,16 @@ class Recipe(Config):
     @property
     def kind(self) -> str:
         """Where its loop and backends are in `suite.training`: "" or the name of a folder with a dot behind it."""
-        return "language." if self.language else "generation." if self.generation else ""
+        kinds = {"language.": self.language, "generation.": self.generation, "pretraining.": self.span_corruption}
+        return next((kind for kind, how in kinds.items() if how is not None), "")
 
     @property
     def steps_per_epoch(self) -> int:
         """Updates per epoch; the remainder of a shuffled epoch is dropped, as the S5 authors do."""
         if self.language is not None:
             return self.language.updates
+        if self.span_corruption is not None:
+            return self.span_corruption.updates
         return self.data.settings["train"] // self.batch_size
 
     @property
@@ -188,6 +256,7 @@ class Recipe(Config):
     def from_dict(cls, values: dict[str, Any]) -> Self:
         values = dict(values)
         parts = {"model": config_from_dict, "language": LanguageTraining.from_dict, "generation": Generation.from_dict}
+        parts["span_corruption"] = SpanCorruption.from_dict
         for name, build in parts.items():
             if isinstance(values.get(name), dict):
                 values[name] = build(values[name])
@@ -255,7 +324,7 @@ def _parse(text: str, value: str, current: Any) -> Any:
 def differences(recipe: Recipe, published: Recipe) -> list[str]:
     """One sentence for every value in which a recipe departs from the published one."""
     ours, theirs = (dict(_leaves(r.to_dict())) for r in (recipe, published))
-    known, printed = (dict(_leaves(r.to_dict(complete=True))) for r in (recipe, published))
+    known, printed = ({k: v for k, v in _leaves(r.to_dict(complete=True)) if v != ""} for r in (recipe, published))
     return [
         f"{path} is {known.get(path, 'absent')}, published {printed.get(path, 'absent')}"
         for path in sorted(ours | theirs)

@@ -1,8 +1,9 @@
 """SPADE on GLUE, without what makes the paper's numbers: a pre-trained model.
 
 Zuo et al. 2022 (arXiv 2212.08136) pre-train a T5-like encoder-decoder and fine-tune it. Neither the weights nor the
-numbers of the fine-tuning are published; here its encoder (`suite.recipes.spade.encoder`) is trained from scratch on
-the bytes of each task, which measures the architecture and the pipeline but not the paper.
+numbers of the fine-tuning are published; here its encoder (`suite.recipes.spade.encoder`) is trained on the bytes of
+each task, from scratch or from embedding and encoder of the weights of `suite/recipes/pretraining.py`
+(`--set initial_weights=FILE`), which measures the architecture and the pipeline but not the paper.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.training.optimizer import Schedule
 
 UNSTATED = "not stated for SPADE; a customary choice"
+UNPUBLISHED = "no pre-trained SPADE is published: from scratch, or initial_weights; bytes in place of T5's vocabulary"
 BATCH_SIZE, EPOCHS, RATE, WEIGHT_DECAY, WARMUP = 32, 10, 3e-4, 0.01, 0.06
 
 
@@ -43,7 +45,7 @@ def recipe(name: str, profile: Profile = "paper") -> Recipe:
         selection="last epoch",
         source={
             "model.layer": spade.ENCODER_DECODER,
-            "model": "trained from scratch: no pre-trained SPADE is published; bytes in place of T5's vocabulary",
+            "model": UNPUBLISHED,
             "batch_size, epochs, optimizer": UNSTATED,
             "optimizer.groups": f"{spade.ENCODER_DECODER}: A and B of S4 keep their initial values",
             "selection": "development examples select nothing",

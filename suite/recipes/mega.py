@@ -27,6 +27,7 @@ SOURCE = {
     "optimizer.schedule": f"{REPOSITORY} fairseq/optim/lr_scheduler/linear_decay_schedule.py",
     "optimizer.clip_norm, b2, eps": f"{REPOSITORY} examples/mega/README.lra.md",
     "data": "splits and vocabularies of the S4 line; the authors publish tokenised data of their own",
+    "model.layer.max_positions": "2002 on ListOps and 4002 on Text there; batches are padded to 2048 and 4096 here",
     "not expressed": (
         "the authors drop elements of the embedding (tokens: deviation D^-1/2; pixels: weights of deviation 1, biases "
         "of 0.1), end a stack with pre-norm in a norm, and classify with a hidden layer of v units, dropout and GELU "
@@ -62,8 +63,8 @@ class Published:
     warmup_power: int = 1
     n_dim: int = 16
 
-    def layer(self) -> MegaConfig:
-        """The layer that the command trains."""
+    def layer(self, longest: int) -> MegaConfig:
+        """The layer that the command trains, for sequences of at most `longest` positions with their padding."""
         return MegaConfig(
             d_model=self.encoder_embed_dim,
             query_size=self.z_dim,
@@ -75,7 +76,7 @@ class Published:
             truncation=self.truncation_length,
             attention=self.attention,
             bias="simple",
-            max_positions=self.max_positions,
+            max_positions=max(self.max_positions, longest),
             norm=self.norm_type,
             prenorm=self.normalize_before,
             dropout=self.dropout,
@@ -103,7 +104,7 @@ class Published:
             clip_norm=1.0,
         )
         return Recipe(
-            model=lra.model(task, self.layer(), self.encoder_layers),
+            model=lra.model(task, self.layer(lra.LENGTH[task]), self.encoder_layers),
             optimizer=optimizer,
             batch_size=self.batch,
             epochs=self.epochs,

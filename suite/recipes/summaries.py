@@ -1,8 +1,9 @@
 """SPADE's encoder-decoder on summaries of meetings, without what makes the paper's numbers: a pre-trained model.
 
 Zuo et al. 2022 (arXiv 2212.08136) pre-train a T5-like encoder-decoder by span corruption and fine-tune it. Neither the
-weights nor the numbers of the fine-tuning on summaries can be had; here the model is trained from scratch on the bytes
-of each question, transcript and answer, which measures the architecture and the pipeline but not the paper.
+weights nor the numbers of the fine-tuning on summaries can be had; here the model is trained on the bytes of each
+question, transcript and answer, from scratch or from the weights of `suite/recipes/pretraining.py`
+(`--set initial_weights=FILE`), which measures the architecture and the pipeline but not the paper.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from implementations.transformer.config import TransformerConfig
 from suite.data.glue import END, VOCABULARY_SIZE
 from suite.recipes import spade
 from suite.recipes.base import DataSpec, Generation, Profile, Recipe
+from suite.recipes.glue import UNPUBLISHED, UNSTATED
 from suite.training.optimizer import Schedule
 
-UNSTATED = "not stated for SPADE; a customary choice"
 BATCH_SIZE, RATE, WEIGHT_DECAY, WARMUP = 8, 1e-3, 0.01, 0.1
 COUNTS = {"paper": (1_257, 272, 281), "small": (1_257, 272, 281), "smoke": (160, 16, 16)}
 """Questions of the splits: all of them in paper and small."""
@@ -79,7 +80,7 @@ def qmsum(profile: Profile = "paper") -> Recipe:
         selection="best validation loss",
         source={
             "model.layer, decoder_layer": spade.ENCODER_DECODER,
-            "model": "trained from scratch: no pre-trained SPADE is published; bytes in place of T5's vocabulary",
+            "model": UNPUBLISHED,
             "generation": f"{UNSTATED}; the beginning of a transcript in place of a search for what is relevant",
             "batch_size, epochs, optimizer": UNSTATED,
             "optimizer.groups": f"{spade.ENCODER_DECODER}: A and B of S4 keep their initial values",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from implementations import catalog, parameters
@@ -29,12 +30,11 @@ class Bench:
         self.device = torch.device({"gpu": "cuda"}.get(kind, kind))
         self.layer = catalog.layer_class(str(config.architecture), "torch")(config, Keys(0)).to(self.device)
         self.values = parameters.get_parameters(self.layer)
-        self._trained = list(self.layer.parameters())
         self._chooses: bool = getattr(config, "chooses_tokens", False)
 
     def place(self, x: np.ndarray) -> Any:
         """An input on the device."""
-        return torch.from_numpy(x).to(self.device).requires_grad_()
+        return torch.from_numpy(x).to(self.device)
 
     def initial_state(self, batch: int) -> Any:
         """The state before the first token, on the device."""
@@ -43,6 +43,19 @@ class Bench:
     def _call(self, x, state):
         with matmul_precision(self.precision):
             return self.layer(x, state)
+
+    def _outputs(self, x, state):
+        with torch.no_grad():
+            return self._call(x, state)[0]
+
+    def _gradients(self, x, state):
+        """Gradients of the layer's parameters and input. The leaves are made here: a leaf accumulates in the stream
+        where it was first used, and a recording, which has its own, cannot wait for another."""
+        leaves = {name: value.detach().requires_grad_() for name, value in self.layer.named_parameters()}
+        x = x.detach().requires_grad_()
+        with matmul_precision(self.precision):
+            y, *_ = functional_call(self.layer, leaves, (x.view_as(x), state))  # a counter's hooks want a history
+        return torch.autograd.grad(y.sum(), [*leaves.values(), x], allow_unused=True)
 
     def outputs(self, x: Any) -> np.ndarray:
         """Outputs of the layer, for the gate."""
@@ -63,25 +76,18 @@ class Bench:
         compared with it (`SpeedSettings.recorded`).
         """
         state = self.initial_state(len(x))
-        if mode == "forward and backward":
-            wanted = [*self._trained, x]
+        if mode == "streaming step":
+            with torch.no_grad():
+                _, state = self._call(x, state)
+                x = x[:, :1].contiguous()
+        measured = self._gradients if mode == "forward and backward" else self._outputs
 
-            def function(given: Any = x) -> Any:
-                return torch.autograd.grad(self._call(given, state)[0].sum(), wanted, allow_unused=True)
-
-        else:
-            if mode == "streaming step":
-                with torch.no_grad():
-                    _, state = self._call(x, state)
-                    x = x[:, :1].contiguous()
-
-            def function(given: Any = x) -> Any:
-                with torch.no_grad():
-                    return self._call(given, state)[0]
+        def function() -> Any:
+            return measured(x, state)
 
         start = time.perf_counter()
         with FlopCounterMode(display=False) as counter:
-            function(x * 1)  # its hooks want an input with a history, which must be gone before a recording begins
+            function()
         memory = self._memory(function)
         run = self._recorded(function)
         return Program(

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "sequences": "suite.tasks.sequences",
     "glue": "suite.tasks.glue",
     "summaries": "suite.tasks.summaries",
+    "pretraining": "suite.tasks.pretraining",
     "equivalence": "suite.tasks.parity",
     "speed": "suite.tasks.speed",
     "ablation": "suite.tasks.ablation",

@@ -10,7 +10,7 @@ def tasks() -> list[Task]:
         Task(
             name=name.replace("_", "."),
             benchmark="glue",
-            title=f"{kind.title}, from scratch",
+            title=kind.title,
             run="train",
             metric=f"test_{kind.metric}",
         )

@@ -23,7 +23,7 @@ from suite.tasks import Task
 
 def tasks() -> list[Task]:
     """The one task."""
-    title = "QMSum, meeting summaries by bytes, from scratch"
+    title = "QMSum, meeting summaries by bytes"
     return [Task(name="summaries.qmsum", benchmark="summaries", title=title, run="train", metric="test_rougeL")]
 
 

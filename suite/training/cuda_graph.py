@@ -25,6 +25,7 @@ class Captured:
         self, function: Callable[..., Tensor], arguments: Sequence[Tensor | None], preserved: Sequence[Tensor]
     ) -> None:
         self._arguments = [None if a is None else a.clone() for a in arguments]
+        self._function = function  # the tensors that it closes over are read by every replay: they must stay
         saved = [tensor.detach().clone() for tensor in preserved]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

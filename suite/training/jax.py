@@ -88,7 +88,7 @@ class Backend:
             raise ConfigError(f"Recipe.batch_size is {recipe.batch_size}: expected a multiple of {devices} devices")
         self.devices = _devices(kind, devices)
         self.device = self.devices[0]
-        self._copied, self._sharded = _shardings(self.devices)
+        self._copied, self._sharded = shardings(self.devices)
         with jax.default_device(self.device):
             model = catalog.model_class(recipe.model, "jax")(recipe.model, Keys(seed, dtype))
             self._graph, parameters, statistics = nnx.split(model, nnx.Param, BatchStatistic)
@@ -97,10 +97,13 @@ class Backend:
         self.moments = tuple({path: jnp.zeros_like(p) for path, p in self.parameters.items()} for _ in range(2))
         self.carried: Arrays = {}
         self._dtype = next(iter(self.parameters.values())).dtype
-        results = (self._copied, self._copied, self._copied, self._sharded, self._copied)
-        self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2, 3), out_shardings=results)
+        self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2, 3), out_shardings=self._results())
         self._logits = jax.jit(self._logits_function, static_argnames="step_rescale")
         self._activity = jax.jit(self._activity_function)
+
+    def _results(self) -> tuple[Any, ...]:
+        """Where the results of an update lie."""
+        return self._copied, self._copied, self._copied, self._sharded, self._copied
 
     def _train_function(self, parameters, statistics, moments, carried, batch, rates, corrections, dropout_seed):
         def loss_of(parameters):
@@ -226,7 +229,7 @@ def _devices(kind: str, count: int) -> list[Any]:
     return found[:count]
 
 
-def _shardings(devices: list[Any]) -> tuple[Any, Any]:
+def shardings(devices: list[Any]) -> tuple[Any, Any]:
     """How arrays lie that are the same on every device, and those whose rows are shared out."""
     if len(devices) == 1:
         return SingleDeviceSharding(devices[0]), SingleDeviceSharding(devices[0])

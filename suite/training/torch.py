@@ -142,6 +142,9 @@ class Backend:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss_of(*moved)
         loss.backward()
+        for p in self.parameters.values():
+            # One that has no part in the loss decays all the same: PyTorch would leave it out.
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         if self.spec.clip_norm is not None:
             clip_by_global_norm([p.grad for p in self.parameters.values() if p.grad is not None], self.spec.clip_norm)
         self.optimizer.step()

@@ -181,6 +181,37 @@ def test_initial_values(golden):
         np.testing.assert_allclose(np.abs(found["B"][0]), expected, rtol=1e-6, atol=1e-6)
 
 
+def test_what_is_drawn_is_distributed_as_in_the_authors_code():
+    """C complex standard normal, D standard normal, time steps log-uniform."""
+    size = {"d_model": 300, "state_size": 8, "channels": 2, "bidirectional": True, "dt_min": 0.01, "dt_max": 0.2}
+    values = initial_bank(S4Config(**size), Keys(0))
+    assert values["C"].shape == (4, 300, 4, 2)
+    assert abs(values["C"].std() * 2**0.5 - 1) < 0.03
+    assert abs(values["D"].std() - 1) < 0.15
+    share = (values["log_step"] - np.log(0.01)) / np.log(20)
+    assert 0 < share.min() < 0.02
+    assert 0.98 < share.max() < 1
+    assert abs(share.mean() - 0.5) < 0.1
+
+
+def test_the_reverse_kernel_begins_where_it_is_told(framework):
+    """The authors' begins at the next position (`reverse_offset` 1), 0 lets both kernels see the present one."""
+    layer = importlib.import_module(f"implementations.s4.{framework}").S4Layer
+    base = S4DConfig(d_model=2, state_size=4, bidirectional=True, dt_min=0.1, dt_max=0.5)
+    assert base.reverse_offset == 1
+    u = np.zeros((1, 5, 2))
+    u[:, 3] = 1.0
+    for offset in (0, 1):
+        bank = layer(base.replace(reverse_offset=offset), Keys(1, "float64"))
+        kernel, reverse = np.split(part(framework, bank, "kernel").call({}, length=5, step_rescale=1.0).outputs["y"], 2)
+        found = part(framework, bank, "bank").call({"x": u}).outputs["y"][0, :, 0]
+        for t in range(5):
+            expected = kernel[0, :, t - 3] if t >= 3 else np.zeros(2)
+            expected = expected + (reverse[0, :, 3 - offset - t] if t <= 3 - offset else 0.0)
+            expected = expected + (get_parameters(bank)["ssm.D"][0] if t == 3 else 0.0)
+            np.testing.assert_allclose(found[t], expected, rtol=0, atol=1e-12)
+
+
 def test_c_is_truncated_exactly_where_asked():
     """C~ for l positions, turned back, is the C that would have been drawn."""
     from implementations.s4.reference import output_matrix

@@ -1,6 +1,7 @@
 """The Transformer layer: what its configuration refuses, its initial values, presets, and what Transformer-XL cuts."""
 
 import importlib
+import warnings
 
 import numpy as np
 import pytest
@@ -76,10 +77,13 @@ def test_the_kernel_is_chosen_by_device_and_precision():
 
 
 def test_flex_takes_a_window_where_it_is_asked_for_and_can():
-    fits = {"on_gpu": True, "float64": False, "width": 16, "cut_gradient": False, "gap": False}
+    fits = {"on_gpu": True, "float64": False, "width": 16, "cut_gradient": False, "gap": False, "inference": False}
     assert flexible("flex", **fits)
     assert flexible("flex", **{**fits, "on_gpu": False, "width": 4})
     assert not flexible("auto", **fits)
+    assert flexible("auto", **{**fits, "inference": True})
+    assert not flexible("auto", **{**fits, "inference": True, "on_gpu": False})
+    assert not flexible("fused", **{**fits, "inference": True})
     for change in ({"float64": True}, {"width": 15}, {"cut_gradient": True}, {"gap": True}):
         assert not flexible("flex", **{**fits, **change})
     for causal, include_self in ((True, True), (True, False), (False, True)):
@@ -181,3 +185,21 @@ def parameters_of(config: TransformerConfig) -> dict[str, np.ndarray]:
 def kernels(config: TransformerConfig) -> int:
     """Entries of the kernels of a layer that is not gated."""
     return 4 * config.d_model * config.heads * config.head_width + 2 * config.d_model * config.d_ff
+
+
+@pytest.mark.filterwarnings("default")
+def test_flex_stays_compiled_at_more_lengths_than_pytorch_would_keep(monkeypatch):
+    """Beyond its limit, 8 and here 1, PyTorch falls back, without a word, to a program that makes all logits."""
+    torch = importlib.import_module("torch")
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    room = importlib.import_module("implementations.ops.attention.torch")
+    x = torch.randn(1, 50, 1, 4)
+
+    def outputs(length, method):
+        q = x[:, :length]
+        return room.window_attention(q, q, q, 4, causal=False, method=method)
+
+    with torch.no_grad(), warnings.catch_warnings(record=True) as found:
+        for length in (20, 35, 50):
+            assert float((outputs(length, "flex") - outputs(length, "einsum")).abs().max()) <= 1e-5
+    assert not [one for one in found if "without torch.compile" in str(one.message)]

@@ -15,6 +15,7 @@ from reports.render import Renderer
 STEP = {
     "program": "training step", "batch": 50, "length": 2048, "fits": True, "peak_memory_bytes": 3 * 2**30,
     "flops": 2.5e12, "bytes_accessed": 2**30, "arithmetic_intensity": 2328.3, "loops": 0, "key": "0123456789abcdef",
+    "chips": 4, "collectives": {"all-gather": 1, "all-reduce": 12},
 }  # fmt: skip
 LONGEST = {
     "program": "training step",
@@ -46,7 +47,7 @@ def test_every_program_has_its_numbers() -> None:
     refused = STEP | {"program": "evaluation", "fits": False, "peak_memory_bytes": 40 * 2**30, "flops": None}
     page = shown(compiled(STEP, refused | {"bytes_accessed": None, "arithmetic_intensity": None}))
     row = next(line for line in page.splitlines() if "2.5 T" in line)
-    assert "| 50 | 2,048 | 2.5 T | 1.00 GiB | 2328.3 | 3.00 GiB |" in row
+    assert "| 50 | 2,048 | 4 | 2.5 T | 1.00 GiB | 2328.3 | 3.00 GiB | 1 all-gather, 12 all-reduce |" in row
     assert "**fits**" in row
     refused_row = next(line for line in page.splitlines() if "40.00 GiB" in line)
     assert "**does not fit**" in refused_row
@@ -96,9 +97,10 @@ def test_without_records_the_page_gives_the_command() -> None:
 
 @pytest.mark.parametrize("bad", [None, "7", True, -1.0, [1], {}])
 def test_numbers_that_are_none_are_dashes(bad: Any) -> None:
-    changed = dict.fromkeys(("batch", "length", "flops", "bytes_accessed", "arithmetic_intensity", "loops"), bad)
+    names = ("batch", "length", "chips", "flops", "bytes_accessed", "arithmetic_intensity", "loops", "collectives")
+    changed = dict.fromkeys(names, bad)
     page = shown(compiled(STEP | changed | {"peak_memory_bytes": bad}, longest=()))
-    assert "| – | – | – | – | – | – |" in page
+    assert "| – | – | – | – | – | – | – | – |" in page
     assert shown(compiled({"program": 7}, longest=({},), provenance={"compiled_for": [1]}))
 
 
@@ -129,7 +131,7 @@ def overview_published() -> Any:
 def test_hostile_strings_stay_text(tmp_path: Path) -> None:
     found = []
     for index, text in enumerate(HOSTILE):
-        row = STEP | {"program": text, "layer": text, "key": text, "refused": text}
+        row = STEP | {"program": text, "layer": text, "key": text, "refused": text, "collectives": {text: 2}}
         reached = LONGEST | {"program": text, "layer": text, "bound": text, "reason": text}
         target = {"chip": text, "topology": text, "compiler": text, "definitions": {text: text}}
         origin = {"compiled_for": target, "versions": {"libtpu": text}}

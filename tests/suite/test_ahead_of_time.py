@@ -5,8 +5,10 @@ TPUs is needed.
 """
 
 import dataclasses
+import fcntl
 import importlib.util
 import json
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -18,9 +20,17 @@ from reports import records
 from suite import run
 from suite.data import open_dataset
 from suite.hardware import ahead_of_time, detect
-from suite.hardware.ahead_of_time import Cached, Found, abstract_batch, does_not_fit, longest, same_program
+from suite.hardware.ahead_of_time import (
+    Cached,
+    Found,
+    abstract_batch,
+    described,
+    does_not_fit,
+    longest,
+    same_program,
+)
 from suite.hardware.profiles import PROFILES
-from suite.launch import ahead, compiled_result, local, result
+from suite.launch import ahead, compiled_result, devices, local, result
 from suite.launch.local import Options, Outcome
 from suite.matrix import Selection, cells
 from suite.training.language import loop as language_loop
@@ -103,7 +113,7 @@ def compiler():
     jax = pytest.importorskip("jax")
     from suite.hardware.jax import Compiler
 
-    return Compiler("tpu-v4", jax.devices("cpu")[0])
+    return Compiler("tpu-v4", devices=jax.devices("cpu")[:1])
 
 
 class Lowered(Exception):
@@ -144,6 +154,7 @@ class Spied:
     def __init__(self, of, pretended=None):
         self.of, self.count, self.known, self.pretended = of, 0, {}, pretended
         self.name, self.training, self.layer, self.key = of.name, of.training, of.layer, of.key
+        self.devices = of.devices
 
     def compiled(self, lowered):
         self.count += 1
@@ -163,7 +174,7 @@ def test_a_cell_is_compiled_to_a_record_and_never_twice(compiler, tmp_path):
     found = programs()
     assert spied.count == 2
     assert [row["program"] for row in found.rows] == ["training step", "evaluation"]
-    assert any("training step 2 " in line and "s of processor time" in line for line in said)
+    assert any("training step batch 2 length" in line and "s of processor time" in line for line in said)
     assert (programs(), spied.count) == (found, 2)
     (tmp_path / "programs" / f"{found.headline['key']}.json").write_text("{")
     assert (programs(), spied.count) == (found, 3)
@@ -243,6 +254,40 @@ def test_a_model_that_takes_no_longer_input_says_so():
     assert (refused["longest_length"], refused["shortest_refused"], refused["bound"]) == (None, 64, "memory")
 
 
+def test_collectives_and_loops_are_counted_in_the_text_of_a_program():
+    text = """
+  %all-reduce.3 = f32[8]{0} all-reduce(%a), replica_groups={{0,1}}
+  %s = (f32[8]{0}, f32[8]{0}) all-reduce-start(%b), to_apply=%sum
+  %d = f32[8]{0} all-reduce-done(%s)
+  %g = f32[16]{0} all-gather(%c), dimensions={0}
+  %w = (s32[], f32[8]{0}) while(%t), condition=%less, body=%all-reduce.body
+"""
+    sizes = ("argument", "output", "alias", "temp", "generated_code")
+    memory = SimpleNamespace(**{f"{name}_size_in_bytes": 2**i for i, name in enumerate(sizes)})
+    row = described({"flops": 6.0, "bytes accessed": 2.0}, memory, text)
+    assert row["collectives"] == {"all-gather": 1, "all-reduce": 2}
+    assert (row["loops"], row["arithmetic_intensity"], row["fits"]) == (1, 3.0, True)
+    assert row["peak_memory_bytes"] == 1 + 2 - 4 + 8 + 16
+
+
+def test_the_chips_that_share_a_batch_are_those_of_the_topology(pretended):
+    cells = [chosen(overrides=[f"batch_size={size}"]) for size in (48, 50, 7)]
+    shared = devices.devices(cells, None)
+    assert [shared[cell.id] for cell in cells] == [4, 2, 1]
+    assert devices.devices([chosen("speed.layer")], None) == {chosen("speed.layer").id: 1}
+    assert set(devices.devices(cells, 1).values()) == {1}
+    with pytest.raises(detect.HardwareError, match="programs are compiled for 4 of Google TPU v4"):
+        devices.devices(cells[:1], 8)
+
+
+def test_a_program_that_another_process_compiles_is_waited_for(tmp_path):
+    at_once = fcntl.LOCK_EX | fcntl.LOCK_NB
+    with (tmp_path / "one.lock").open("w") as other:
+        with ahead_of_time._alone(tmp_path / "one.json"), pytest.raises(BlockingIOError):
+            fcntl.flock(other, at_once)
+        fcntl.flock(other, at_once)
+
+
 def test_a_program_without_room_is_told_from_its_compilers_words():
     said = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 40.25G of 30.75G hbm. Exceeded by 9.50G."
     assert does_not_fit(said) == {"fits": False, "peak_memory_bytes": 40.25 * 2**30, "refused": said}
@@ -284,7 +329,8 @@ class Pretended:
                 row = row_of(64) | {"flops": 5.0}
                 reached = {"program": "training step", "longest_length": 64, "bound": "compilations"}
                 only = Found("XLA", [row], [reached], row)
-                of = compiled_result.compiled(cell, protocol, only, {}, self.options.compilations)
+                chips = self.options.devices[cell.id]
+                of = compiled_result.compiled(cell, protocol, only, {}, self.options.compilations, chips)
             records.write(of, self.options.out)
             outcomes.append(Outcome(cell, of.status, of.reason))
         return outcomes
@@ -313,7 +359,7 @@ def test_the_command_compiles_once_and_keeps_what_is_compiled(pretended, tmp_pat
     assert sorted(of.cell.seed for of in compiled) == [0, 1, 2]
     assert all(of.metrics == compiled[0].metrics and of.tables == compiled[0].tables for of in compiled)
     reasons = {of.cell.framework: of.reason for of in found.values() if of.status == "not run"}
-    assert "only JAX programs are compiled" in reasons["torch"]
+    assert "PyTorch cells do not run on a Google TPU v4: that takes torch_xla" in reasons["torch"]
     assert "parity ladder" in reasons["jax+torch"]
 
     assert run.main(arguments) == 0
@@ -322,8 +368,12 @@ def test_the_command_compiles_once_and_keeps_what_is_compiled(pretended, tmp_pat
     assert run.main(arguments) == 0
     assert len(pretended.started) == 1
     assert {of.cell.id: of for of in records.read_all(tmp_path)}.keys() == found.keys()
+    assert {of.provenance["compiled_for"]["chips"] for of in compiled} == {2}  # of four, to share a batch of 50
     assert run.main([*arguments, "--compilations", "4"]) == 0
     assert len(pretended.started) == 2
+    assert run.main([*arguments, "--compilations", "4", "--devices", "1"]) == 0
+    assert len(pretended.started) == 3
+    arguments += ["--devices", "1"]
     assert run.main([*arguments, "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "compiled already" in shown
@@ -336,6 +386,18 @@ def test_a_failure_is_a_record_of_every_cell_with_that_program(pretended, tmp_pa
     assert run.main([*arguments, "--out", str(tmp_path)]) == 1
     assert "2 failed" in capsys.readouterr().out
     assert {of.reason for of in records.read_all(tmp_path)} == {"no such instruction"}
+
+
+def test_pytorch_on_a_tpu_is_one_sentence_and_starts_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
+    monkeypatch.setattr(local.subprocess, "Popen", None)
+    arguments = [*COMMAND[:2], *COMMAND[3:], "--frameworks", "torch", "--out", str(tmp_path), "--data", str(tmp_path)]
+    assert run.main(arguments) == 0
+    (record,) = records.read_all(tmp_path)
+    assert (record.status, record.cell.framework) == ("not run", "torch")
+    assert "PyTorch cells do not run on a Google TPU v4: that takes torch_xla" in record.reason
+    assert not detect.why_not("jax", "tpu-v4")
+    assert not detect.why_not("torch", "h100")
 
 
 def test_without_the_compiler_one_sentence_says_how_to_get_it(monkeypatch, tmp_path, capsys):
@@ -360,12 +422,3 @@ def test_children_compile_without_looking_for_a_tpu(pretended, monkeypatch):
     monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
     assert not ahead.is_absent("tpu-v4")
     assert Options(out=None, data=None).compile_only is False  # pyright: ignore[reportArgumentType]
-
-
-def test_models_that_write_are_not_compiled_and_say_so(pretended, tmp_path):
-    arguments = ["--tasks", "summaries.qmsum", "--frameworks", "jax", "--hardware", "tpu-v4", "--out", str(tmp_path)]
-    assert run.main(arguments) == 0
-    (record,) = records.read_all(tmp_path)
-    assert record.status == "not run"
-    assert "summaries" in record.reason
-    assert not pretended.started

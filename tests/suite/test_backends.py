@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from implementations.parameters import ParameterError
+from implementations.spade.config import SpadeConfig
 from suite.recipes.base import Recipe, apply_overrides
 from suite.recipes.s5 import lra_listops
 
@@ -110,6 +111,20 @@ def test_groups_rates_and_decay_reach_the_parameters(framework):
             expected = old - 0.1 * (gradient / (np.abs(gradient) + 1e-8) + 0.5 * old)
             np.testing.assert_allclose(new, expected, rtol=1e-4, atol=1e-5, err_msg=path)
     assert after["step"] == 1
+
+
+def test_a_parameter_without_a_part_in_the_loss_decays_all_the_same():
+    """A frozen S4 gets no gradient: zero in JAX, none in PyTorch, whose optimizer would leave it out."""
+    recipe = tiny("optimizer.groups.regular.weight_decay=0.5", "optimizer.groups.ssm.weight_decay=0.5")
+    layer = SpadeConfig(d_model=8, heads=1, d_ff=4, window=32, s4_state_size=2, s4_frozen=True)
+    found = backend("torch", dataclasses.replace(recipe, model=recipe.model.replace(layer=layer)))
+    before = found.state()
+    found.train_step(batch(0), {"ssm": 0.1, "regular": 0.1}, 0)
+    after = found.state()
+    frozen = [name for name in before if name.startswith("parameters.layers.0.s4.")]
+    assert len(frozen) == 7
+    for name in frozen:
+        np.testing.assert_allclose(after[name], 0.95 * before[name], rtol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("framework", BACKENDS)

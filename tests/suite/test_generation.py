@@ -12,6 +12,7 @@ from implementations.common.config import ConfigError
 from implementations.models.config import EncoderDecoderConfig
 from implementations.transformer.config import TransformerConfig
 from suite.data import prepare_dataset
+from suite.hardware.ahead_of_time import abstract_batch
 from suite.launch import generation_result, result
 from suite.launch.cost import positions
 from suite.matrix import Cell, Selection, cells
@@ -20,7 +21,7 @@ from suite.recipes.summaries import qmsum
 from suite.rouge import MEASURES, mean_rouge
 from suite.training.checkpoint import CheckpointStore
 from suite.training.generation.batches import PairBatch, pair_batch, text
-from suite.training.generation.loop import references, train
+from suite.training.generation.loop import of, references, train
 from suite.training.loop import Controls, Stopped
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
@@ -56,6 +57,22 @@ def data(tmp_path_factory) -> Any:
             meeting = {"meeting_transcripts": turns, "general_query_list": asked, "specific_query_list": []}
             (files / folder / f"{i}.json").write_text(json.dumps(meeting))
     return prepare_dataset("qmsum", files / "data", released=files, **RECIPE.data.settings)
+
+
+def test_a_program_for_hardware_that_is_not_here_has_these_shapes(data):
+    """Its loss and the losses of its evaluation are lowered without data."""
+    found = pair_batch(data.train, np.arange(4), of(RECIPE), MODEL.start)
+    abstract = abstract_batch(RECIPE, 4)
+    assert type(abstract) is PairBatch
+    shapes = [{name: (a.shape, a.dtype) for name, a in vars(batch).items()} for batch in (abstract, found)]
+    assert shapes[0] == shapes[1]
+    assert abstract_batch(RECIPE, 2, 48).inputs.shape == (2, 48)
+    jax = pytest.importorskip("jax")
+    from suite.hardware.jax import Compiler
+
+    training = Compiler("tpu-v4", devices=jax.devices("cpu")[:1]).training(RECIPE)
+    assert "4x24xi32" in training.step().as_text()
+    assert "4x24xi32" in training.evaluation().as_text()
 
 
 def backend(framework: str, recipe: Recipe = RECIPE) -> Any:

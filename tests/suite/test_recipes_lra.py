@@ -8,6 +8,7 @@ import pytest
 from implementations import catalog
 from implementations.common.initializers import Keys
 from implementations.models.config import ClassifierConfig
+from suite.data.catalog import place
 from suite.recipes import mega, operations_per_token, recipes, s4, s4d, transformer
 from suite.recipes.base import PROFILES, Recipe, differences
 
@@ -138,6 +139,15 @@ def test_profiles_are_valid_and_survive_json(architecture, task, profile):
         assert recipe.optimizer.schedule.total_steps == recipe.total_steps < published.total_steps
         shares = [schedule.warmup_steps / schedule.total_steps for schedule in schedules]
         assert shares[0] == pytest.approx(shares[1], abs=1 / recipe.total_steps)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("task", MEGA)
+def test_megas_bias_reaches_over_every_padded_sequence(task, profile):
+    recipe = recipes("mega")[task](profile)
+    padded = place(recipe.data.name, None, recipe.data.settings).settings.protocol()["maximum_length"]
+    layer: Any = recipe.model.layer
+    assert layer.max_positions >= padded
 
 
 def count(model: Any) -> int:

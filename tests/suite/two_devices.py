@@ -62,6 +62,8 @@ def trained(framework: str, recipe: Recipe, kind: str, devices: int) -> dict[str
     """Losses, the state after the updates, and an evaluation from there; the last update is of a state put back."""
     made = backend(framework, recipe, kind, devices)
     steps = [(batch(recipe, step), recipe.optimizer.rates(step + 3), 7 * step + 1) for step in range(STEPS)]
+    if framework == "jax" and devices > 1:
+        compare_ahead_of_time(made, recipe, steps[0])
     losses = made.losses([made.train_step(*step) for step in steps])
     state = made.state()
     if recipe.language is not None:
@@ -73,6 +75,30 @@ def trained(framework: str, recipe: Recipe, kind: str, devices: int) -> dict[str
     if framework == "torch" and devices > 1:
         lose_a_device(made, steps[0])
     return {"losses": np.concatenate([losses, again]), "evaluated": evaluated, **state}
+
+
+def compare_ahead_of_time(made: Any, recipe: Recipe, step: tuple) -> None:
+    """Hold that the program compiled for devices that are not here is the one that these run."""
+    from suite.hardware.jax import Compiler
+
+    compiler, train, seen = Compiler("tpu-v4", devices=made.devices), made._train, []
+
+    def lower(*given: Any) -> Any:
+        seen.append(train.lower(*given))
+        return train(*given)
+
+    state = made.state()
+    made._train = lower
+    made.train_step(*step)
+    made._train = train
+    made.load_state(state)
+    lowered = compiler.training(recipe).step(step[0].inputs.shape[1])
+    # The line of @main up to its results has the places of arguments, which a program does not depend on.
+    ahead, here = ([line.rpartition(" -> ")[2] for line in one.as_text().splitlines()] for one in (lowered, seen[0]))
+    assert ahead == here
+    assert "num_partitions = 2" in ahead[0], ahead[0]
+    row = compiler.compiled(lowered)
+    assert row["collectives"]["all-reduce"] > 0, row
 
 
 def lose_a_device(made: Any, step: tuple) -> None:

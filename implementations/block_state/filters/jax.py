@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from implementations.block_state.config import BlockStateConfig
 from implementations.common.initializers import Keys, normal
-from implementations.common.jax import Linear, einsum, parameter
+from implementations.common.jax import Linear, einsum, ending, parameter, trailing
 from implementations.ops.attention.jax import sinusoidal
 from implementations.ops.convolution.jax import causal_convolution
 from implementations.s4.config import Method
@@ -67,5 +67,6 @@ class UnstructuredBank(nnx.Module):
             y = causal_convolution(known, kernel, method)[:, -length:]
         if config.streams:
             known = jnp.pad(known, ((0, 0), (max(kept - known.shape[1], 0), 0), (0, 0)))
-            state = known[:, known.shape[1] - kept :]
+            padding = None if mask is None else trailing(mask)
+            state = ending(known, padding, kept)
         return y + self.D[...] * u[:, :, None], state

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from implementations.block_state.config import BlockStateConfig
 from implementations.common.initializers import Keys, normal
-from implementations.common.torch import Linear, einsum, owned, parameter
+from implementations.common.torch import Linear, einsum, ending, owned, parameter, trailing
 from implementations.ops.attention.torch import sinusoidal
 from implementations.ops.convolution.torch import causal_convolution
 from implementations.s4.config import Method
@@ -67,6 +67,7 @@ class UnstructuredBank(nn.Module):
             method: Any = scan or config.scan
             y = causal_convolution(known, kernel, method)[:, -length:]
         if config.streams:
-            known = torch.nn.functional.pad(known, (0, 0, max(kept - known.shape[1], 0), 0))
-            state = owned(known[:, known.shape[1] - kept :])
+            known = nn.functional.pad(known, (0, 0, max(kept - known.shape[1], 0), 0))
+            padding = None if mask is None else trailing(mask)
+            state = owned(ending(known, padding, kept))
         return y + self.D * u[:, :, None], state

@@ -7,9 +7,12 @@ the default on a GPU: `jax.nn.dot_product_attention` (which takes the softmax in
 axis of that kernel: there is no loop over windows. Chunks, inside which attention stays, are such blocks themselves.
 
 "flex" takes a window in one call without cutting it: FlexAttention in PyTorch, `jax.nn.dot_product_attention` with its
-`local_window_size` in JAX, which may make all L x T logits. What it cannot do runs as "fused" (`flexible`). Its outputs
-were checked against the oracle on a CPU, where FlexAttention is not fused and has no gradients (there "fused" runs
-where they are asked for). No GPU has run it yet: nothing takes it by default, `ON_GPU` is where that would change.
+`local_window_size` in JAX, which may make all L x T logits. What it cannot do runs as "fused" (`flexible`); on a CPU
+FlexAttention is not fused and has no gradients. In PyTorch "auto" takes it for the windows of a compiled program on a
+GPU that asks for no gradient. Measured (task speed.attention; H200, float32, window 128, 16 heads of 32, a learned
+relative bias, 512 to 65,536 positions; time over that of "einsum"): forward 0.82 to 0.68 against 0.93 to 0.77 of
+"fused"; forward and backward 0.59 to 3.3 against 0.96 to 0.84, because the gradient of the bias goes through atomic
+additions. Outside of a compiled program every new length would cost seconds of compilation.
 
 A query none of whose keys is allowed gets zero from every kernel.
 """
@@ -51,13 +54,16 @@ def choose(method: Method, on_gpu: bool, float64: bool) -> str:
     return method
 
 
-def flexible(method: Method, on_gpu: bool, float64: bool, width: int, cut_gradient: bool, gap: bool) -> bool:
+def flexible(
+    method: Method, on_gpu: bool, float64: bool, width: int, cut_gradient: bool, gap: bool, inference: bool
+) -> bool:
     """Whether "flex" takes a window.
 
-    It must be asked for, in float32 or below, with no gradient to cut, no `gap` among the keys of a query, and on a GPU
-    with keys and values of at least `FLEX_WIDTH`.
+    It must be asked for, or "auto" on a GPU in a compiled program without gradients (`inference`); in float32 or below,
+    with no gradient to cut, no `gap` among the keys of a query, and on a GPU with keys and values of at least
+    `FLEX_WIDTH`.
     """
-    asked = method == "flex" or (method == "auto" and on_gpu and ON_GPU == "flex")
+    asked = method == "flex" or (method == "auto" and on_gpu and inference)
     return asked and not (float64 or cut_gradient or gap) and (width >= FLEX_WIDTH or not on_gpu)
 
 

@@ -166,7 +166,7 @@ def window_attention(
         )
     width, plain = min(k.shape[-1], v.shape[-1]), reach is None and factor is None
     gap = not (causal or include_self)
-    if plain and flexible(method, platform() == "gpu", q.dtype == jnp.float64, width, cut_gradient, gap):
+    if plain and flexible(method, platform() == "gpu", q.dtype == jnp.float64, width, cut_gradient, gap, False):
         return _flex(q, k, v, window, bias, valid, causal, include_self)
     count = -(-length // window)
     after = count * window - length

@@ -169,7 +169,9 @@ def window_attention(
         )
     width, plain = min(k.shape[-1], v.shape[-1]), reach is None and factor is None
     gap = not (causal or include_self)
-    if plain and flexible(method, q.is_cuda, q.dtype == torch.float64, width, cut_gradient, gap) and _offered(q, k, v):
+    free = torch.compiler.is_compiling() and not torch.is_grad_enabled()
+    wanted = flexible(method, q.is_cuda, q.dtype == torch.float64, width, cut_gradient, gap, free)
+    if plain and wanted and _offered(q, k, v):
         return _flex(q, k, v, window, bias, valid, causal, include_self)
     count = -(-length // window)
     after = count * window - length
@@ -243,13 +245,17 @@ def _offered(*tensors):
 
 FLEX_BLOCK = 128
 """Queries and keys of a tile of FlexAttention."""
+FLEX_SHAPES = 256
+"""Shapes for which it is compiled in one process. PyTorch's own limit is 8; beyond it all logits are made."""
 
 
 def _flex(q, k, v, window, bias, valid, causal, include_self):
     """One call over the whole segment: a relative bias is read from a table, which gets its gradient through it."""
     before, (low, high) = window if causal else 0, span(window, causal, include_self)
+    wide = q.dtype
+    q, k, v = lowered(q), lowered(k), lowered(v)
     offsets = torch.arange(low, high + 1, device=q.device)[None, :]
-    table = q.new_zeros(1) if bias is None else bias(offsets - before)[:, 0]
+    table = q.new_zeros(1) if bias is None else bias(offsets - before)[:, 0].to(q.dtype)
 
     def seen(b, h, i, j):
         inside = (j - i >= low) & (j - i <= high)
@@ -260,8 +266,11 @@ def _flex(q, k, v, window, bias, valid, causal, include_self):
 
     blocks = _blocks(low, high, q.shape[1], k.shape[1], seen, q.device)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    call = flex_attention if torch.compiler.is_compiling() else _compiled_flex(q.is_cuda)
-    return call(q, k, v, None if bias is None else biased, blocks, scale=1.0).transpose(1, 2)
+    given = (q, k, v, None if bias is None else biased, blocks)
+    if torch.compiler.is_compiling():
+        return flex_attention(*given, scale=1.0).transpose(1, 2).to(wide)
+    with torch._dynamo.config.patch(recompile_limit=FLEX_SHAPES):
+        return _compiled_flex(q.is_cuda)(*given, scale=1.0).transpose(1, 2).to(wide)
 
 
 def _blocks(low, high, queries, keys, seen, device):

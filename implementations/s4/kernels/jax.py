@@ -19,7 +19,7 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Array, Float, Int
 
-from implementations.common.jax import einsum
+from implementations.common.jax import einsum, ending
 from implementations.ops.scan.jax import exponential, multiply
 from implementations.s4.kernels import block
 from implementations.s5.jax import conjugate, reciprocal
@@ -84,15 +84,21 @@ class Diagonal:
         first = multiply(exponential(self.log_A_bar), state)
         return vandermonde(multiply(self.C, first[:, None]), self.log_A_bar, length)
 
-    def last_state(self, u: Float[Array, "B L D"], state: Float[Array, "B D M 2"] | None) -> Float[Array, "B D M 2"]:
-        """The state after a segment."""
+    def last_state(
+        self, u: Float[Array, "B L D"], state: Float[Array, "B D M 2"] | None, padding: Int[Array, " B"] | None = None
+    ) -> Float[Array, "B D M 2"]:
+        """The state after a segment, or where the `padding` at its end begins."""
         length = u.shape[1]
+        u = ending(u, padding, length)
         width = block(length)
         u = blocks(u, width)
         low, high = powers(self.log_A_bar, width), powers(self.log_A_bar, u.shape[1], width)
         ends = einsum("bijd,jdmc->bidmc", u, jnp.flip(low, 0))
         x = multiply(self.B_bar, multiply(ends, jnp.flip(high, 0)).sum(1))
-        return x if state is None else x + multiply(exponential(length * self.log_A_bar), state)
+        if state is None:
+            return x
+        left = length if padding is None else (length - padding)[:, None, None, None]
+        return x + multiply(exponential(left * self.log_A_bar), state)
 
     def block_states(
         self, u: Float[Array, "B n W D"], state: Float[Array, "B D M 2"] | None, lead: Int[Array, " B"] | None
@@ -242,9 +248,12 @@ class DiagonalPlusLowRank:
         found = einsum("ikdn,jbdn->bkdij", rows, columns)
         return rearrange(found, "b k d i j -> b k d (i j)")[..., :length]
 
-    def last_state(self, u: Float[Array, "B L D"], state: Float[Array, "B D M 2"] | None) -> Float[Array, "B D M 2"]:
-        """The state after a segment."""
+    def last_state(
+        self, u: Float[Array, "B L D"], state: Float[Array, "B D M 2"] | None, padding: Int[Array, " B"] | None = None
+    ) -> Float[Array, "B D M 2"]:
+        """The state after a segment, or where the `padding` at its end begins."""
         length = u.shape[1]
+        u = ending(u, padding, length)
         width = block(length)
         matrix = self.matrix(self.step)
         columns = krylov(matrix, flat(self._backward(2 * self.B, self.step)), width)
@@ -256,7 +265,11 @@ class DiagonalPlusLowRank:
             ends = ends[:, 1::2] + apply(power, ends[:, 0::2])
             power = product(power, power)
         x = paired(ends[:, 0])
-        return x if state is None else x + paired(apply_power(matrix, flat(state), length))
+        if state is None:
+            return x
+        if padding is None:
+            return x + paired(apply_power(matrix, flat(state), length))
+        return x + paired(apply_powers(matrix, flat(state), length - padding, length))
 
     def block_states(
         self, u: Float[Array, "B n W D"], state: Float[Array, "B D M 2"] | None, lead: Int[Array, " B"] | None

@@ -19,7 +19,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from implementations.common.torch import einsum
+from implementations.common.torch import einsum, ending
 from implementations.ops.scan.torch import exponential, multiply
 from implementations.s4.kernels import block
 from implementations.s5.torch import conjugate, reciprocal
@@ -83,15 +83,24 @@ class Diagonal:
         first = multiply(exponential(self.log_A_bar), state)
         return vandermonde(multiply(self.C, first[:, None]), self.log_A_bar, length)
 
-    def last_state(self, u: Float[Tensor, "B L D"], state: Float[Tensor, "B D M 2"] | None) -> Float[Tensor, "B D M 2"]:
-        """The state after a segment."""
+    def last_state(
+        self,
+        u: Float[Tensor, "B L D"],
+        state: Float[Tensor, "B D M 2"] | None,
+        padding: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B D M 2"]:
+        """The state after a segment, or where the `padding` at its end begins."""
         length = u.shape[1]
+        u = ending(u, padding, length)
         width = block(length)
         u = blocks(u, width)
         low, high = powers(self.log_A_bar, width), powers(self.log_A_bar, u.shape[1], width)
         ends = einsum("bijd,jdmc->bidmc", u, torch.flip(low, (0,)))
         x = multiply(self.B_bar, multiply(ends, torch.flip(high, (0,))).sum(1))
-        return x if state is None else x + multiply(exponential(length * self.log_A_bar), state)
+        if state is None:
+            return x
+        left = length if padding is None else (length - padding)[:, None, None, None]
+        return x + multiply(exponential(left * self.log_A_bar), state)
 
     def block_states(
         self, u: Float[Tensor, "B n W D"], state: Float[Tensor, "B D M 2"] | None, lead: Int[Tensor, " B"] | None
@@ -244,9 +253,15 @@ class DiagonalPlusLowRank:
         found = einsum("ikdn,jbdn->bkdij", rows, columns)
         return rearrange(found, "b k d i j -> b k d (i j)")[..., :length]
 
-    def last_state(self, u: Float[Tensor, "B L D"], state: Float[Tensor, "B D M 2"] | None) -> Float[Tensor, "B D M 2"]:
-        """The state after a segment."""
+    def last_state(
+        self,
+        u: Float[Tensor, "B L D"],
+        state: Float[Tensor, "B D M 2"] | None,
+        padding: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B D M 2"]:
+        """The state after a segment, or where the `padding` at its end begins."""
         length = u.shape[1]
+        u = ending(u, padding, length)
         width = block(length)
         matrix = self.matrix(self.step)
         columns = krylov(matrix, flat(self._backward(2 * self.B, self.step)), width)
@@ -258,7 +273,11 @@ class DiagonalPlusLowRank:
             ends = ends[:, 1::2] + apply(power, ends[:, 0::2])
             power = product(power, power)
         x = paired(ends[:, 0])
-        return x if state is None else x + paired(apply_power(matrix, flat(state), length))
+        if state is None:
+            return x
+        if padding is None:
+            return x + paired(apply_power(matrix, flat(state), length))
+        return x + paired(apply_powers(matrix, flat(state), length - padding, length))
 
     def block_states(
         self, u: Float[Tensor, "B n W D"], state: Float[Tensor, "B D M 2"] | None, lead: Int[Tensor, " B"] | None

@@ -22,7 +22,6 @@ class Backend(classification.Backend):
 
     def __init__(self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32", devices: int = 1) -> None:
         super().__init__(recipe, seed, kind, dtype, devices)
-        assert recipe.generation is not None
         self.generation = recipe.generation
         self._evaluate = jax.jit(self._evaluate_function)
 
@@ -50,6 +49,7 @@ class Backend(classification.Backend):
 
     def generate(self, batch: PairBatch) -> Integer[np.ndarray, "B L"]:
         """What the model writes, filled with its end token."""
+        assert self.generation is not None
         given = {"beams": self.generation.beams, "length_penalty": self.generation.length_penalty}
         inputs, lengths = self._move(batch.inputs, batch.lengths)
         with matmul_precision(self.recipe.matmul_precision):

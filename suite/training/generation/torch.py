@@ -23,7 +23,6 @@ class Backend(classification.Backend):
         self, recipe: Recipe, seed: int, kind: str = "cpu", dtype: str = "float32", rank: int = 0, devices: int = 1
     ) -> None:
         super().__init__(recipe, seed, kind, dtype, rank, devices)
-        assert recipe.generation is not None
         self.generation = recipe.generation
 
     def _arrays(self, batch: PairBatch) -> tuple[np.ndarray | None, ...]:
@@ -49,6 +48,7 @@ class Backend(classification.Backend):
 
     def generate(self, batch: PairBatch) -> Integer[np.ndarray, "B L"]:
         """What the model writes, filled with its end token."""
+        assert self.generation is not None
         given = {"beams": self.generation.beams, "length_penalty": self.generation.length_penalty}
         inputs, lengths = self._move(batch.inputs, batch.lengths)
         with matmul_precision(self.recipe.matmul_precision):
