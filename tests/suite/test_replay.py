@@ -105,6 +105,13 @@ def test_whatever_a_run_ends_with_is_compared(changes, outside, loose):
     assert plain.judgment == loose
 
 
+def test_the_same_numbers_are_the_same_bits_whatever_is_allowed():
+    for bound in (agreement.exact, lambda update: 1e-6):
+        found = agreement.training(ended(), Again(2, ended().curves, ended()), bound)
+        assert {(one.judgment, one.identical == one.compared) for one in found} == {("bit for bit", True)}
+        assert len(found) == 4
+
+
 def test_a_run_that_got_farther_than_its_record_is_compared_as_far_as_that_goes():
     cut = {name: values[:1] for name, values in ended().curves.items()}
     found = agreement.training(ended(curves=cut), Again(2, ended().curves), agreement.exact)
