@@ -112,6 +112,16 @@ def test_the_same_numbers_are_the_same_bits_whatever_is_allowed():
         assert len(found) == 4
 
 
+def test_the_largest_deviation_is_shown_and_programs_are_told_apart_by_mode():
+    eps = float(np.finfo(np.float32).eps)
+    (one,) = quantities([2.0 * (1 + 10 * eps), 2.0 * (1 + 60 * eps), 2.0], [2.0] * 3, [2.0] * 3)
+    assert one.deviation == pytest.approx(60 * eps, rel=1e-3)
+    modes = {"forward": 1.0, "streaming step": 2.0}
+    rows = [{"mode": mode, "length": 8, "layer": "s5", "operations": count} for mode, count in modes.items()]
+    timed = made(cell("torch"), tables={"gate": [{"layer": "s5", "error": 0.0, "passed": True}], "layer_speed": rows})
+    assert [one.compared for one in agreement.speed(timed, timed, strict=True)] == [1, 1, 2]
+
+
 def test_a_run_that_got_farther_than_its_record_is_compared_as_far_as_that_goes():
     cut = {name: values[:1] for name, values in ended().curves.items()}
     found = agreement.training(ended(curves=cut), Again(2, ended().curves), agreement.exact)
