@@ -43,7 +43,7 @@ def cells_table(records: Sequence[Record]) -> Table:
         changed = [Span(f"{cell.factor} = {cell.level}", "", "quiet", line=True)] if cell.factor else []
         cells = (
             plain(cell.id, tables.cell_path(record)),
-            Cell((chip(record.status), *([Span(record.reason, "", "quiet")] if record.reason else []))),
+            Cell((chip(record.status), *([Span(tables.reason(record), "", "quiet")] if record.reason else []))),
             plain(cell.task),
             Cell((Span(cell.architecture, tables.architecture_path(cell.architecture)), *changed)),
             plain(tables.title(cell.framework)),

@@ -118,7 +118,8 @@ def variant(record: Record) -> str:
         "block_recurrent": ("gate", "configuration"),
         "transformer": ("attention",),
     }
-    return ":".join(frames.text(layer.get(name)) for name in names.get(frames.text(layer.get("architecture")), ()))
+    said = [frames.text(layer.get(name)) for name in names.get(frames.text(layer.get("architecture")), ())]
+    return ":".join(filter(None, said))
 
 
 def label(group: Group) -> str:

@@ -144,7 +144,7 @@ def summary(found: Sequence[SpeedRun]) -> Table:
         record = run.record
         gate = record.tables.get("gate", [])
         passed = sum(row.get("passed") is True for row in gate)
-        told = (chip(record.status), *([Span(record.reason, "", "quiet")] if record.reason else []))
+        told = (chip(record.status), *([Span(tables.reason(record), "", "quiet")] if record.reason else []))
         cells = (
             plain(run.title, f"#{run.anchor}"),
             Cell(told),
@@ -162,7 +162,9 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
     yield Heading(run.title, anchor=run.anchor)
     record = run.record
     if record.status != "measured":
-        told = f"The run did not end ({record.reason or record.status}); what it had measured until then is shown."
+        told = (
+            f"The run did not end ({tables.reason(record) or record.status}); what it had measured until then is shown."
+        )
         yield Paragraph((chip(record.status), Span(told)))
     made = []
     for mode in run.modes:

@@ -70,6 +70,16 @@ def entry_cell(entry: Entry, group: Group) -> Cell:
     return Cell(tuple(spans), entry.summary.mean if entry.summary else "")
 
 
+LONGEST_REASON = 160
+"""Characters of a reason that stand in a table; the page of its record has the whole of it."""
+
+
+def reason(record: Record) -> str:
+    """The first line of a record's reason, cut."""
+    first = next(iter(record.reason.splitlines()), "")
+    return first if len(first) <= LONGEST_REASON else f"{first[: LONGEST_REASON - 1]}…"
+
+
 LONGEST_PRINTED = 12
 """Characters up to which what a paper prints in words stands in the column of values."""
 

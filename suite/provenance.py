@@ -54,7 +54,7 @@ def _git(*arguments: str) -> str | None:
 
 CODE = ("implementations", "suite", "data_manifests")
 """What numbers are made by."""
-READERS = ("suite/run.py", "suite/verify.py", "suite/compare.py", "suite/replay/")
+READERS = ("suite/run.py", "suite/arguments.py", "suite/verify.py", "suite/compare.py", "suite/replay/")
 """Parts of it that start runs or read records, and make no number."""
 
 

@@ -19,6 +19,7 @@ from reports.consistency import contradictions
 from reports.frames import text
 from reports.records import Record, RecordError
 from reports.render import one_line, text_table
+from suite.arguments import duration, positive
 from suite.data import DataError, data_root, open_dataset
 from suite.hardware import detect
 from suite.matrix import Cell
@@ -26,7 +27,6 @@ from suite.replay import agreement, circumstances, rerun, source
 from suite.replay.agreement import LARGEST_BOUND, Quantity
 from suite.replay.rerun import Way
 from suite.replay.source import CannotVerify
-from suite.run import duration, positive
 
 REPRODUCED, NOT_REPRODUCED, CANNOT = 0, 1, 2
 FOLDERS = (Path("runs"), Path("reports/measured"))

@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from report_document import Document
 from report_records import make_record, store
 
-from reports import build, claims, pages, records, speed
+from reports import build, cells, claims, pages, records, speed
 from reports.records import Record
 from reports.render import Renderer
 
@@ -114,6 +115,16 @@ def test_the_page_has_figures_ratios_and_every_measurement(site: Path) -> None:
     assert "| BST:MF:S4 | forward | 0.84" in text
     svg = (site / "figures" / "speed-cc71852fd0d7-forward.svg").read_text(encoding="utf-8")
     assert all(f">{name}<" in svg for name in ("BRECT", "BST:SH:S4", "32,768", "time, ms"))
+
+
+def test_a_long_reason_is_cut_in_tables() -> None:
+    long = msgspec.structs.replace(timed(GOOD), status="failed", reason="no kernel " * 40 + "\nsecond line")
+    for page in (speed.speed_page([long]), cells.cells_page([long])):
+        shown = Renderer(pages.SECTIONS).markdown(page).decode()
+        assert "no kernel no kernel" in shown
+        assert "…" in shown
+        assert "second line" not in shown
+        assert max(map(len, shown.splitlines())) < 800
 
 
 def test_without_records_the_page_gives_the_command() -> None:

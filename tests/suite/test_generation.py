@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from suite.recipes.summaries import qmsum
 from suite.rouge import MEASURES, mean_rouge
 from suite.training.checkpoint import CheckpointStore
 from suite.training.generation.batches import PairBatch, pair_batch, text
-from suite.training.generation.loop import of, references, train
-from suite.training.loop import Controls, Stopped
+from suite.training.generation.loop import GenerationLoop, of, references, train
+from suite.training.loop import Controls, Diverged, Stopped
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
 BACKENDS = ("jax", "torch")
@@ -30,9 +31,6 @@ ANSWERS = ("yes.", "no.", "later.")
 LAYER = TransformerConfig(d_model=8, heads=2, head_width=4, d_ff=16, dropout=0.1)
 OWN = LAYER.replace(causal=True, d_ff=0, positions="learned", max_length=8)
 MODEL = EncoderDecoderConfig(LAYER, 1, "tokens", 259, OWN, 1, LAYER, scale_logits=True, start=0, end=2)
-PLAIN = MODEL.replace(
-    layer=LAYER.replace(dropout=0.0), decoder_layer=OWN.replace(dropout=0.0), cross=LAYER.replace(dropout=0.0)
-)
 RECIPE = Recipe(
     model=MODEL,
     optimizer=OptimizerSpec({"regular": Group(0.01, 0.0)}, {}, Schedule(warmup_steps=2, total_steps=12), clip_norm=1.0),
@@ -109,7 +107,7 @@ def twins(data):
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)  # compilation takes longer than what is compiled
     for framework in BACKENDS:
-        made = backend(framework, RECIPE.replace(model=PLAIN, generation=Generation(24, 4)))
+        made = backend(framework, RECIPE.replace(generation=Generation(24, 4)))
         batches = [pair_batch(data.train, np.arange(4) + step, made.generation, 0) for step in range(6)]
         handles = [made.train_step(b, RECIPE.optimizer.rates(s), 7 * s + 1) for s, b in enumerate(batches)]
         losses = made.losses(handles)
@@ -145,6 +143,68 @@ def test_padding_and_batch_mates_have_no_part(data, framework):
     loss = made.losses([made.train_step(batch, {"regular": 0.0}, 1)])
     repeated = backend(framework)
     np.testing.assert_array_equal(repeated.losses([repeated.train_step(other, {"regular": 0.0}, 1)]), loss)
+    assert repeated.losses([repeated.train_step(other, {"regular": 0.0}, 2)]) != loss  # another dropout
+
+
+@pytest.mark.parametrize("framework", BACKENDS)
+def test_what_is_written_is_searched_as_the_recipe_says(data, framework):
+    made = backend(framework, RECIPE.replace(generation=Generation(24, 5, beams=3, length_penalty=0.7)))
+    batch, seen = pair_batch(data.train, np.array([0, 1]), made.generation, 0), []
+
+    def generate(inputs: Any, length: int, lengths: Any, **options: Any) -> Any:
+        seen.append((np.asarray(inputs), length, np.asarray(lengths), options))
+        return inputs
+
+    if framework == "torch":
+        made.model.generate = generate
+    else:
+        made._model = lambda *values: SimpleNamespace(generate=generate)
+    np.testing.assert_array_equal(made.generate(batch), batch.inputs)
+    ((inputs, length, lengths, options),) = seen
+    np.testing.assert_array_equal(inputs, batch.inputs)
+    np.testing.assert_array_equal(lengths, batch.lengths)
+    assert (length, options) == (5, {"beams": 3, "length_penalty": 0.7})
+
+
+class Told:
+    """A backend whose loss of a target is `nats` times its token, and which writes nothing."""
+
+    nats = 1.0
+
+    def evaluate(self, batch: PairBatch) -> np.ndarray:
+        return self.nats * batch.mask * batch.targets
+
+    def generate(self, batch: PairBatch) -> np.ndarray:
+        return np.zeros_like(batch.targets)
+
+
+def test_losses_are_means_over_targets_and_only_what_is_better_is_tested(data, tmp_path):
+    def loop(**changes: Any) -> GenerationLoop:
+        quiet = Controls(say=lambda line: None)
+        return GenerationLoop(RECIPE.replace(**changes), data, Told(), 0, CheckpointStore(tmp_path), quiet)  # pyright: ignore
+
+    def evaluated(one: GenerationLoop, nats: float) -> tuple[bool, dict[str, Any]]:
+        one.backend.nats, row = nats, {}  # pyright: ignore[reportAttributeAccessIssue]
+        kept = one.evaluate(row)
+        one.run.epochs.append(row)
+        one.run.selected = len(one.run.epochs) - 1 if kept else one.run.selected
+        assert kept is None or kept["predictions"].shape == (6, 8)
+        return kept is not None, row
+
+    tokens = [token for answer in ANSWERS for token in (*(byte + 3 for byte in answer.encode()), 2)]
+    best = loop()
+    kept, row = evaluated(best, 1.0)
+    assert kept
+    assert row["test_nll_nats_per_token"] == row["validation_nll_nats_per_token"] == pytest.approx(np.mean(tokens))
+    assert row["test_rouge1"] == 0
+    kept, row = evaluated(best, 2.0)
+    assert not kept
+    assert row["test_nll_nats_per_token"] is row["test_rouge1"] is None
+    assert evaluated(best, 0.5)[0]
+    with pytest.raises(Diverged, match="losses of the validation split are not finite"):
+        evaluated(best, float("nan"))
+    last = loop(selection="last epoch")
+    assert [evaluated(last, nats)[0] for nats in (1.0, 2.0)] == [True, True]
 
 
 def cell() -> Cell:

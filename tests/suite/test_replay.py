@@ -13,6 +13,7 @@ from test_verify import made
 from tiny_runs import cell
 
 from reports.records import Record, encode_predictions
+from suite import verify
 from suite.launch import local
 from suite.matrix import Selection, cells
 from suite.replay import agreement, rerun, source
@@ -102,6 +103,23 @@ def test_whatever_a_run_ends_with_is_compared(changes, outside, loose):
         one for one in agreement.training(ended(**changes), again, lambda update: 1e-6) if one.identical < one.compared
     )
     assert plain.judgment == loose
+
+
+def test_the_same_numbers_are_the_same_bits_whatever_is_allowed():
+    for bound in (agreement.exact, lambda update: 1e-6):
+        found = agreement.training(ended(), Again(2, ended().curves, ended()), bound)
+        assert {(one.judgment, one.identical == one.compared) for one in found} == {("bit for bit", True)}
+        assert len(found) == 4
+
+
+def test_the_largest_deviation_is_shown_and_programs_are_told_apart_by_mode():
+    eps = float(np.finfo(np.float32).eps)
+    (one,) = quantities([2.0 * (1 + 10 * eps), 2.0 * (1 + 60 * eps), 2.0], [2.0] * 3, [2.0] * 3)
+    assert one.deviation == pytest.approx(60 * eps, rel=1e-3)
+    modes = {"forward": 1.0, "streaming step": 2.0}
+    rows = [{"mode": mode, "length": 8, "layer": "s5", "operations": count} for mode, count in modes.items()]
+    timed = made(cell("torch"), tables={"gate": [{"layer": "s5", "error": 0.0, "passed": True}], "layer_speed": rows})
+    assert [one.compared for one in agreement.speed(timed, timed, strict=True)] == [1, 1, 2]
 
 
 def test_a_run_that_got_farther_than_its_record_is_compared_as_far_as_that_goes():

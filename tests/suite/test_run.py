@@ -11,6 +11,7 @@ from tiny_runs import OPTIONS, ROOT, cell, record
 
 from reports.records import read_all
 from suite import run
+from suite.arguments import EXAMPLE, duration
 from suite.launch import cost, local
 from suite.matrix import Selection, cells
 from suite.tasks import BENCHMARKS
@@ -22,7 +23,7 @@ def test_bare_command_prints_help():
     child = subprocess.run([sys.executable, "-m", "suite.run"], cwd=ROOT, capture_output=True, text=True, check=True)
     for option in ("--all", "--benchmarks", "--profile", "--time-limit", "--dry-run", "--set", "--no-resume", "--jobs"):
         assert option in child.stdout
-    assert run.EXAMPLE in " ".join(child.stdout.split())
+    assert EXAMPLE in " ".join(child.stdout.split())
     assert child.stderr == ""
 
 
@@ -75,9 +76,9 @@ def test_wrong_options_are_refused(capsys, arguments):
 
 
 def test_durations():
-    assert [run.duration(text) for text in ("90", "90s", "10m", "2h", "1.5h")] == [90, 90, 600, 7200, 5400]
+    assert [duration(text) for text in ("90", "90s", "10m", "2h", "1.5h")] == [90, 90, 600, 7200, 5400]
     with pytest.raises(argparse.ArgumentTypeError):
-        run.duration("1d")
+        duration("1d")
     assert [cost.duration(s) for s in (None, 5, 600, 7200)] == ["unknown", "5 s", "10 min", "2.0 h"]
 
 
