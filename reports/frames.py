@@ -55,6 +55,14 @@ class Entry:
         return tuple(record for record in self.records if record.status == status)
 
 
+VARIANTS = {
+    "block_state": ("variant", "kernel"),
+    "block_recurrent": ("gate", "configuration"),
+    "transformer": ("attention",),
+}
+"""Fields of a layer's config that name its variant."""
+
+
 @dataclass(frozen=True)
 class Group:
     """One row of the result table."""
@@ -73,6 +81,21 @@ class Group:
     def records(self) -> tuple[Record, ...]:
         """All records of the group, by framework and seed."""
         return tuple(record for entry in self.entries.values() for record in entry.records)
+
+    @property
+    def variant(self) -> str:
+        """What sets the layers apart from others of their architecture, in the words of their config."""
+        model = self.records[0].recipe.get("model") if self.records else None
+        layer: Any = model.get("layer") if isinstance(model, dict) else None
+        if not isinstance(layer, dict):
+            return ""
+        said = [text(layer.get(name)) for name in VARIANTS.get(text(layer.get("architecture")), ())]
+        return ":".join(filter(None, said))
+
+    @property
+    def title(self) -> str:
+        """The architecture with its variant."""
+        return f"{self.architecture} ({self.variant})" if self.variant else self.architecture
 
     @property
     def unit(self) -> str:

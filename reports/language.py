@@ -7,6 +7,7 @@ the recipes differ from published ones is no part of that, so that architectures
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -37,6 +38,7 @@ from reports.render import slug
 from reports.statistics import summarize
 
 PATH = "language"
+BY_TITLE = attrgetter("title")
 METRICS = {
     "bits_per_byte": ("Bits per byte", 3),
     "token_perplexity": ("Token perplexity", 2),
@@ -107,27 +109,6 @@ def definitions(group: Group) -> Items:
     return Items(tuple(items))
 
 
-def variant(record: Record) -> str:
-    """What sets a layer apart from others of its architecture, in the words of its config."""
-    model = record.recipe.get("model")
-    layer: Any = model.get("layer") if isinstance(model, dict) else None
-    if not isinstance(layer, dict):
-        return ""
-    names = {
-        "block_state": ("variant", "kernel"),
-        "block_recurrent": ("gate", "configuration"),
-        "transformer": ("attention",),
-    }
-    said = [frames.text(layer.get(name)) for name in names.get(frames.text(layer.get("architecture")), ())]
-    return ":".join(filter(None, said))
-
-
-def label(group: Group) -> str:
-    """An architecture with its variant."""
-    found = variant(group.records[0])
-    return f"{group.architecture} ({found})" if found else group.architecture
-
-
 def values(entry: Entry, metric: str) -> list[float]:
     """A metric of every seed that was measured."""
     found = [frames.shown(record.metrics.get(metric), metric) for record in entry.with_status("measured")]
@@ -137,7 +118,7 @@ def values(entry: Entry, metric: str) -> list[float]:
 def table(section: Sequence[Group]) -> Table:
     """One row per architecture and framework: the metrics of the test split over all seeds."""
     rows = []
-    for group in sorted(section, key=label):
+    for group in sorted(section, key=BY_TITLE):
         for entry in group.entries.values():
             if not entry.values:
                 continue
@@ -147,7 +128,7 @@ def table(section: Sequence[Group]) -> Table:
             rows.append(
                 Row(
                     (
-                        plain(label(group), tables.architecture_path(group.architecture)),
+                        plain(group.title, tables.architecture_path(group.architecture)),
                         plain(tables.title(entry.framework)),
                         *(mean_cell(values(entry, name), digits) for name, (_, digits) in METRICS.items()),
                         number(frames.shown(measured[0].metrics.get("unigram_bits_per_byte"), ""), 3),
@@ -187,15 +168,13 @@ def learned(group: Group) -> list[Span]:
         return []
     below = all(own < other for own, other in known)
     verb = "learns: every seed needs fewer bits per byte than" if below else "is not shown to learn: compare with"
-    told = (
-        f"{group.architecture} on {group.task}, profile {group.profile} {verb} token frequencies ({known[0][1]:.3f}):"
-    )
+    told = f"{group.title} on {group.task}, profile {group.profile} {verb} token frequencies ({known[0][1]:.3f}):"
     return [Span(told), Span(", ".join(f"{own:.3f}" for own, _ in known) + ".")]
 
 
 def learning(section: Sequence[Group]) -> Figure | None:
     """Validation bits per byte at every evaluation."""
-    curves = [(label(group), over_seeds(group, _evaluations)) for group in sorted(section, key=label)]
+    curves = [(group.title, over_seeds(group, _evaluations)) for group in sorted(section, key=BY_TITLE)]
     name = slug(f"language-{section[0].task}-{section[0].profile}-{frames.fingerprint(section[0].protocol)}-learning")
     caption = "Validation bits per byte against updates, by architecture: mean and range of the seeds of one framework."
     return _lines(curves, name, "update", "validation bits per byte", caption, logarithmic=False)
@@ -203,7 +182,7 @@ def learning(section: Sequence[Group]) -> Figure | None:
 
 def by_position(section: Sequence[Group]) -> Figure | None:
     """Token perplexity on the test split by position, in bins that double."""
-    curves = [(label(group), over_seeds(group, _positions)) for group in sorted(section, key=label)]
+    curves = [(group.title, over_seeds(group, _positions)) for group in sorted(section, key=BY_TITLE)]
     name = slug(f"language-{section[0].task}-{section[0].profile}-{frames.fingerprint(section[0].protocol)}-position")
     strided = frames.text(section[0].protocol.get("evaluation")).startswith("windows")
     where = "position in the window" if strided else "position in the document"
@@ -213,7 +192,7 @@ def by_position(section: Sequence[Group]) -> Figure | None:
 
 def by_length(section: Sequence[Group]) -> Figure | None:
     """Bits per byte on the test split against how many tokens are read before the states are emptied."""
-    curves = [(label(group), over_seeds(group, _lengths)) for group in sorted(section, key=label)]
+    curves = [(group.title, over_seeds(group, _lengths)) for group in sorted(section, key=BY_TITLE)]
     name = slug(f"language-{section[0].task}-{section[0].profile}-{frames.fingerprint(section[0].protocol)}-length")
     caption = (
         "Bits per byte on the test split against how many tokens are read from empty states; trained at one length. "

@@ -88,7 +88,7 @@ def caption() -> str:
 
 def group_name(group: Group) -> str:
     """A group in words."""
-    return f"{group.architecture} on {group.task}, profile {group.profile}"
+    return f"{group.title} on {group.task}, profile {group.profile}"
 
 
 def counts(report: Report) -> Spans:

@@ -104,8 +104,8 @@ def task_page(report: Report, task: str) -> Page:
     for section in language.sections(groups):
         blocks += [Heading(f"Perplexities, profile {section[0].profile}"), *language.blocks_of(section)]
     for group in groups:
-        heading = f"{group.architecture}, profile {group.profile}"
-        same = [g for g in groups if (g.architecture, g.profile) == (group.architecture, group.profile)]
+        heading = f"{group.title}, profile {group.profile}"
+        same = [g for g in groups if (g.title, g.profile) == (group.title, group.profile)]
         blocks.append(Heading(heading + (f", recipe {group.recipe}" if len(same) > 1 else "")))
         blocks.append(Figures(report.drawn(group)))
         blocks.append(tables.seed_table(group))

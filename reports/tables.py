@@ -158,11 +158,12 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
             Span((group.protocol_name or "–") + mark, "", "quiet", line=True),
         )
         metric = [] if group.unit else [Span(metric_words(group), "", "quiet", line=True)]
+        variant = [Span(group.variant, "", "quiet", line=True)] if group.variant else []
         rows.append(
             Row(
                 (
                     Cell((Span(group.task, task_path(group.task)), *metric)),
-                    plain(group.architecture, architecture_path(group.architecture)),
+                    Cell((Span(group.architecture, architecture_path(group.architecture)), *variant)),
                     *cells,
                     number(group.majority),
                     published_cell(group.reference),
