@@ -78,7 +78,7 @@ class BlockRecurrentLayer(nnx.Module):
         takes up its place, unseen. Outputs at padded positions are zero. `method` overrides the config's.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         state = self.initial_state(x.shape[0]) if state is None else state
         check_state(state, config.state_shapes(x.shape[0]))
         mask = mask if config.mask_padding else None
@@ -214,7 +214,7 @@ class FeedbackStack(nnx.Module):
         The state holds those of the layers by number. Dropout masks are the same for every block.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         window, total = config.recurrent.window, x.shape[1]
         state = self.initial_state(x.shape[0]) if state is None else state
         check_state(state, config.state_shapes(x.shape[0]))

@@ -249,10 +249,10 @@ class BlockStateLayer(nnx.Module):
             for name, value in state.items()
         }
 
-    def check(self, x: Array, state: dict[str, Array] | None) -> None:
-        """Raise `ConfigError` where the input or the state is not of this layer."""
+    def check(self, x: Array, state: dict[str, Array] | None, mask: Bool[Array, "B L"] | None) -> None:
+        """Raise `ConfigError` where the input, the state or the mask is not of this layer."""
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         refuse_state(config, state)
         if state is None:
             return
@@ -296,7 +296,7 @@ class BlockStateLayer(nnx.Module):
         the end of the segment. `method` and `scan` override the config's.
         """
         config = self.config
-        self.check(x, state)
+        self.check(x, state, mask)
         position = None if state is None else state["position"]
         before = self._empty(x.shape[0]) if state is None else state
         padding = None if mask is None else trailing(mask)

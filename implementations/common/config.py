@@ -23,11 +23,16 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"{meant}known: {', '.join(known)}"
 
 
-def require_segment(shape: tuple[int, ...], d_model: int) -> None:
-    """Raise `ConfigError` unless a layer's input of that shape is (B, L, D) with a position and D = d_model."""
+def require_segment(shape: tuple[int, ...], d_model: int, mask: Any = None) -> None:
+    """Raise `ConfigError` unless a layer's input of that shape is (B, L, D) with a position and D = d_model, and its
+    mask, where there is one, is (B, L) of booleans."""
     if len(shape) != 3 or shape[1] < 1 or shape[2] != d_model:
         raise ConfigError(
             f"x has shape {tuple(shape)}: expected (B, L, D) with L at least 1 and D = d_model = {d_model}"
+        )
+    if mask is not None and (tuple(mask.shape) != tuple(shape[:2]) or not str(mask.dtype).endswith("bool")):
+        raise ConfigError(
+            f"mask has shape {tuple(mask.shape)} of {mask.dtype}: expected booleans (B, L) = {tuple(shape[:2])}"
         )
 
 

@@ -78,7 +78,7 @@ class MultiHeadEMA(nn.Module):
         the state as it is. The layer does the same in training.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         refuse_state(config, state)
         expected = config.state_shape(x.shape[0])
         if state is not None and tuple(state.shape) != expected:

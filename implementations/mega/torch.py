@@ -343,7 +343,7 @@ class MegaLayer(nn.Module):
         segment they leave no trace in the state.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         refuse_state(config, state)
         if mask is not None and config.mask_padding:
             x = torch.where(mask[..., None], x, 0.0)

@@ -179,7 +179,7 @@ class S4Layer(nnx.Module):
         `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         mask = mask if config.mask_padding else None
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0.0)

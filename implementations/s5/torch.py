@@ -188,7 +188,7 @@ class S5Layer(nn.Module):
         `mask` is True at genuine positions; it is heeded where `config.mask_padding` says so.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         mask = mask if config.mask_padding else None
         skip = x
         if config.prenorm:

@@ -95,10 +95,10 @@ class SeqBoatLayer(nnx.Module):
             empty[name] = jnp.where(start.reshape(-1, *[1] * (value.ndim - 1)), jnp.zeros_like(value), value)
         return empty
 
-    def _check(self, x, state):
+    def _check(self, x, state, mask):
         """Raise `ConfigError` for inputs of a wrong shape."""
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         refuse_state(config, state)
         if state is None:
             return
@@ -123,7 +123,7 @@ class SeqBoatLayer(nnx.Module):
         in the state. `return_activity` adds a third output, the share of each row's genuine positions that are active.
         """
         config = self.config
-        self._check(x, state)
+        self._check(x, state, mask)
         genuine = jnp.ones(x.shape[:2], bool) if mask is None else mask
         counted = mask if config.mask_padding else None
         if counted is not None:

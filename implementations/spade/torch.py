@@ -280,7 +280,7 @@ class SpadeLayer(nn.Module):
         (`lend`), where `config.positions` is "shared". `method` overrides the config's.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         refuse_state(config, state)
         if config.positions == "shared" and bias is None:
             raise ConfigError("SpadeConfig.positions is 'shared': expected the relative bias of another layer as bias")

@@ -176,7 +176,7 @@ class TransformerLayer(nnx.Module):
         overrides the config's.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         refuse_state(config, state)
         mask = mask if config.mask_padding else None
         if mask is not None:

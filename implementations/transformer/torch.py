@@ -190,7 +190,7 @@ class TransformerLayer(nn.Module):
         overrides the config's.
         """
         config = self.config
-        require_segment(x.shape, config.d_model)
+        require_segment(x.shape, config.d_model, mask)
         refuse_state(config, state)
         mask = mask if config.mask_padding else None
         if mask is not None:

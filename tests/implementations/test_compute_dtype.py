@@ -8,14 +8,17 @@ import torch
 from flax import nnx
 from model_twins import build, call, make, numpy
 
+from implementations.block_recurrent.config import BlockRecurrentConfig
 from implementations.block_state.config import BlockStateConfig
 from implementations.catalog import FRAMEWORKS
 from implementations.common.config import ConfigError
 from implementations.ema.config import EMAConfig
 from implementations.mega.config import MegaConfig
 from implementations.models.config import LanguageModelConfig
+from implementations.s4.config import S4Config
 from implementations.s5.config import S5Config
 from implementations.seqboat.config import SeqBoatConfig
+from implementations.spade.config import SpadeConfig
 from implementations.transformer.config import TransformerConfig
 from suite.equivalence.jax import quick
 
@@ -96,16 +99,27 @@ BLOCK_STATE = MEGA.replace(
 )
 
 
+S4 = MEGA.replace(layer=S4Config(d_model=8, state_size=4))
+SPADE = MEGA.replace(layer=SpadeConfig(d_model=8, heads=2, d_ff=16, window=4, causal=True, s4_state_size=4))
+BLOCK_RECURRENT = MEGA.replace(
+    layer=BlockRecurrentConfig(d_model=8, heads=2, head_width=4, d_ff=16, window=4, states=2, buckets=4, max_distance=8)
+)
+
+
 @pytest.mark.parametrize(
     ("config", "rounded"),
-    # Linear maps, and two products in each attention: SeqBoat has three and one, Block-State nine and two of it.
-    [(CONFIG, 17), (MEGA, 7), (SEQBOAT, 5), (BLOCK_STATE, 13)],
-    ids=["Transformer", "Mega", "SeqBoat", "Block-State"],
+    # Linear maps, and two products in each attention: SeqBoat has three and one, Block-State nine and two of it, S4 the
+    # one behind it, SPADE seven and one, Block-Recurrent fourteen and four, written once for all windows.
+    [(CONFIG, 17), (MEGA, 7), (SEQBOAT, 5), (BLOCK_STATE, 13), (S4, 1), (SPADE, 9), (BLOCK_RECURRENT, 22)],
+    ids=["Transformer", "Mega", "SeqBoat", "Block-State", "S4", "SPADE", "Block-Recurrent"],
 )
 def test_only_linear_maps_and_attention_are_rounded(config, rounded):
     """Every product of matrices in the compiled function with an operand in bfloat16, and the others."""
     graph, state = nnx.split(build("jax", config.replace(compute_dtype="bfloat16"), "float32"))
-    text = str(jax.make_jaxpr(lambda state, x: nnx.merge(graph, state)(x)[0])(state, jnp.asarray(TOKENS)))
+    given = state, jnp.asarray(TOKENS)
+    text = str(jax.make_jaxpr(lambda state, x: nnx.merge(graph, state)(x)[0])(*given))
+    kept = jax.eval_shape(lambda state, x: nnx.merge(graph, state)(x)[1], *given)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(kept)} <= {"float32", "bool", "int32"}
     products = [line for line in text.splitlines() if "dot_general" in line]
     low = [line for line in products if "bf16" in line.partition("=")[0]]
     assert len(low) == rounded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from implementations.catalog import FRAMEWORKS, model_class
+from implementations.catalog import FRAMEWORKS, model_class, names
 from implementations.common.initializers import Keys
 from implementations.models.config import ClassifierConfig
 from implementations.parameters import get_parameters
@@ -40,7 +40,7 @@ def test_parameter_count_of_speech_commands(framework):
 WRONG = """
 import json, sys
 import numpy as np
-from implementations.catalog import layer_class, model_class
+from implementations.catalog import get, layer_class, model_class, names
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
 from implementations.models.config import ClassifierConfig
@@ -58,8 +58,12 @@ both = layer.replace(bidirectional=True)
 tokens = ClassifierConfig(layer, 1, "tokens", 5, 3)
 values = ClassifierConfig(layer, 1, "values", 5, 3)
 
-def model(config, inputs):
-    return model_class(config, framework)(config, Keys(0))(tensor(inputs))
+def model(config, inputs, *others):
+    return model_class(config, framework)(config, Keys(0))(tensor(inputs), *others)
+
+def masked(name, mask):
+    config = get(name).config.of_width(16)
+    return layer_class(name, framework)(config, Keys(0))(tensor(np.zeros((2, 3, 16), f)), mask=tensor(mask))
 
 def call(config, *arguments, **named):
     given = [tensor(a) for a in arguments]
@@ -74,6 +78,9 @@ for name, wrong in {
     "state": lambda: call(both, x, state),
     "scan": lambda: call(layer, x, scan="fft"),
     "steps": lambda: call(layer, x, timesteps=steps, scan="chunked"),
+    **{f"mask of {name}": lambda name=name: masked(name, np.ones((2, 4), bool)) for name in names()},
+    "mask kind": lambda: masked("s5", np.ones((2, 3), f)),
+    "lengths": lambda: model(tokens, np.zeros((2, 3), np.int32), tensor(np.ones(3, np.int32))),
     "tokens axes": lambda: model(tokens, np.zeros((2, 3, 1), np.int32)),
     "tokens kind": lambda: model(tokens, np.zeros((2, 3), f)),
     "values axes": lambda: model(values, np.zeros((2, 3), f)),
@@ -93,6 +100,9 @@ MESSAGES = {
     "bidirectional=False",
     "scan": "scan method is 'fft': expected one of 'auto', 'associative', 'chunked', 'convolution'",
     "steps": "scan method is 'chunked': coefficients that change with the position need 'associative' or 'auto'",
+    **{f"mask of {name}": "mask has shape (2, 4) of {bool}: expected booleans (B, L) = (2, 3)" for name in names()},
+    "mask kind": "mask has shape (2, 3) of {float32}: expected booleans (B, L) = (2, 3)",
+    "lengths": "mask has shape (3, 3) of {bool}: expected booleans (B, L) = (2, 3)",
     "tokens axes": "inputs have shape (2, 3, 1) of {int32}: expected (B, L) integer tokens",
     "tokens kind": "inputs have shape (2, 3) of {float32}: expected (B, L) integer tokens",
     "values axes": "inputs have shape (2, 3): expected (B, L, 5) values",
@@ -107,7 +117,8 @@ def test_wrong_inputs_are_one_sentence(framework):
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     prefix = "torch." if framework == "torch" else ""
-    expected = {n: m.format(int32=f"{prefix}int32", float32=f"{prefix}float32") for n, m in MESSAGES.items()}
+    kinds = {kind: f"{prefix}{kind}" for kind in ("int32", "float32", "bool")}
+    expected = {name: message.format(**kinds) for name, message in MESSAGES.items()}
     assert json.loads(found.stdout) == expected
 
 
