@@ -23,7 +23,7 @@ from implementations.block_state.windows.torch import (
     window_ends,
     windows,
 )
-from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
+from implementations.common.config import refuse_state, require_caches, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import (
     Dropout,
@@ -261,15 +261,7 @@ class BlockStateLayer(nn.Module):
         config = self.config
         require_segment(x.shape, config.d_model, mask)
         refuse_state(config, state)
-        if state is None:
-            return
-        fresh = self.initial_state(1)
-        assert fresh is not None
-        for name, value in fresh.items():
-            shape = (x.shape[0], *value.shape[1:])
-            if name not in state or tuple(state[name].shape) != shape:
-                found = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
-                raise ConfigError(f"state[{name!r}] {found}: expected {shape}, as `initial_state` makes it")
+        require_caches(state, None if state is None else self.initial_state(1), x.shape[0])
 
     def _contexts(self, x, state, mask, position, scan):
         """The contexts of every token ("SH", "MH") or at the end of every window ("MF"), and the filters' state."""

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import functools
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 S = TypeVar("S")
@@ -57,6 +58,24 @@ def require_state(state: S | None, *configs: Config) -> S:
     if state is None:
         raise ConfigError("state is None: expected one to reset, from `initial_state` or from the segment before")
     return state
+
+
+def require_caches(
+    state: Mapping[str, Any] | None, fresh: Mapping[str, Any] | None, batch: int, grows: Sequence[str] = ()
+) -> None:
+    """Raise `ConfigError` unless a state, where there is one, has what `fresh`, the initial state of one sequence, has,
+    for a batch; those that it `grows` have any number of positions."""
+    if state is None or fresh is None:
+        return
+    if not isinstance(state, Mapping):
+        raise ConfigError(f"state is of {type(state).__name__}: expected a dictionary with {', '.join(fresh)}")
+    for name, value in fresh.items():
+        found = tuple(state[name].shape) if name in state else None
+        free = found is not None and name in grows and len(found) == len(value.shape)
+        shape = (batch, *found[1:2], *value.shape[2:]) if free else (batch, *value.shape[1:])
+        if found != shape:
+            told = "is missing" if found is None else f"has shape {found}"
+            raise ConfigError(f"state[{name!r}] {told}: expected {shape}, as `initial_state` makes it")
 
 
 @functools.cache
