@@ -148,9 +148,7 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
     for group in groups:
         mark = f" [{notes.index(group.differences) + 1}]" if group in told else ""
         cells = [entry_cell(group.entries[n], group) if n in group.entries else Cell((chip("not run"),)) for n in names]
-        siblings = [
-            g for g in groups if (g.task, g.title, g.profile) == (group.task, group.title, group.profile)
-        ]
+        siblings = [g for g in groups if (g.task, g.title, g.profile) == (group.task, group.title, group.profile)]
         recipe = [Span(f"recipe {group.recipe}", "", "quiet", line=True)] if len(siblings) > 1 else []
         run = (
             Span(group.profile, "", "strong"),

@@ -152,7 +152,7 @@ def seen(framework: str, config: BlockStateConfig, length: int) -> np.ndarray:
     def heads(contexts: np.ndarray) -> np.ndarray:
         known = array(framework, contexts)
         known = windows.window_ends(known, W, None) if config.variant == "MF" else known
-        given = (array(framework, x), known, state, valid, None, "einsum")
+        given = (array(framework, x), known, state, valid, None, None, "einsum")
         return numpy(found.module.context(*given)[0])
 
     before, touched = heads(contexts), []

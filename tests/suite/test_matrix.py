@@ -126,7 +126,10 @@ def test_a_setting_of_the_data_that_a_recipe_leaves_out_can_be_set():
         ({"tasks": (), "architectures": ()}, []),
         (
             {"tasks": (), "architectures": (), "profile": "paper"},
-            ["left out (no recipe in profile paper): lm.book, length.book, length.pg19 of every architecture"],
+            [
+                "left out (no recipe in profile paper): lm.book, length.book, length.pg19, pretraining.book, "
+                "pretraining.pg19_like of every architecture"
+            ],
         ),
         (
             {"tasks": ("lra.text", "lra.image", "lra.pathx"), "architectures": ("s5", "transformer", "ema")},
