@@ -77,14 +77,24 @@ def test_the_kernel_is_chosen_by_device_and_precision():
 
 
 def test_flex_takes_a_window_where_it_is_asked_for_and_can():
-    fits = {"on_gpu": True, "float64": False, "width": 16, "cut_gradient": False, "gap": False, "inference": False}
+    fits = {
+        "on_gpu": True,
+        "float64": False,
+        "widths": (16, 32),
+        "cut_gradient": False,
+        "gap": False,
+        "inference": False,
+    }
     assert flexible("flex", **fits)
-    assert flexible("flex", **{**fits, "on_gpu": False, "width": 4})
+    assert flexible("flex", **{**fits, "on_gpu": False, "widths": (4, 4)})
     assert not flexible("auto", **fits)
     assert flexible("auto", **{**fits, "inference": True})
     assert not flexible("auto", **{**fits, "inference": True, "on_gpu": False})
     assert not flexible("fused", **{**fits, "inference": True})
-    for change in ({"float64": True}, {"width": 15}, {"cut_gradient": True}, {"gap": True}):
+    for widths in ((16, 24), (256, 32)):
+        assert flexible("flex", **{**fits, "widths": widths})
+        assert not flexible("auto", **{**fits, "inference": True, "widths": widths})
+    for change in ({"float64": True}, {"widths": (15, 16)}, {"cut_gradient": True}, {"gap": True}):
         assert not flexible("flex", **{**fits, **change})
     for causal, include_self in ((True, True), (True, False), (False, True)):
         relative = [r for r in range(-9, 10) if allowed(r, WINDOW, causal, include_self)]

@@ -34,6 +34,10 @@ ON_GPU: Method = "fused"
 FLEX_WIDTH = 16
 """The least width of keys and values that FlexAttention's kernels take on a GPU."""
 
+AUTO_WIDTHS = (16, 32, 64, 128)
+"""Widths of keys and values with which "auto" takes FlexAttention, whose kernels are written for powers of two and keep
+a tile of each in shared memory."""
+
 QK_NORM_EPSILON = 1e-6
 """Added to the sum of squares of a query or key before the root (meliad)."""
 
@@ -55,16 +59,23 @@ def choose(method: Method, on_gpu: bool, float64: bool) -> str:
 
 
 def flexible(
-    method: Method, on_gpu: bool, float64: bool, width: int, cut_gradient: bool, gap: bool, inference: bool
+    method: Method,
+    on_gpu: bool,
+    float64: bool,
+    widths: tuple[int, int],
+    cut_gradient: bool,
+    gap: bool,
+    inference: bool,
 ) -> bool:
     """Whether "flex" takes a window.
 
-    It must be asked for, or "auto" on a GPU in a compiled program without gradients (`inference`); in float32 or below,
-    with no gradient to cut, no `gap` among the keys of a query, and on a GPU with keys and values of at least
-    `FLEX_WIDTH`.
+    It must be asked for, or "auto" on a GPU in a compiled program without gradients (`inference`) with keys and values
+    of `AUTO_WIDTHS`; in float32 or below, with no gradient to cut, no `gap` among the keys of a query, and on a GPU
+    with `widths` of keys and values of at least `FLEX_WIDTH`.
     """
-    asked = method == "flex" or (method == "auto" and on_gpu and inference)
-    return asked and not (float64 or cut_gradient or gap) and (width >= FLEX_WIDTH or not on_gpu)
+    suits = on_gpu and inference and all(width in AUTO_WIDTHS for width in widths)
+    asked = method == "flex" or (method == "auto" and suits)
+    return asked and not (float64 or cut_gradient or gap) and (min(widths) >= FLEX_WIDTH or not on_gpu)
 
 
 def span(window: int, causal: bool, include_self: bool) -> tuple[int, int]:

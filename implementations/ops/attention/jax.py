@@ -164,9 +164,9 @@ def window_attention(
             factor=factor,
             method=method,
         )
-    width, plain = min(k.shape[-1], v.shape[-1]), reach is None and factor is None
+    widths, plain = (k.shape[-1], v.shape[-1]), reach is None and factor is None
     gap = not (causal or include_self)
-    if plain and flexible(method, platform() == "gpu", q.dtype == jnp.float64, width, cut_gradient, gap, False):
+    if plain and flexible(method, platform() == "gpu", q.dtype == jnp.float64, widths, cut_gradient, gap, False):
         return _flex(q, k, v, window, bias, valid, causal, include_self)
     count = -(-length // window)
     after = count * window - length

@@ -167,10 +167,10 @@ def window_attention(
             factor=factor,
             method=method,
         )
-    width, plain = min(k.shape[-1], v.shape[-1]), reach is None and factor is None
+    widths, plain = (k.shape[-1], v.shape[-1]), reach is None and factor is None
     gap = not (causal or include_self)
     free = torch.compiler.is_compiling() and not torch.is_grad_enabled()
-    wanted = flexible(method, q.is_cuda, q.dtype == torch.float64, width, cut_gradient, gap, free)
+    wanted = flexible(method, q.is_cuda, q.dtype == torch.float64, widths, cut_gradient, gap, free)
     if plain and wanted and _offered(q, k, v):
         return _flex(q, k, v, window, bias, valid, causal, include_self)
     count = -(-length // window)
