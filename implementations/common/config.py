@@ -70,11 +70,13 @@ def require_caches(
     if not isinstance(state, Mapping):
         raise ConfigError(f"state is of {type(state).__name__}: expected a dictionary with {', '.join(fresh)}")
     for name, value in fresh.items():
-        found = tuple(state[name].shape) if name in state else None
-        free = found is not None and name in grows and len(found) == len(value.shape)
-        shape = (batch, *found[1:2], *value.shape[2:]) if free else (batch, *value.shape[1:])
-        if found != shape:
-            told = "is missing" if found is None else f"has shape {found}"
+        shape, told = (batch, *value.shape[1:]), "is missing"
+        if name in state:
+            found = tuple(state[name].shape)
+            free = name in grows and len(found) == len(shape)
+            shape = (batch, found[1], *shape[2:]) if free else shape
+            told = "" if found == shape else f"has shape {found}"
+        if told:
             raise ConfigError(f"state[{name!r}] {told}: expected {shape}, as `initial_state` makes it")
 
 
