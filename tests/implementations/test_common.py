@@ -210,3 +210,14 @@ def test_the_precision_of_products_is_that_of_the_platform(platform, name, preci
         (product,) = jax.make_jaxpr(lambda a: common.einsum("ij,jk->ik", a, a))(x).eqns
     found = product.params["precision"]
     assert {one.name for one in (found if isinstance(found, tuple) else (found,))} == {precision}
+
+
+def test_padding_at_the_end_is_counted_and_left_out(common):
+    """Only what stands behind the last genuine position; of too short a sequence the beginning is zeros."""
+    mask = np.array([[True, False, True, False, False], [False] * 5, [True] * 5])
+    padding = common.trailing(tensor(common, mask))
+    assert np.asarray(padding).tolist() == [2, 5, 0]
+    x = np.arange(1.0, 16.0).reshape(3, 5)
+    found = common.ending(tensor(common, x), padding, 4)
+    assert np.asarray(found).tolist() == [[0, 1, 2, 3], [0, 0, 0, 0], [12, 13, 14, 15]]
+    assert np.asarray(common.ending(tensor(common, x), None, 2)).tolist() == [[4, 5], [9, 10], [14, 15]]
