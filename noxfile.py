@@ -15,6 +15,8 @@ nox.options.default_venv_backend = "none"
 
 ENVIRONMENT = Path(__file__).parent / ".nox" / "longseq-bench"
 PROGRAMS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
+PYTEST = ("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m")
+"""Tests on two processes; what follows says which."""
 
 
 def run(session: nox.Session, program: str, *arguments: str) -> None:
@@ -101,38 +103,13 @@ def ablations(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite on two processes, S5's parity ladder included; arguments go to pytest."""
-    run(
-        session,
-        "python",
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "--dist",
-        "loadfile",
-        "-m",
-        "not ladder and not tpu",
-        *session.posargs,
-    )
+    run(session, *PYTEST, "not ladder and not tpu", *session.posargs)
 
 
 @nox.session
 def ladders(session: nox.Session) -> None:
     """The parity ladders of the other architectures as tests, a minute or two each; arguments go to pytest."""
-    run(
-        session,
-        "python",
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "--dist",
-        "loadfile",
-        "-m",
-        "ladder",
-        "tests/parity",
-        *session.posargs,
-    )
+    run(session, *PYTEST, "ladder", "tests/parity", *session.posargs)
 
 
 @nox.session

@@ -59,8 +59,7 @@ class Bench:
 
     def outputs(self, x: Any) -> np.ndarray:
         """Outputs of the layer, for the gate."""
-        with torch.no_grad():
-            return self._call(x, self.initial_state(len(x)))[0].cpu().numpy()
+        return self._outputs(x, self.initial_state(len(x))).cpu().numpy()
 
     def activity(self, x: Any) -> float | None:
         """The share of tokens that the layer attends to; None where it has no choice."""
