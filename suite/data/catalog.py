@@ -103,6 +103,14 @@ class Place:
         return self.raw.is_dir() and all(raw.is_there(file, self.raw) for file in release.files)
 
     @property
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of the prepared files by name, as they were written; empty where it is not prepared.
+
+        Raises CorruptData.
+        """
+        return store.read_meta(self.directory).files if self.directory.exists() else {}
+
+    @property
     def command(self) -> str:
         """The command that prepares or mends it."""
         words = ["python", "-m", "suite.data", "prepare", self.data_set.name, "--root", str(self.root)]

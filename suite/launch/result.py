@@ -19,6 +19,7 @@ from suite.data import Prepared
 from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import energy
+from suite.launch.measured_data import completed
 from suite.matrix import Cell
 from suite.recipes.base import Recipe, differences
 from suite.speed.config import SpeedSettings
@@ -185,7 +186,7 @@ def measured(
         cell=record_cell(cell),
         status="measured",
         recipe=cell.recipe.to_dict(),
-        protocol=facts,
+        protocol=completed(facts, data),
         metrics=metrics,
         curves=curves(cell.recipe, run),
         tables={TABLE: list(rates)} if rates else {},
