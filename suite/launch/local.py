@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 
 from reports import records
 from suite import provenance
-from suite.data import DataError, Prepared
+from suite.data import DataError, NoData, Prepared
 from suite.hardware import ahead_of_time
 from suite.hardware.profiles import PROFILES
 from suite.launch import cell as child
@@ -308,8 +308,9 @@ def prepare(cells: Sequence[Cell], open_data: Callable[[str, dict[str, Any]], Pr
         key = json.dumps(cell.recipe.data.to_dict(), sort_keys=True) if cell.recipe else ""
         if cell.recipe and key not in opened:
             try:
-                open_data(cell.recipe.data.name, cell.recipe.data.settings)
-                opened[key] = None
+                data = open_data(cell.recipe.data.name, cell.recipe.data.settings)
+                without = f"{data.name} is prepared without its train split: nothing can be trained on {data.directory}"
+                opened[key] = None if data.train.count else NoData(without)
             except DataError as error:
                 opened[key] = error
         found[cell.id] = opened.get(key)
