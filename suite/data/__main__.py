@@ -165,7 +165,10 @@ def _import(options: argparse.Namespace) -> int:
 def _after_files(name: str, root: Path) -> str:
     """What comes after some original files were taken: the rest of them, or the preparation."""
     place = catalog.place(name, root, {})
-    return place.remedy if place.settings.source == "released" and not place.has_raw else place.command
+    if place.settings.source != "released" or place.has_raw:
+        return place.command
+    fallback = place.settings.without(place.missing)
+    return f"{place.remedy}. {fallback}" if fallback else place.remedy
 
 
 def _doctor(options: argparse.Namespace) -> int:

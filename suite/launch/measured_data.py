@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.records import Record
-from suite.data import Prepared
+from suite.data import CorruptData, Prepared
 from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.data.text.settings import MEASURED
@@ -26,12 +26,19 @@ def completed(facts: dict[str, Any], data: Prepared) -> dict[str, Any]:
 
 
 def check(record: Record, cell: Cell, root: Path | None) -> None:
-    """Raise OtherData where the data of a measured cell are prepared under a root and are not those of its record."""
+    """Raise OtherData where the data of a measured cell are prepared under a root and are not those of its record.
+
+    Prepared data whose description is damaged cannot be compared: the record stands, as where there are none.
+    """
     measured = record.provenance.get("data")
     if cell.recipe is None or cell.recipe.data.name not in data_names() or not isinstance(measured, dict):
         return
     wanted = place(cell.recipe.data.name, root, cell.recipe.data.settings)
-    for file, here in wanted.hashes.items():
+    try:
+        prepared = wanted.hashes
+    except CorruptData:
+        return
+    for file, here in prepared.items():
         if measured.get(file, here) != here:
             raise OtherData(
                 f"{cell.label}, cell {cell.id}, is measured already, but on other data than {wanted.directory}: its "

@@ -123,6 +123,8 @@ def test_a_cell_measured_on_other_data_is_refused_and_kept(tmp_path, capsys):
         assert "other data" in said[0]
         assert "--no-resume" in said[0]
     assert path.read_bytes() == before
+    next((root / "prepared" / "arxiv").glob("*/meta.json")).write_text("damaged")
+    assert local.finished(out, of, root)
     unnamed = msgspec.structs.replace(first, provenance={})
     records.write(unnamed, out)
     assert local.finished(out, of, root)
