@@ -90,14 +90,22 @@ def test_published_numbers_of_the_papers():
     assert (len(kinds), recurrent.model.d_model, recurrent.model.input_size) == (12, 1024, 32_128)
     assert recurrent.language is not None
     assert (recurrent.language.segment, recurrent.batch_size, recurrent.total_steps) == (4096, 32, 500_000)
-    rates = [recurrent.optimizer.rates(step)["regular"] for step in (999, 1_001, 4_001)]
-    assert rates == pytest.approx([0.001, 0.001, 0.0005], rel=2e-3)
+    rates = [recurrent.optimizer.rates(step)["regular"] for step in (0, 500, 1_000, 4_000)]
+    assert rates == pytest.approx([0.0, 0.5 * 1_000**-0.5, 1_000**-0.5, 4_000**-0.5])
+    for architecture in ("transformer", "block_recurrent", "block_state"):
+        rule = recipe("pg19", architecture, "paper").optimizer
+        assert (rule.algorithm, rule.b1, rule.decay_exponent, rule.clip_norm) == ("adafactor", 0.9, 0.8, None)
+        assert {group.weight_decay for group in rule.groups.values()} == {0.0}
+        assert "algorithm" not in recipe("pg19", architecture, "small").to_dict()["optimizer"]
     contexts = recipe("arxiv", "block_state", "paper").model.layers
     assert [i + 1 for i, layer in enumerate(contexts) if layer.architecture == "block_state"] == [1, 7, 9]
     spade = recipe("wikitext103", "spade", "paper")
     assert (spade.total_steps, spade.optimizer.clip_norm, spade.optimizer.group_of("layers.0.layers.0.s4.B")) == (
         286_000, 0.1, "s4_B",
     )  # fmt: skip
+    assert (spade.optimizer.algorithm, spade.optimizer.b1) == ("nesterov", 0.99)
+    spade_rates = [spade.optimizer.rates(step)["regular"] for step in (0, 16_000, 286_000)]
+    assert spade_rates == pytest.approx([1e-7, 1.0, 1e-4])
     seqboat = recipe("enwik8", "seqboat", "paper")
     assert seqboat.language is not None
     assert (seqboat.model.depth, seqboat.language.stride, seqboat.total_steps) == (14, 1_192, 400_000)
