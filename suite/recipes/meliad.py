@@ -26,8 +26,8 @@ SOURCE = {
     "language.segment, batch_size": f"{REPOSITORY} options/seq_4096.gin: one sequence on each of 32 devices",
     "language.updates": "500,000 in all (tasks/pg19_tokens.gin at fc4b036)",
     "language.evaluation, epochs": "this project's: every document whole, 50 times",
-    "optimizer": f"{REPOSITORY} trainer_configuration.gin, optimizer_config.py: Adafactor, updates scaled by the size of "
-    "the parameters, decay 0.8, momentum 0.9, no weight decay, gradients not clipped; the rest as optax's defaults",
+    "optimizer": f"{REPOSITORY} trainer_configuration.gin, optimizer_config.py: Adafactor, updates scaled by the size "
+    "of the parameters, decay 0.8, momentum 0.9, no weight decay, gradients not clipped; the rest as optax's defaults",
     "optimizer.schedule": f"{REPOSITORY} lr_rsqrt_decay_std, training_loop.py: 1/sqrt(step) from update 1,000, linear "
     "from 0 to it before, so 0.0316 at most; the repository's default is a cosine from 0.01 to 0.001",
     "not expressed": "the norm before the output and the rule of selection are stated nowhere that we know",
