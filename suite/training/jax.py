@@ -108,14 +108,12 @@ class Backend:
     def _loss_function(self, model: Any, carried: Arrays, batch: Any, dropout_seed: Any) -> tuple[Array, Arrays]:
         """The loss of an update, and what the next one starts from beside the parameters: nothing here."""
         inputs, lengths, labels = batch
-        logits = model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths,
-                       training=True, dropout_seed=dropout_seed)  # fmt: skip
+        logits = _read(model, inputs, lengths, training=True, dropout_seed=dropout_seed)
         return OBJECTIVES[self.recipe.model.objective](logits, labels), carried
 
     def _logits_function(self, parameters, statistics, inputs, lengths, **options):
         with matmul_precision(self.recipe.matmul_precision):
-            model = self._model(parameters, statistics)
-            return model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths, **options)
+            return _read(self._model(parameters, statistics), inputs, lengths, **options)
 
     def _activity_function(self, parameters, statistics, inputs, lengths):
         with matmul_precision(self.recipe.matmul_precision):
@@ -195,6 +193,12 @@ class Backend:
             "compiled": True,
             "parameter_count": sum(p.size for p in self.parameters.values()),
         }
+
+
+def _read(model: Any, inputs: Array, lengths: Array | None, **options: Any) -> Array:
+    """What a model makes of each example; one that also writes has a method for it."""
+    inputs = inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs
+    return getattr(model, "classify", model)(inputs, lengths, **options)
 
 
 def _devices(kind: str, count: int) -> list[Any]:

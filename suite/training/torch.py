@@ -98,7 +98,8 @@ class Backend:
         return OBJECTIVES[self.recipe.model.objective](logits, labels)
 
     def _logits_function(self, inputs: Tensor, lengths: Tensor | None, **options: Any) -> Tensor:
-        return self.model(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths, **options)
+        inputs = inputs.int() if inputs.dtype == torch.uint8 else inputs
+        return getattr(self.model, "classify", self.model)(inputs, lengths, **options)
 
     def _activity_function(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
         return self.model.activity(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths)
