@@ -6,6 +6,11 @@ pure functions of the step. With g the gradient and t = step + 1:
     v = b2 v + (1 - b2) g^2
     a = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
     p = p - rate (a + weight_decay p)           Loshchilov and Hutter 2019, algorithm 2
+"radam"
+    s = 2 / (1 - b2) - 1,  s_t = s - 2 t b2^t / (1 - b2^t)             Liu et al. 2020, algorithm 2
+    k = sqrt((1 - b2^t) (s_t - 4) (s_t - 2) s / ((s - 4) (s - 2) s_t)) / (1 - b1^t)
+    p = p - rate (k m / (sqrt(v) + eps) + weight_decay p), as fairseq's RAdam where s_t >= 5; before that
+    p = p - rate (m / (1 - b1^t) + weight_decay p)
 "adafactor"
     d = 1 - t^-decay_exponent                   Shazeer and Stern 2018, algorithms 4 and 5, section 7.2
     r = d r + (1 - d) mean over the longest axis of (g^2 + least_square)
@@ -107,7 +112,7 @@ class OptimizerSpec(Config):
     everything else belongs to `default_group`. With `norm_decay` False, norm scales and biases keep their rate and lose
     their decay (group "norm"). `clip_norm` limits the global gradient norm; None clips nothing.
 
-    `algorithm` is one of those above: b1 is of all of them, b2 and eps are Adam's, the rest is Adafactor's, whose
+    `algorithm` is one of those above: b1 is of all of them, b2 and eps are both Adams', the rest is Adafactor's, whose
     second moment is kept as two means where the two longest axes are both at least `factored_from` long; `clip_rms`
     None limits no update.
     """
@@ -125,7 +130,7 @@ class OptimizerSpec(Config):
     b2: float = 0.999
     eps: float = 1e-8
     clip_norm: float | None = None
-    algorithm: Literal["adam", "adafactor", "nesterov"] = "adam"
+    algorithm: Literal["adam", "radam", "adafactor", "nesterov"] = "adam"
     decay_exponent: float = 0.8
     least_square: float = 1e-30
     least_scale: float = 1e-3
@@ -172,10 +177,21 @@ class OptimizerSpec(Config):
         frameworks."""
         if self.algorithm == "adam":
             return dict(zip(("first_correction", "second_correction"), self.bias_corrections(step), strict=True))
+        if self.algorithm == "radam":
+            return self._rectification(*self.bias_corrections(step), step + 1)
         if self.algorithm == "adafactor":
             mixing = (step + 1) ** -self.decay_exponent
             return {"decay": 1 - mixing, "mixing": mixing}
         return {}
+
+    def _rectification(self, first: float, second: float, t: int) -> dict[str, float]:
+        """The scale of rectified Adam's updates, and 1 where they are divided by the second moment's root, else 0."""
+        most = 2 / (1 - self.b2) - 1
+        now = most - 2 * t * self.b2**t / second
+        if now < 5:
+            return {"scale": 1 / first, "adaptive": 0.0}
+        share = (now - 4) * (now - 2) * most / ((most - 4) * (most - 2) * now)
+        return {"scale": (second * share) ** 0.5 / first, "adaptive": 1.0}
 
     def factored(self, shape: Sequence[int]) -> tuple[int, int] | None:
         """The second longest and the longest axis of an array whose second moment Adafactor keeps as means, or None."""
@@ -190,7 +206,7 @@ class OptimizerSpec(Config):
         first = {"first_moment": whole} if self.b1 or self.algorithm != "adafactor" else {}
         if self.algorithm == "nesterov":
             return first
-        if self.algorithm == "adam" or axes is None:
+        if self.algorithm in ("adam", "radam") or axes is None:
             return {**first, "second_moment": whole}
         rows, columns = (tuple(1 if i == axis else n for i, n in enumerate(shape)) for axis in reversed(axes))
         return {**first, "second_moment_rows": rows, "second_moment_columns": columns}

@@ -22,6 +22,7 @@ GROUPS = {"regular": Group(0.7, 0.01), "slow": Group(0.05)}
 SPEC = OptimizerSpec(GROUPS, {"cube": "slow"}, SCHEDULE, factored_from=5)
 SPECS = {
     "adam": SPEC,
+    "radam": SPEC.replace(algorithm="radam", b2=0.98),
     "adafactor": SPEC.replace(algorithm="adafactor"),
     "adafactor-plain": SPEC.replace(algorithm="adafactor", b1=0.0, clip_rms=None, decay_exponent=0.5),
     "nesterov": SPEC.replace(algorithm="nesterov", b1=0.99),
@@ -98,6 +99,15 @@ def expected(spec: OptimizerSpec) -> Arrays:
             if spec.algorithm == "adam":
                 m, v = spec.b1 * m + (1 - spec.b1) * g, spec.b2 * v + (1 - spec.b2) * g**2
                 change = rate * m / (1 - spec.b1**t) / (np.sqrt(v / (1 - spec.b2**t)) + spec.eps)
+            elif spec.algorithm == "radam":
+                m, v = spec.b1 * m + (1 - spec.b1) * g, spec.b2 * v + (1 - spec.b2) * g**2
+                most, corrected = 2 / (1 - spec.b2) - 1, 1 - spec.b2**t
+                now = most - 2 * t * spec.b2**t / corrected
+                change = rate * m / (1 - spec.b1**t)
+                if now >= 5:
+                    share = (now - 4) / (most - 4) * (now - 2) / now * most / (most - 2)
+                    change = change * np.sqrt(corrected * share) / (np.sqrt(v) + spec.eps)
+                assert (now >= 5) == (t >= 6)
             elif spec.algorithm == "nesterov":
                 m = spec.b1 * m + g
                 change = rate * (g + spec.b1 * m)

@@ -109,6 +109,7 @@ def test_published_numbers_of_the_papers():
     assert spade_rates == pytest.approx([1e-7, 1.0, 1e-4])
     seqboat = recipe("enwik8", "seqboat", "paper")
     assert seqboat.language is not None
+    assert (seqboat.optimizer.algorithm, seqboat.optimizer.b2) == ("radam", 0.98)
     assert (seqboat.model.depth, seqboat.language.stride, seqboat.total_steps) == (14, 1_192, 400_000)
 
 

@@ -60,6 +60,23 @@ def adam(
     return p - rate * (direction + weight_decay * p), {"first_moment": first, "second_moment": second}
 
 
+def radam(
+    spec: OptimizerSpec,
+    p: Float[Array, " ..."],
+    g: Float[Array, " ..."],
+    moments: Arrays,
+    rate: Any,
+    weight_decay: float,
+    constants: Mapping[str, Any],
+) -> tuple[Array, Arrays]:
+    """Rectified Adam: a parameter and its moments after an update."""
+    adaptive = constants["adaptive"]
+    first = spec.b1 * moments["first_moment"] + (1 - spec.b1) * g
+    second = spec.b2 * moments["second_moment"] + (1 - spec.b2) * g * g
+    direction = constants["scale"] * first / (adaptive * (jnp.sqrt(second) + spec.eps) + (1 - adaptive))
+    return p - rate * (direction + weight_decay * p), {"first_moment": first, "second_moment": second}
+
+
 def adafactor(
     spec: OptimizerSpec,
     p: Float[Array, " ..."],
@@ -104,4 +121,4 @@ def nesterov(
     return p - rate * (g + spec.b1 * first + weight_decay * p), {"first_moment": first}
 
 
-RULES = {"adam": adam, "adafactor": adafactor, "nesterov": nesterov}
+RULES = {"adam": adam, "radam": radam, "adafactor": adafactor, "nesterov": nesterov}

@@ -73,7 +73,7 @@ def moments(spec: OptimizerSpec, optimizer: torch.optim.Optimizer, parameters: T
 
 
 class Updates(torch.optim.Optimizer):
-    """Adafactor or Nesterov's accelerated gradient; rates and constants are those that `tell` set."""
+    """Every rule but Adam; rates and constants are those that `tell` set."""
 
     def __init__(self, spec: OptimizerSpec, groups: list[dict[str, Any]]) -> None:
         super().__init__(groups, {})
@@ -93,6 +93,18 @@ class Updates(torch.optim.Optimizer):
                 p.copy_(updated)
                 for name, tensor in after.items():
                     self.state[p][name].copy_(tensor)
+
+
+def radam(
+    spec: OptimizerSpec, p: Float[Tensor, " ..."], g: Float[Tensor, " ..."], moments: Tensors, group: dict[str, Any]
+) -> tuple[Tensor, Tensors]:
+    """Rectified Adam: a parameter and its moments after an update."""
+    adaptive = group["adaptive"]
+    first = spec.b1 * moments["first_moment"] + (1 - spec.b1) * g
+    second = spec.b2 * moments["second_moment"] + (1 - spec.b2) * g * g
+    direction = group["scale"] * first / (adaptive * (torch.sqrt(second) + spec.eps) + (1 - adaptive))
+    after = {"first_moment": first, "second_moment": second}
+    return p - group["lr"] * (direction + group["weight_decay"] * p), after
 
 
 def adafactor(
@@ -127,4 +139,4 @@ def nesterov(
     return p - group["lr"] * (g + spec.b1 * first + group["weight_decay"] * p), {"first_moment": first}
 
 
-RULES = {"adafactor": adafactor, "nesterov": nesterov}
+RULES = {"radam": radam, "adafactor": adafactor, "nesterov": nesterov}
