@@ -73,12 +73,12 @@ def in_torch(spec: OptimizerSpec, dtype: Any = np.float64) -> Arrays:
 
     parameters = {path: torch.nn.Parameter(torch.from_numpy(a.copy())) for path, a in beginnings(dtype).items()}
     optimizer = updates.start(spec, parameters)
+    moments = updates.moments(spec, optimizer, parameters)  # changed in place, as a recorded step needs them
     for step in range(STEPS):
         for path, g in gradients(step, dtype).items():
             parameters[path].grad = torch.from_numpy(g)
         updates.tell(optimizer, spec.rates(step), spec.constants(step))
         optimizer.step()
-    moments = updates.moments(spec, optimizer, parameters)
     named = {f"{name}.{path}": t for name, tensors in moments.items() for path, t in tensors.items()}
     return {name: t.detach().numpy() for name, t in {**parameters, **named}.items()}
 
