@@ -14,6 +14,8 @@ from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.recipes.s5 import LISTOPS_RELEASE
 
 Task = Literal["listops", "text", "retrieval", "image", "pathfinder", "pathx"]
+Line = Literal["s4", "mega", "lra"]
+"""Who reads the data how: the S4 and S5 papers, Mega and SeqBoat, or Tay et al. 2021."""
 
 DATA: dict[Task, dict[str, Any]] = {
     "listops": LISTOPS_RELEASE,
@@ -23,7 +25,15 @@ DATA: dict[Task, dict[str, Any]] = {
     "pathfinder": {"train": 160_000, "validation": 20_000, "test": 20_000},
     "pathx": {"train": 160_000, "validation": 20_000, "test": 20_000},
 }
-"""The splits of the S4 line, to which all published numbers of these recipes are compared."""
+"""The splits, which are those of the S4 line: Mega and SeqBoat publish files of their own, with the same counts."""
+
+VARIANTS: dict[Line, dict[Task, str]] = {
+    "s4": {},
+    "mega": {"text": "lra", "retrieval": "lra", "image": "mega"},
+    "lra": {"text": "lra", "retrieval": "lra"},
+}
+"""The variant of the prepared data by line, where it is not that of the S4 line: bytes in place of characters, and
+pixels standardised by 0.48 and 0.24. Of ListOps, Pathfinder and Path-X there is one."""
 
 INPUTS: dict[Task, tuple[Literal["tokens", "values"], int, int]] = {
     "listops": ("tokens", 20, 10),
@@ -35,6 +45,9 @@ INPUTS: dict[Task, tuple[Literal["tokens", "values"], int, int]] = {
 }
 """Kind of input, its size (vocabulary or channels), and the number of classes."""
 
+BYTES = 257
+"""Entries of the vocabulary of variant "lra" of Text and Retrieval: padding and the bytes."""
+
 LENGTH: dict[Task, int] = {
     "listops": 2048,
     "text": 4096,
@@ -43,7 +56,7 @@ LENGTH: dict[Task, int] = {
     "pathfinder": 1024,
     "pathx": 16384,
 }
-"""The longest sequence (`l_max` of the S4 authors' data sets)."""
+"""The longest sequence of the S4 line (`l_max` of the authors' data sets)."""
 
 TYPICAL_LENGTH = 1024
 """What estimates of cost take where the cost of a position depends on the length."""
@@ -52,14 +65,21 @@ FFT_OPERATIONS = 2 * 5 * 11
 """Per position and feature: an FFT forwards and one back, of twice the typical length."""
 
 
-def data(task: Task) -> DataSpec:
-    """The prepared data of a task."""
-    return DataSpec(f"lra_{task}", dict(DATA[task]))
+def data(task: Task, line: Line = "s4") -> DataSpec:
+    """The prepared data of a task, as a line of papers reads them."""
+    variant = VARIANTS[line].get(task)
+    return DataSpec(f"lra_{task}", {**DATA[task], **({"variant": variant} if variant else {})})
 
 
-def model(task: Task, layer: Config, depth: int) -> ClassifierConfig | DualEncoderConfig:
+def length(task: Task, line: Line = "s4") -> int:
+    """The longest sequence of a task in a line's variant of the data, with its padding."""
+    return 4000 if VARIANTS[line].get(task) == "lra" else LENGTH[task]
+
+
+def model(task: Task, layer: Config, depth: int, line: Line = "s4") -> ClassifierConfig | DualEncoderConfig:
     """A stack of layers for a task, mean-pooled; retrieval encodes two documents."""
     kind, size, classes = INPUTS[task]
+    size = BYTES if VARIANTS[line].get(task) == "lra" else size
     cls = DualEncoderConfig if task == "retrieval" else ClassifierConfig
     return cls(layer=layer, depth=depth, input_kind=kind, input_size=size, classes=classes, pooling="mean")
 

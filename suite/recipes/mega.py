@@ -26,16 +26,17 @@ SOURCE = {
     "epochs": f"{REPOSITORY} examples/mega/README.lra.md: --max-update over the updates of an epoch",
     "optimizer.schedule": f"{REPOSITORY} fairseq/optim/lr_scheduler/linear_decay_schedule.py",
     "optimizer.clip_norm, b2, eps": f"{REPOSITORY} examples/mega/README.lra.md",
-    "data": "splits and vocabularies of the S4 line; the authors publish tokenised data of their own",
-    "model.layer.max_positions": "2002 on ListOps and 4002 on Text there; batches are padded to 2048 and 4096 here",
+    "data": "the authors publish tokenised files of their own: bytes cut at 4,000 (Text, Retrieval), pixels "
+    "standardised by 0.48 and 0.24 (Image) or 0.5 and 0.5, which are variants of the prepared data; counts of the S4 "
+    "line",
+    "model.layer.max_positions": "2002 on ListOps there; batches are padded to 2048 here",
     "not expressed": (
         "the authors drop elements of the embedding (tokens: deviation D^-1/2; pixels: weights of deviation 1, biases "
         "of 0.1), end a stack with pre-norm in a norm, and classify with a hidden layer of v units, dropout and GELU "
         "and a linear map without bias (retrieval: of two documents side by side); here a linear map of one-hot "
         "vectors or pixels with bias comes first and a linear decoder last (retrieval: a hidden layer of D units on "
-        "four features of the documents); pixels are standardised as the prepared data are, theirs by 0.48 and 0.24 "
-        "(image) or 0.5 and 0.5; the batch statistics of Path-X are those of 16 sequences there (2 on each of 8 GPUs, "
-        "8 times per update), of the batch of 128 here"
+        "four features of the documents); the batch statistics of Path-X are those of 16 sequences there (2 on each of "
+        "8 GPUs, 8 times per update), of the batch of 128 here"
     ),
 }
 
@@ -104,11 +105,11 @@ class Published:
             clip_norm=1.0,
         )
         return Recipe(
-            model=lra.model(task, self.layer(lra.LENGTH[task]), self.encoder_layers),
+            model=lra.model(task, self.layer(lra.length(task, "mega")), self.encoder_layers, "mega"),
             optimizer=optimizer,
             batch_size=self.batch,
             epochs=self.epochs,
-            data=lra.data(task),
+            data=lra.data(task, "mega"),
             selection=selection,
             source=dict(SOURCE),
         )
