@@ -13,7 +13,7 @@ from implementations import catalog
 from implementations.common.config import ConfigError, nearest
 from suite import recipes
 from suite.ablations import factors
-from suite.recipes.base import PROFILES, Profile, Recipe, apply_overrides, override_settings
+from suite.recipes.base import PROFILES, Profile, Recipe, apply_overrides, override_settings, require_fit
 from suite.tasks import BENCHMARKS, FRAMEWORKS, Task, all_tasks
 
 
@@ -224,7 +224,11 @@ def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
 def _recipe(architecture: str, task: str, selection: Selection) -> Recipe | None:
     function = recipes.recipes(architecture).get(task)
     recipe = function(selection.profile) if function else None
-    return None if recipe is None else apply_overrides(recipe, selection.overrides)
+    if recipe is None:
+        return None
+    changed = apply_overrides(recipe, selection.overrides)
+    require_fit(changed)
+    return changed
 
 
 def _changed(architecture: str, selection: Selection) -> list[_What]:

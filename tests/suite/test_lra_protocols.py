@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
+from implementations.common.config import ConfigError
 from reports.published import shipped
 from suite.data.catalog import place
 from suite.launch.result import protocol
 from suite.matrix import Cell, Selection, cells
 from suite.recipes import recipes
-from suite.recipes.base import PROFILES
+from suite.recipes.base import PROFILES, differences
 from suite.tasks import all_tasks
 
 TASKS = [name for name, task in all_tasks().items() if task.benchmark == "lra"]
@@ -58,7 +59,43 @@ def test_a_paper_recipe_follows_the_protocol_of_the_number_that_it_is_judged_by(
     assert judged == 6 * 6 + 5
 
 
-@pytest.mark.parametrize("architecture", ["ema", "block_recurrent", "block_state"])
+def test_path_256_is_path_x_at_twice_the_resolution():
+    for architecture in ("s5", "s4", "s4d", "mega", "seqboat", "spade"):
+        whole = cell(architecture, "lra.path256")
+        assert whole.recipe is not None
+        facts = protocol(whole)
+        assert (facts["maximum_length"], facts["dataset"], facts["comparable_to"]) == (65_536, "lra_pathx", "")
+        assert facts["not_comparable"].startswith("no paper prints Path-256")
+        assert "Path-X" in whole.recipe.source["all"]
+        like: Any = recipes(architecture)["lra.pathx"]("paper")
+        changed = {text.partition(" is ")[0] for text in differences(whole.recipe, like)}
+        own = {"max_positions", "truncation", "truncated_length", "dt_min", "chunk_size"}
+        assert changed <= {"data.settings.resolution", *(f"model.layer.{name}" for name in own)}
+
+
+def test_images_longer_than_a_layer_takes_are_refused_at_selection():
+    message = r"MegaConfig takes at most 16,384 positions: the sequences of Path-X .* have 65,536"
+    with pytest.raises(ConfigError, match=message):
+        cell("mega", "lra.pathx", "data.settings.resolution=256")
+    assert cell("mega", "lra.pathx", "data.settings.resolution=256", "model.layer.chunk_size=4096")
+
+
+def test_smoke_of_long_sequences_is_small_enough_for_two_cores():
+    """Scores of one layer and batch, in float32, and positions of a whole run."""
+    for (architecture, task), function in RECIPES.items():
+        recipe: Any = function("smoke")
+        facts = place(recipe.data.name, None, recipe.data.settings).settings.protocol()
+        layer, length = recipe.model.layer, facts["maximum_length"]
+        sequences = recipe.batch_size * facts.get("documents", 1)
+        whole = getattr(layer, "attention", "") == "full" or architecture == "mega"
+        keys = (getattr(layer, "chunk_size", None) or length) if whole else 0
+        scores = 4 * sequences * getattr(layer, "heads", 1) * length * keys
+        assert scores < 2**29, (architecture, task)
+        positions = recipe.epochs * recipe.data.settings["train"] * facts.get("documents", 1) * length
+        assert positions <= 17e6, (architecture, task)
+
+
+@pytest.mark.parametrize("architecture", ["ema", "block_recurrent", "block_recurrent_feedback", "block_state"])
 def test_recipes_of_this_project_say_that_no_paper_prints_their_numbers(architecture):
     facts = protocol(cell(architecture, "lra.listops"))
     assert facts["comparable_to"] == ""
