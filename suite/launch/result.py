@@ -76,6 +76,8 @@ def protocol(cell: Cell) -> dict[str, Any]:
     changed = differences(recipe, published) if published else ["no published recipe is known"]
     if cell.factor:
         facts = {**facts, "ablation": ablation(cell)}
+    if row := matrix.published_row(cell):
+        facts = {**facts, "published_row": row}
     every = window(recipe)
     if recipe.language is not None:
         return language_protocol(recipe, task, facts, changed, every)

@@ -176,9 +176,9 @@ def language_layers(size: language.Size) -> language.Layers:
     return language.Layers(layer, depth, placed)
 
 
-def published_language(task: language.Task) -> Recipe:
-    """Rec:fixed:skip of table 1 on books, papers or source code; others are `--set model.layer.gate=lstm`."""
-    layer = TABLE["Rec:fixed:skip"]
+def published_language(task: language.Task, gate: str = "fixed", configuration: str = "skip") -> Recipe:
+    """Rec:fixed:skip of table 1 on books, papers or source code; the others are in `suite/recipes/rows.py`."""
+    layer = TABLE[f"Rec:{gate}:{configuration}"]
     recurs = {i % DEPTH for i in RECURRENT}
     placed = tuple((i, layer.sliding) for i in range(DEPTH) if i not in recurs)
     return meliad.recipe(task, language.Layers(layer, DEPTH, placed))
