@@ -225,8 +225,8 @@ def _corrected(found: list[Group]) -> list[Group]:
 
 def _group(key: tuple[str, ...], records: list[Record], published: Published) -> Group:
     benchmark, task, architecture, profile, metric, recipe, _ = key
-    reference = published.reference(task, architecture)
     protocol = records[0].protocol
+    reference = published.reference(task, architecture, text(protocol.get("published_row")))
     entries = {}
     for name in (*FRAMEWORKS, *sorted({r.cell.framework for r in records} - set(FRAMEWORKS))):
         mine = tuple(sorted((r for r in records if r.cell.framework == name), key=lambda r: (r.cell.seed, r.cell.id)))

@@ -34,6 +34,7 @@ from suite.launch.local import Launcher, Options, Outcome
 from suite.launch.measured_data import OtherData
 from suite.matrix import Cell, Selection, SelectionError, cells, left_out
 from suite.recipes.base import PROFILES
+from suite.recipes.rows import ROWS
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
 from suite.training import weights
 
@@ -61,6 +62,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
         overrides=overrides,
         factors=tuple(options.factors),
         changed_task=options.changed_task,
+        rows=tuple(options.rows),
     )
     found = cells(selection)
     for line in left_out(selection):
@@ -89,6 +91,7 @@ def print_list() -> None:
     rows = [("benchmark", name, f"{count} task{'s' if count > 1 else ''}") for name, count in counts.items()]
     rows += [("task", task.name, task.title) for task in tasks]
     rows += [("architecture", name, catalog.get(name).title) for name in catalog.names()]
+    rows += [("row", one.name, f"{one.architecture}; {one.table}") for one in ROWS.values()]
     rows += [("factor", one.name, f"{', '.join(one.levels)}; {one.paper}") for one in factors().values()]
     rows += [("hardware", one.name, one.title) for one in HARDWARE.values()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]

@@ -171,6 +171,11 @@ class FeedbackConfig(Config):
         return self.recurrent.d_model
 
     @property
+    def window(self) -> int:
+        """W, the tokens of a block."""
+        return self.recurrent.window
+
+    @property
     def causal(self) -> bool:
         """Always."""
         return True
