@@ -1,0 +1,85 @@
+"""The recipe of CONTRIBUTING.md for a new architecture: its blocks, written into a copy of the project, run there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reports import records
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Add an architecture")[1].split("\n## ")[0]
+BLOCKS = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", TEXT, re.DOTALL))
+"""What the document says that files hold, by their paths; of files that are here already, what is put in."""
+PLACES = {
+    "implementations/catalog.py": "_ARCHITECTURES = (\n",
+    "tests/implementations/test_layer_contract.py": "STREAMING: dict[str, Any] = {\n",
+}
+"""After which line an entry is put into a file."""
+TINY = (
+    *("model.depth=1", "model.layer.d_model=8", "batch_size=4", "evaluation_batch_size=4", "epochs=1"),
+    *("data.settings.train=40", "data.settings.validation=10", "data.settings.test=10"),
+    *("data.settings.min_length=5", "data.settings.max_length=40"),
+)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """The project with the example in it, and no other architecture's records and pages."""
+    root = tmp_path_factory.mktemp("copy") / "project"
+    without = shutil.ignore_patterns("__pycache__", "pages", "measured", "golden", ".*")
+    for name in ("implementations", "suite", "reports", "data_manifests", "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=without)
+    shutil.copy(ROOT / "pyproject.toml", root)
+    (root / "reports/measured/records").mkdir(parents=True)
+    (root / "implementations/leaky").mkdir()
+    (root / "implementations/leaky/__init__.py").write_text('"""A leaky average."""\n')
+    for name, block in BLOCKS.items():
+        if name in PLACES:
+            before, after = (root / name).read_text(encoding="utf-8").split(PLACES[name])
+            block = before + PLACES[name] + block + after
+        else:
+            assert not (root / name).exists(), name
+        (root / name).write_text(block, encoding="utf-8")
+    return root
+
+
+def python(root: Path, *arguments: str) -> str:
+    """What a command says that must end well."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    ended = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=root, env=environment, capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_the_example_climbs_the_ladder_trains_and_is_described(copy):
+    (command,) = re.findall(r"^python -m (suite\.run --tasks .*)$", TEXT, re.MULTILINE)
+    tiny = [word for text in TINY for word in ("--set", text)]
+    python(copy, *command.split(), "--hardware", "cpu", "--frameworks", "jax", "torch", *tiny)
+    found = {(one.cell.task, one.cell.framework): one for one in records.read_all(copy / "runs")}
+    assert {key: one.status for key, one in found.items()} == {
+        ("equivalence.leaky", "jax+torch"): "measured",
+        ("lra.listops", "jax"): "measured",
+        ("lra.listops", "torch"): "measured",
+    }
+    rows = found["equivalence.leaky", "jax+torch"].tables["parity"]
+    assert {row["rung"] for row in rows} == set(range(8))
+    assert all(row["passed"] for row in rows)
+    jax, torch = (found["lra.listops", name].curves["step_loss"] for name in ("jax", "torch"))
+    assert jax == pytest.approx(torch, rel=1e-4)
+    page = (copy / "runs/site/architecture-leaky.html").read_text(encoding="utf-8")
+    assert "<math" in page
+    assert "One leaky average." in page
+
+
+def test_the_example_keeps_what_layers_and_imports_owe(copy):
+    tests = ["tests/implementations/test_layer_contract.py", "tests/test_imports.py"]
+    said = python(copy, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "leaky or import", *tests)
+    assert " passed" in said
