@@ -37,6 +37,7 @@ TRAININGS = {
     "python -m suite.run --tasks lm.book --architectures block_state seqboat": "minutes",
     "python -m suite.run --tasks speed.block_state --profile smoke": "minutes",
     "python -m suite.run --tasks lm.pg19 --architectures s5 --set data.settings.source=local": "a minute",
+    "python -m suite.run --all --architectures <name> --profile smoke": "an hour",
     "python -m suite.run --benchmarks lra --architectures s5 s4 --profile paper --time-limit 8h": "days",
 }
 """Run as --dry-run with the same arguments, because they take so long."""

@@ -74,7 +74,7 @@ def test_the_example_climbs_the_ladder_trains_and_is_described(copy):
     assert all(row["passed"] for row in rows)
     jax, torch = (found["lra.listops", name].curves["step_loss"] for name in ("jax", "torch"))
     assert jax == pytest.approx(torch, rel=1e-4)
-    page = (copy / "runs/site/architecture-leaky.html").read_text(encoding="utf-8")
+    page = (copy / "runs/site/architectures/leaky.html").read_text(encoding="utf-8")
     assert "<math" in page
     assert "One leaky average." in page
 
