@@ -26,10 +26,10 @@ NOT_RUN = {
     "python -m suite.tasks.listops_by_operator reports/measured": "generates 96,000 sequences; its test has a few",
     "python -m suite.tasks.authors_s5_training": "needs the authors' own code, and days",
     "python -m suite.run --tasks equivalence.leaky lra.listops --architectures leaky --profile smoke": (
-        "run in a copy that has this architecture: test_add_an_architecture.py"
+        "run in a copy that has this architecture: parity/test_add_an_architecture.py"
     ),
     "python -m suite.run --all --architectures leaky --profile smoke --dry-run": (
-        "run in a copy that has this architecture: test_add_an_architecture.py"
+        "run in a copy that has this architecture: parity/test_add_an_architecture.py"
     ),
 }
 """Not run at all, and why."""
