@@ -23,6 +23,7 @@ NOT_RUN = {
     "python -m pytest tests/parity tests/test_imports.py tests/implementations tests/reports/test_architectures.py": (
         "is a part of this test suite"
     ),
+    'pytest -m "not slow"': "is a part of this test suite",
     "python -m suite.tasks.listops_by_operator reports/measured": "generates 96,000 sequences; its test has a few",
     "python -m suite.tasks.authors_s5_training": "needs the authors' own code, and days",
     "python -m suite.run --tasks equivalence.leaky lra.listops --architectures leaky --profile smoke": (
