@@ -1,6 +1,7 @@
 """What the documents tell users to type is run: as it stands where that takes seconds, else as `documents.py` says."""
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -172,8 +173,9 @@ def test_variables_of_the_documents_are_understood():
     assert ended.returncode == 0, ended.stderr
 
 
+@functools.cache
 def sessions() -> Any:
-    """The nox file."""
+    """The nox file, which may be read only once."""
     spec = importlib.util.spec_from_file_location("noxfile", ROOT / "noxfile.py")
     assert spec is not None
     assert spec.loader is not None
