@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from reports import ablation_page, architectures, claims, frames, language, tables
+from reports import (
+    ablation_page,
+    architectures,
+    benchmark_page,
+    benchmarks,
+    claims,
+    frames,
+    language,
+    parity_page,
+    tables,
+)
 from reports.blocks import (
     Block,
     Code,
@@ -42,6 +52,8 @@ def empty(report: Report, runs: Sequence[str]) -> Page:
                 tasks="lra.listops", architectures="s5", frameworks=FRAMEWORKS, seeds="0", profile="smoke"
             )
         ),
+        Heading("Benchmarks", anchor="benchmarks"),
+        benchmark_page.summary_table(report),
         *claim_blocks(report),
         Heading("Architectures", anchor="architectures"),
         architecture_table(report),
@@ -63,8 +75,10 @@ def overview(report: Report) -> Page:
         drawn = report.drawn(shown)[:2]
         if drawn:
             blocks += [Heading(f"Learning curves: {group_name(shown)}"), Figures(drawn)]
+    blocks += [Heading("Benchmarks", anchor="benchmarks"), benchmark_page.summary_table(report)]
     blocks += claim_blocks(report)
-    blocks += [Heading("Equivalence of the twins", anchor="equivalence"), parity_summary(report)]
+    ladders = (*parity_page.summary(report), Span("Every architecture on every rung", f"{parity_page.PATH}.*"))
+    blocks += [Heading("Equivalence of the twins", anchor="equivalence"), Paragraph(ladders)]
     blocks += [Heading("Architectures", anchor="architectures"), architecture_table(report)]
     blocks += [Heading("Pages"), Items(tuple(pages(report)))]
     return Page("index", "Long-sequence benchmark report", "results", tuple(blocks))
@@ -130,12 +144,9 @@ def conclusions(report: Report) -> list[Spans]:
         links = [Span(record_name(record), tables.cell_path(record)) for record in failed[:5]]
         more = [Span(f"and {len(failed) - 5} more")] if len(failed) > 5 else []
         lines.append([Span(f"{len(failed)} of {len(report.records)} cells failed:"), *links, *more])
-    for name in report.architectures:
-        checks = frames.parity(report.records, name)
-        if len(checks):
-            passed = sum(value is True for value in checks["passed"])
-            told = f"Parity ladder of {name}: {passed} of {len(checks)} checks pass."
-            lines.append([Span(told), Span("Measured errors", f"{tables.architecture_path(name)}#parity")])
+    checks = [check for found in parity_page.ladders(report).values() for check in found]
+    if checks:
+        lines.append([Span("Twins:"), *parity_page.summary(report), Span("Parity", f"{parity_page.PATH}.*")])
     return lines
 
 
@@ -185,28 +196,6 @@ def apart(group: Group) -> Spans:
     return [Span(told + (f", 95 % interval {signed(interval[0])} to {signed(interval[1])}." if interval else "."))]
 
 
-def parity_summary(report: Report) -> Table:
-    """One row per architecture: how much of the parity ladder was run and passed."""
-    rows = []
-    for name in report.architectures:
-        checks = frames.parity(report.records, name)
-        passed = sum(value is True for value in checks["passed"])
-        status = "not run" if not len(checks) else "passed" if passed == len(checks) else "failed"
-        rungs = ", ".join(rung for rung in frames.RUNGS if rung in set(checks["rung"])) or "–"
-        told = f"{passed} of {len(checks)}" if len(checks) else "–"
-        command = tables.run_command(benchmarks=frames.EQUIVALENCE, architectures=name)
-        cells = (
-            plain(name, f"{tables.architecture_path(name)}#parity"),
-            tables.Cell((chip(status),)),
-            plain(told),
-            plain(rungs),
-            plain(command, style="code"),
-        )
-        rows.append(Row(cells))
-    columns = (Column("Architecture"), Column("Status"), Column("Checks passed"), Column("Rungs"), Column("Command"))
-    return Table("Parity ladder, JAX against PyTorch against the float64 oracle", columns, tuple(rows))
-
-
 def architecture_table(report: Report) -> Table:
     """One row per architecture that has a page: its paper, and what there is of it."""
     described = architectures.described()
@@ -231,9 +220,11 @@ def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
     found = [
         (Span("Cells"), Span("every record, to be searched", "cells.*")),
+        (Span("Parity"), Span("every architecture on every rung of the ladder", f"{parity_page.PATH}.*")),
         (Span("Layer speed"), Span("times, ratios, growth and rooflines of single layers", "speed.*")),
         (Span("Hardware"), Span("machines, and programs compiled for chips that were not there", "hardware.*")),
     ]
+    found += [(Span("Benchmark"), Span(known.title, known.path)) for known in benchmarks.shipped()]
     if language.sections(report.groups):
         found.append((Span("Benchmark"), Span("Language models", f"{language.PATH}.*")))
     found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import architectures, figures, frames, language, tables
+from reports import architectures, benchmarks, figures, frames, language, tables
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -35,6 +35,7 @@ from reports.verdicts import MARGINS, STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEA
 SECTIONS = (
     Span("Results", "index.*", kind="results"),
     Span("Cells", "cells.*", kind="cells"),
+    Span("Parity", "parity.*", kind="parity"),
     Span("Layer speed", "speed.*", kind="speed"),
     Span("Hardware", "hardware.*", kind="hardware"),
     Span("Published numbers", "published.*", kind="published"),
@@ -122,9 +123,16 @@ def task_page(report: Report, task: str) -> Page:
     pairs = report.published.on_task(task)
     if pairs:
         blocks += [Heading("Published numbers"), published_table(f"Published on {task}", pairs)]
-    return Page(
-        tables.task_path(task)[:-2], task, "results", tuple(blocks), (Span("Results", "index.*"), Span("/ task"))
-    )
+    return Page(tables.task_path(task)[:-2], task, "results", tuple(blocks), (*_above(report, task), Span("/ task")))
+
+
+def _above(report: Report, task: str) -> tuple[Span, ...]:
+    """The way to the page of a task: the overview, and the page of its benchmark where it has one."""
+    known = benchmarks.of_task(task)
+    above = Span(known.title, known.path) if known else None
+    if language.sections([group for group in report.groups if group.task == task]):
+        above = Span("Language models", f"{language.PATH}.*")
+    return (Span("Results", "index.*"), *((Span("/"), above) if above else ()))
 
 
 def record_page(record: Record, group: Group | None) -> Page:
@@ -160,9 +168,11 @@ def record_page(record: Record, group: Group | None) -> Page:
         told = f"{kept.count} predictions over {kept.classes} classes on split {kept.split}, labels sha256 "
         said = (Span(told), Span(kept.labels_sha256, "", "code"))
         blocks += [Heading("Predictions"), Paragraph((*said, Span("; they are in the raw record.")))]
+    known = benchmarks.of_task(cell.task)
     trail = (
         Span("Results", "index.*"),
         Span("/"),
+        *((Span(known.title, known.path), Span("/")) if known else ()),
         Span(cell.task, tables.task_path(cell.task)) if group else Span(cell.task),
         Span("/"),
         Span(cell.architecture, tables.architecture_path(cell.architecture)),

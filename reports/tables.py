@@ -284,13 +284,14 @@ def ladder_table(frame: pd.DataFrame, caption: str) -> Table:
             passed = sum(check["passed"] is True for check in checks)
             status = "not run" if not checks else "passed" if passed == len(checks) else "failed"
             count = plain(f"{passed} of {len(checks)}" if checks else "–")
-            errors = [error_cell(_largest(check[name] for check in checks)) for name in ERRORS]
+            errors = [error_cell(largest(check[name] for check in checks)) for name in ERRORS]
             what = (plain(rung), plain(frames.RUNGS.get(rung, "")), plain(dtype or "–"))
             rows.append(Row((*what, Cell((chip(status),)), count, *errors, worst_cell(checks))))
     return Table(caption, columns, tuple(rows))
 
 
-def _largest(values: Iterable[object]) -> float | None:
+def largest(values: Iterable[object]) -> float | None:
+    """The largest number of some values, None where there is none."""
     found = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return max(found, default=None)
 
@@ -302,7 +303,7 @@ def worst_cell(checks: Sequence[dict[Any, Any]]) -> Cell:
     """
     found: list[tuple[float, float, float]] = []
     for check in checks:
-        tolerance, error = _largest([check["tolerance"]]), _largest(check[name] for name in ERRORS)
+        tolerance, error = largest([check["tolerance"]]), largest(check[name] for name in ERRORS)
         if tolerance is not None and error is None and check["passed"] is not True:
             error = float("inf")
         if tolerance is not None and error is not None:
