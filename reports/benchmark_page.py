@@ -51,7 +51,7 @@ def profile_blocks(report: Report, benchmark: Benchmark, groups: Sequence[Group]
     columns = [Column("Architecture"), Column("Source"), *(Column(task.title) for task in benchmark.tasks)]
     columns += [Column("Average", numeric=True)] if benchmark.average else []
     rows = [row for name in names for row in architecture_rows(report, benchmark, groups, name, profile)]
-    yield Table(f"{benchmark.title}, profile {profile}{units(groups)}", tuple(columns), tuple(rows))
+    yield Table(f"{benchmark.title}, profile {profile}{units(groups)}", tuple(columns), tuple(rows), "dense")
     missing = missing_table(benchmark, groups, names, profile)
     if missing.rows:
         yield missing
@@ -69,10 +69,13 @@ def architecture_rows(
     """One architecture: a row for each framework, and one of its published numbers where there are any."""
     own = [group for group in groups if group.architecture == name]
     link = plain(name, tables.architecture_path(name))
+    made: dict[tuple[Cell, ...], list[str]] = {}  # frameworks of which nothing was run share a row
     for framework in (*FRAMEWORKS, *sorted({key for group in own for key in group.entries} - set(FRAMEWORKS))):
         cells = [task_cell(task, own, name, framework, profile) for task in benchmark.tasks]
-        mean = [number(average(benchmark, own, framework))] if benchmark.average else []
-        yield Row((link, plain(tables.title(framework)), *cells, *mean))
+        cells += [number(average(benchmark, own, framework))] if benchmark.average else []
+        made.setdefault(tuple(cells), []).append(tables.title(framework))
+    for cells, frameworks in made.items():
+        yield Row((link, plain(", ".join(frameworks)), *cells))
     references = [report.published.reference(task.name, name) for task in benchmark.tasks]
     if any(references):
         mean = [tables.published_cell(report.published.reference(f"{benchmark.name}.average", name))]

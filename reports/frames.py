@@ -85,12 +85,7 @@ class Group:
     @property
     def variant(self) -> str:
         """What sets the layers apart from others of their architecture, in the words of their config."""
-        model = self.records[0].recipe.get("model") if self.records else None
-        layer: Any = model.get("layer") if isinstance(model, dict) else None
-        if not isinstance(layer, dict):
-            return ""
-        said = [text(layer.get(name)) for name in VARIANTS.get(text(layer.get("architecture")), ())]
-        return ":".join(filter(None, said))
+        return variant(self.records[0]) if self.records else ""
 
     @property
     def title(self) -> str:
@@ -123,6 +118,16 @@ class Group:
     def protocol_name(self) -> str:
         """The published protocol that is followed, else the protocol's own name."""
         return text(self.protocol.get("comparable_to") or self.protocol.get("name"))
+
+
+def variant(record: Record) -> str:
+    """What sets the layers of a record apart from others of their architecture, in the words of their config."""
+    model = record.recipe.get("model")
+    layer: Any = model.get("layer") if isinstance(model, dict) else None
+    if not isinstance(layer, dict):
+        return ""
+    said = [text(layer.get(name)) for name in VARIANTS.get(text(layer.get("architecture")), ())]
+    return ":".join(filter(None, said))
 
 
 def text(value: Any) -> str:

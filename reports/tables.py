@@ -17,8 +17,8 @@ ERRORS = ("error_jax", "error_torch", "error_between")
 
 
 def title(framework: str) -> str:
-    """A framework's name as it is printed."""
-    return FRAMEWORK_TITLE.get(framework, framework)
+    """A framework's name as it is printed; both of a cell that compares them."""
+    return " and ".join(FRAMEWORK_TITLE.get(name, name) for name in framework.split("+"))
 
 
 def task_path(task: str) -> str:
