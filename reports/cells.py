@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports import frames, tables
+from reports import frames, names, tables
 from reports.blocks import Block, Cell, Code, Column, Page, Paragraph, Row, Span, Table, chip, plain
 from reports.frames import FRAMEWORKS
 from reports.records import Record
@@ -78,7 +78,7 @@ def headline_cell(record: Record) -> Cell:
     value = frames.shown(record.metrics.get(name), name)
     if value is None:
         return plain("–", style="quiet")
-    words = Span(name.replace("_", " "), "", "quiet", line=True)
+    words = Span(names.words(name), "", "quiet", line=True)
     return Cell((Span(frames.metric_text(name, record.metrics[name]), "", "value"), words), value)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from reports import names
 from reports.published import Number, PaperNumbers, Published
 from reports.records import Record
 from reports.statistics import Sample, summarize, wilson_interval
@@ -360,17 +361,8 @@ def metric_text(name: str, value: float | None) -> str:
     number = shown(value, name)
     if number is None:
         return "not finite"
-    return f"{number:.2f} %" if unit_of(name) else f"{number:,.0f}" if number.is_integer() else f"{number:.6g}"
-
-
-def timing_text(name: str, value: Any) -> Any:
-    """A timing with its unit, by the ending of its name."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    if "_seconds" in name:
-        return f"{1000 * value:.2f} ms" if value < 1 else f"{value:.2f} s"
+    if unit_of(name):
+        return f"{number:.2f} %"
     if name.endswith("_bytes"):
-        return f"{value / 2**20:.1f} MiB"
-    if name.endswith("_joules"):
-        return f"{value / 3600:.4g} Wh"
-    return f"{value:.6g}"
+        return names.amount(number)
+    return f"{number:,.0f}" if number.is_integer() else f"{number:.6g}"

@@ -13,6 +13,7 @@ from reports import (
     parity_page,
     tables,
 )
+from reports import conclusions as concluded
 from reports.blocks import (
     Block,
     Code,
@@ -29,10 +30,9 @@ from reports.blocks import (
     chip,
     plain,
 )
-from reports.frames import FRAMEWORKS, Entry, Group
+from reports.frames import FRAMEWORKS, Group
 from reports.pages import Report
-from reports.statistics import mean_interval, summarize
-from reports.verdicts import MARGINS, STATUS_MEANING, signed
+from reports.verdicts import MARGINS, STATUS_MEANING
 
 INTRODUCTION = (
     "Every architecture is built twice, in JAX and in PyTorch, run from the same weights on the same batches, and set "
@@ -135,9 +135,8 @@ def conclusions(report: Report) -> list[Spans]:
     if reasons and not judged:
         told = f"Nothing here confirms or contradicts a published number: {'; '.join(reasons)}."
         lines.append([Span(told)])
-    for group in report.groups:
-        found = language.learned(group) if group.benchmark in frames.LANGUAGE else learned(group)
-        lines += [line for line in (found, apart(group)) if line]
+    lines += [*concluded.learned(report.groups), *concluded.twins(report.groups), *concluded.lengths(report.groups)]
+    lines += [*concluded.speeds(report.records), *concluded.activation(report.groups)]
     lines += ablation_page.conclusions(report.studies)
     failed = [record for record in report.records if record.status == "failed"]
     if failed:
@@ -154,46 +153,6 @@ def record_name(record: frames.Record) -> str:
     """A record in words."""
     cell = record.cell
     return f"{cell.architecture} on {cell.task}, {tables.title(cell.framework)}, seed {cell.seed}"
-
-
-def learned(group: Group) -> Spans:
-    """Whether every seed lies above the majority class, by the Wilson interval of its test split."""
-    entries = [entry for entry in group.entries.values() if entry.summary]
-    majority = group.majority
-    if majority is None or not entries or not group.unit:
-        return []
-    low = [value for value in frames.seeds(group)["low"] if value is not None and value > majority]
-    above = len(low) == sum(len(entry.values) for entry in entries)
-    verb = "learns: every seed lies above" if above else "is not shown to learn in every seed: compare with"
-    told = f"{group_name(group)} {verb} the majority class ({majority:.2f} %):"
-    return [Span(told), Span(", ".join(f"{tables.title(e.framework)} {mean_text(e)}" for e in entries) + ".")]
-
-
-def mean_text(entry: Entry) -> str:
-    """Mean and number of seeds."""
-    return f"{entry.summary.mean:.2f} % (n = {entry.summary.n})" if entry.summary else "–"
-
-
-def apart(group: Group) -> Spans:
-    """How far the twins' final values lie apart over the seeds that both ran."""
-    by_seed = [
-        {
-            r.cell.seed: frames.shown(r.metrics.get(group.metric), group.metric)
-            for r in group.entries[name].with_status("measured")
-        }
-        for name in FRAMEWORKS
-    ]
-    shared = sorted(set(by_seed[0]) & set(by_seed[1]))
-    pairs = [(by_seed[0][seed], by_seed[1][seed]) for seed in shared]
-    differences = [a - b for a, b in pairs if a is not None and b is not None]
-    if not differences:
-        return []
-    sample = summarize(differences)
-    interval = mean_interval(sample)
-    unit = " points" if group.unit else ""
-    told = f"{group_name(group)}: JAX − PyTorch is {signed(sample.mean)}{unit} over {sample.n} shared "
-    told += "seeds" if sample.n > 1 else "seed"
-    return [Span(told + (f", 95 % interval {signed(interval[0])} to {signed(interval[1])}." if interval else "."))]
 
 
 def architecture_table(report: Report) -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import architectures, benchmarks, figures, frames, language, tables
+from reports import architectures, benchmarks, figures, frames, language, names, tables
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -42,6 +42,10 @@ SECTIONS = (
     Span("Contradictions", "contradictions.*", kind="contradictions"),
     Span("Methods", "methods.*", kind="methods"),
 )
+
+
+SHORT_LOG = 12
+"""Lines of a log that are shown at once."""
 
 
 @dataclass(frozen=True)
@@ -142,19 +146,23 @@ def record_page(record: Record, group: Group | None) -> Page:
     name += f", {cell.factor} = {cell.level}" if cell.factor else ""
     status = [chip(record.status), Span(f"profile {cell.profile}, {frames.machine(record)}")]
     if record.reason:
-        status.append(Span(record.reason, "", "strong", line=True))
-    blocks: list[Block] = [Paragraph(tuple(status), "lead"), *_origin(record)]
+        status.append(Span(tables.reason(record), "", "strong", line=True))
+    blocks: list[Block] = [Paragraph(tuple(status), "lead")]
+    if tables.reason(record) != record.reason:
+        blocks.append(Code(record.reason, "The whole reason", folded=True))
+    blocks += _origin(record)
     if record.log_tail:
-        blocks.append(Code(record.log_tail, "End of the log"))
+        blocks.append(Code(record.log_tail, "End of the log", folded=record.log_tail.count("\n") > SHORT_LOG))
     if group:
         made = tuple(figures.of_record(record, group))
         blocks += [Heading("Learning curves"), Figures(made)] if made else []
     for title in sorted(record.tables):
-        blocks += [Heading(f"Table: {title}"), tables.rows_table(title, record.tables[title])]
+        words = names.title(title)
+        blocks += [Heading(words), tables.rows_table(f"{words} of this record", record.tables[title])]
     hashes = _hashes(record)
     sections = (
-        ("Metrics", {name: frames.metric_text(name, value) for name, value in record.metrics.items()}),
-        ("Timing", {name: frames.timing_text(name, value) for name, value in record.timing.items()}),
+        ("Metrics", {key: frames.metric_text(key, value) for key, value in record.metrics.items()}),
+        ("Timing", {key: names.value(key, value) or value for key, value in record.timing.items()}),
         ("Protocol", record.protocol),
         ("Recipe", record.recipe),
         ("Provenance", record.provenance if hashes is None else {**record.provenance, "data": "below"}),
@@ -162,7 +170,7 @@ def record_page(record: Record, group: Group | None) -> Page:
     )
     for title, values in sections:
         if values:
-            blocks += [Heading(title, anchor=title.lower()), tables.facts_table(f"{title} of this record", values)]
+            blocks += [Heading(title, anchor=title.lower()), _facts(title, values)]
     if record.predictions:
         kept = record.predictions
         told = f"{kept.count} predictions over {kept.classes} classes on split {kept.split}, labels sha256 "
@@ -178,6 +186,15 @@ def record_page(record: Record, group: Group | None) -> Page:
         Span(cell.architecture, tables.architecture_path(cell.architecture)),
     )
     return Page(tables.cell_path(record)[:-2], name, "results", tuple(blocks), trail)
+
+
+NOTES = {"Recipe": "Fields are named as --set takes them."}
+"""What is told of a section before its table; such fields keep their own names, as do files."""
+
+
+def _facts(title: str, values: dict[str, Any]) -> Table:
+    caption = " ".join(filter(None, (f"{title} of this record.", NOTES.get(title))))
+    return tables.facts_table(caption, values, named=title not in ("Recipe", "Data"))
 
 
 def _origin(record: Record) -> Iterator[Block]:

@@ -317,7 +317,7 @@ def test_a_record_of_tables_only_is_shown_beside_the_results(make: Factory, tmp_
 
 def test_open_tables_show_words_before_numbers():
     table = tables.rows_table("speed", [{"a_ms": 1.5, "name": "x"}, {"a_ms": 2.0, "name": "y"}])
-    assert [column.title for column in table.columns] == ["name", "a_ms"]
+    assert [column.title for column in table.columns] == ["Name", "A ms"]
 
 
 def test_footnotes_follow_the_rows_and_leave_out_rows_without_numbers():
