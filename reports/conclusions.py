@@ -11,7 +11,7 @@ from reports.speed import SpeedRun
 from reports.statistics import Sample, mean_interval, summarize
 from reports.verdicts import signed
 
-ONE_RUN = "One run on one machine: nothing follows for other machines, widths or frameworks."
+ONE_RUN = "One run on one machine."
 
 
 def learned(groups: Sequence[Group]) -> Iterator[Spans]:
@@ -90,13 +90,14 @@ def difference(group: Group) -> Sample | None:
 
 
 def speeds(records: Sequence[Record]) -> Iterator[Spans]:
-    """Of each run of layer speed: which layers are faster or slower than its first one at the longest length."""
+    """Of each run of layer speed: which layers are faster or slower than its first one at the longest length, in the
+    first mode; its page has the others."""
     for run in speed.runs(records):
-        told = [sentence for mode in run.modes if (sentence := _against_first(run, mode))]
+        told = _against_first(run, run.modes[0])
         if told:
             unfinished = "" if run.record.status == "measured" else f" The run did not end ({run.record.status})."
             place = Span(run.title, f"speed.*#{run.anchor}")
-            yield [place, Span(f"{' '.join(told)} {ONE_RUN}{unfinished}")]
+            yield [place, Span(f"{told} {ONE_RUN}{unfinished}")]
 
 
 def _against_first(run: SpeedRun, mode: str) -> str:
@@ -115,7 +116,7 @@ def _against_first(run: SpeedRun, mode: str) -> str:
         active = f", {100 * share:.0f} % of tokens active" if share is not None else ""
         found.setdefault(word, []).append(f"{row['layer']} ({row['ms_p50'] / first['ms_p50']:.2f} times{active})")
     words = {"faster": "faster than", "slower": "slower than", "equal": "not told apart from"}
-    parts = [f"{words[word]} {run.layers[0]} {', '.join(found[word])}" for word in words if word in found]
+    parts = [f"{words[word]} {run.layers[0]}: {', '.join(found[word])}" for word in words if word in found]
     return f"{mode or 'time'} at {longest:,} positions, {'; '.join(parts)}." if parts else ""
 
 
@@ -127,27 +128,27 @@ def _share(record: Record, layer: str, length: int) -> float | None:
 
 
 def lengths(groups: Sequence[Group]) -> Iterator[Spans]:
-    """What reading more tokens than in training does to each trained language model; a line per task and profile."""
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    counts: dict[tuple[str, str], int] = {}
+    """What reading more tokens than in training does to each trained language model; a line per task and lengths."""
+    found: dict[tuple[str, str, float, float], dict[str, list[str]]] = {}
     for group in groups:
         for record in group.records:
             told = _extrapolation(record)
             if told:
-                name = f"{group.title}, {tables.title(record.cell.framework)} {told[1]}"
-                key = (group.task, group.profile)
-                found.setdefault(key, {}).setdefault(told[0], []).append(name)
-                counts[key] = counts.get(key, 0) + 1
-    for key, directions in found.items():
+                trained, longest, before, after = told
+                direction = "fall" if after < before else "rise" if after > before else "stay"
+                name = f"{group.title} {tables.title(record.cell.framework)} ({before:.3f} → {after:.3f})"
+                key = (group.task, group.profile, trained, longest)
+                found.setdefault(key, {}).setdefault(direction, []).append(name)
+    for (task, profile, trained, longest), directions in found.items():
         told = "; ".join(f"{direction} for {', '.join(names)}" for direction, names in directions.items())
-        number = counts[key]
+        number = sum(map(len, directions.values()))
         caveat = f"{number} trained models, one per seed" if number > 1 else "one trained model, one seed"
-        start = f"{key[0]}, profile {key[1]}: read beyond the length of training, bits per byte"
+        start = f"{task}, profile {profile}: trained at {trained:,.0f} tokens and read to {longest:,.0f}, bits per byte"
         yield [Span(f"{start} {told}. Of {caveat}, not of architectures in general.")]
 
 
-def _extrapolation(record: Record) -> tuple[str, str] | None:
-    """Whether bits per byte fall or rise from the length of training to the longest one that was read, and by what."""
+def _extrapolation(record: Record) -> tuple[float, float, float, float] | None:
+    """The length of training, the longest one that was read, and the bits per byte at both."""
     language = record.recipe.get("language")
     trained = language.get("segment") if isinstance(language, dict) else None
     points = {}
@@ -155,11 +156,9 @@ def _extrapolation(record: Record) -> tuple[str, str] | None:
         length, bits = (frames.shown(row.get(name), "") for name in ("length", "bits_per_byte"))
         if length is not None and bits is not None:
             points[length] = bits
-    if record.status != "measured" or trained not in points or max(points) <= trained:
+    if record.status != "measured" or not isinstance(trained, int) or trained not in points or max(points) <= trained:
         return None
-    before, after = points[trained], points[max(points)]
-    direction = "fall" if after < before else "rise" if after > before else "stay"
-    return direction, f"({trained:,.0f} → {max(points):,.0f} tokens: {before:.3f} → {after:.3f})"
+    return trained, max(points), points[trained], points[max(points)]
 
 
 def activation(groups: Sequence[Group]) -> Iterator[Spans]:

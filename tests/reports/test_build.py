@@ -16,7 +16,9 @@ from reports import atomic, build, frames, published, records, tables
 from reports.build import BuildError
 from reports.records import Record
 
-OUTSIDE = ("https://arxiv.org/abs/", "https://github.com/state-spaces/s4")
+OUTSIDE = (
+    "https://arxiv.org/abs/", "https://github.com/state-spaces/s4", "https://www.nvidia.com/", "https://docs.cloud.google.com/tpu/",
+)  # fmt: skip
 
 
 def contents(site: Path) -> dict[str, bytes]:

@@ -40,7 +40,7 @@ def timed(first: tuple[float, float, float], other: tuple[float, float, float], 
 )
 def test_layers_are_told_apart_only_where_their_quantiles_are(other: tuple[float, float, float], word: str) -> None:
     (line,) = texts(conclusions.speeds([timed((2.0, 3.0, 4.0), other)]))
-    assert f"forward at 512 positions, {word}. One run on one machine" in line
+    assert f"forward at 512 positions, {word}. One run on one machine." in line
     (line,) = texts(conclusions.speeds([timed((2.0, 3.0, 4.0), other, status="failed")]))
     assert "The run did not end" in line
 
@@ -69,8 +69,9 @@ def test_length_generalization_is_told_of_the_models_that_were_trained() -> None
         )  # fmt: skip
 
     (line,) = texts(conclusions.lengths(groups([model("s5", 0, 2.25, 2.2), model("s4", 0, 2.0, 2.5)])))
-    assert "rise for s4, JAX (512 → 4,096 tokens: 2.000 → 2.500)" in line
-    assert "fall for s5, JAX (512 → 4,096 tokens: 2.250 → 2.200)" in line
+    assert "trained at 512 tokens and read to 4,096, bits per byte" in line
+    assert "rise for s4 JAX (2.000 → 2.500)" in line
+    assert "fall for s5 JAX (2.250 → 2.200)" in line
     assert line.endswith("Of 2 trained models, one per seed, not of architectures in general.")
     (line,) = texts(conclusions.lengths(groups([model("s5", 0, 2.25, 2.2)])))
     assert line.endswith("Of one trained model, one seed, not of architectures in general.")
