@@ -22,6 +22,8 @@ class Hardware:
     bandwidth: float | None
     memory: float | None
     source: str
+    power: float | None = None
+    """The most that its board is built to take, in watts, by the same source."""
 
 
 _CLOUD_TPU = "Google Cloud, TPU system architecture, page of this version; no float32 rate is published"
@@ -30,15 +32,15 @@ _ALL = (
     Hardware("cpu", "CPU", "cpu", None, None, None, None, None, "depends on the processor"),
     Hardware(
         "a100", "NVIDIA A100 80 GB SXM", "gpu", 19.5e12, 156e12, 312e12, 2.039e12, 80e9,
-        "NVIDIA A100 Tensor Core GPU data sheet, SXM column, without sparsity",
+        "NVIDIA A100 Tensor Core GPU data sheet, SXM column, without sparsity", 400.0,
     ),
     Hardware(
         "h100", "NVIDIA H100 80 GB SXM", "gpu", 67e12, 494.7e12, 989.4e12, 3.35e12, 80e9,
-        "NVIDIA H100 Tensor Core GPU data sheet, SXM column, half of the rates with sparsity",
+        "NVIDIA H100 Tensor Core GPU data sheet, SXM column, half of the rates with sparsity", 700.0,
     ),
     Hardware(
         "h200", "NVIDIA H200 141 GB SXM", "gpu", 67e12, 494.7e12, 989.4e12, 4.8e12, 141e9,
-        "NVIDIA H200 Tensor Core GPU data sheet, SXM column, half of the rates with sparsity",
+        "NVIDIA H200 Tensor Core GPU data sheet, SXM column, half of the rates with sparsity", 700.0,
     ),
     Hardware("gpu", "NVIDIA GPU of another kind", "gpu", None, None, None, None, None, "not in this list"),
     Hardware("tpu-v4", "Google TPU v4", "tpu", None, None, 275e12, 1.2288e12, 32 * 2**30, _CLOUD_TPU),
