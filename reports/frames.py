@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
 import pandas as pd
 
 from reports.published import Number, PaperNumbers, Published
@@ -241,20 +242,41 @@ def _group(key: tuple[str, ...], records: list[Record], published: Published) ->
         mine = tuple(sorted((r for r in records if r.cell.framework == name), key=lambda r: (r.cell.seed, r.cell.id)))
         done = [shown(r.metrics.get(metric), metric) for r in mine if r.status == "measured"]
         values = tuple(value for value in done if value is not None)
+        number, judged, judged_values = reference[1] if reference else None, metric.removeprefix("test_"), values
+        if benchmark in LANGUAGE and number and (in_bits := bits_per_token(number)):
+            number, judged, judged_values = in_bits, in_bits.metric, bits(mine)
         verdict = judge(
-            values,
-            reference[1] if reference else None,
+            judged_values,
+            number,
             benchmark=benchmark,
-            metric=metric.removeprefix("test_"),
+            metric=judged,
             profile=profile,
             comparable_to=text(protocol.get("comparable_to")),
             failed=len(done) - len(values) + sum(r.status == "failed" for r in mine),
             redrawn=redrawn(protocol),
+            why=text(protocol.get("not_comparable")),
         )
         entries[name] = Entry(name, mine, values, summarize(values) if values else None, verdict)
     if benchmark in LANGUAGE and reference and not followed(protocol, reference[1]):
         reference = None
     return Group(benchmark, task, architecture, profile, metric, recipe, protocol, entries, reference)
+
+
+def bits_per_token(number: Number) -> Number | None:
+    """A published number of a language model in bits per token, or None where it is of something else."""
+    if number.metric == "bits_per_token" or number.value is None:
+        return number
+    if number.metric != "token_perplexity" or number.value <= 0:
+        return None
+    std = None if number.std is None else number.std / (number.value * math.log(2))
+    value = math.log2(number.value)
+    return msgspec.structs.replace(number, metric="bits_per_token", unit="bits/token", value=value, std=std)
+
+
+def bits(records: Sequence[Record]) -> tuple[float, ...]:
+    """Bits per token of the test split of every record that was measured."""
+    nats = [shown(r.metrics.get("nll_nats_per_token"), "") for r in records if r.status == "measured"]
+    return tuple(value / math.log(2) for value in nats if value is not None)
 
 
 def redrawn(protocol: dict[str, Any]) -> int:

@@ -44,7 +44,7 @@ METRICS = {
     "token_perplexity": ("Token perplexity", 2),
     "word_perplexity": ("Word perplexity", 1),
 }
-ASIDE = ("differences", "comparable_to", "training")
+ASIDE = ("differences", "comparable_to", "not_comparable", "training")
 """Of the protocol, what tells how a model was trained and not what was measured."""
 FACTS = (
     "tokenizer",
@@ -55,6 +55,7 @@ FACTS = (
     "evaluation",
     "lengths",
     "selection",
+    "published_tables",
 )
 LINES = [
     (colour, style)
@@ -96,7 +97,7 @@ def page(groups: Sequence[Group]) -> list[Page]:
 def blocks_of(section: Sequence[Group]) -> list[Block]:
     """Table, figures and protocol of groups that may stand side by side."""
     protocol = section[0].protocol
-    facts = {name: protocol[name] for name in FACTS if protocol.get(name) not in (None, "")}
+    facts = {name: protocol[name] for name in FACTS if protocol.get(name) not in (None, "", [])}
     made = [figure for figure in (learning(section), by_position(section), by_length(section)) if figure]
     return [table(section), Figures(tuple(made)), tables.facts_table("What the numbers above have in common", facts)]
 

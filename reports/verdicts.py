@@ -103,13 +103,17 @@ def judge(
     comparable_to: str,
     failed: int = 0,
     redrawn: int = 0,
+    why: str = "",
 ) -> Verdict:
     """Judge the values of all seeds, accuracies in percent, against one published number.
 
     `redrawn` counts the test examples where they are another draw from the published distribution, as generated data
-    are: the reason then says what such a draw does.
+    are: the reason then says what such a draw does. `why` is what runs of the paper's profile say themselves of why
+    they are compared with nothing.
     """
     found = _judged(values, number, benchmark, metric, profile, comparable_to, failed)
+    if why and values and profile == "paper" and found.kind == "not comparable":
+        return replace(found, reason=why)
     if not redrawn or found.kind == "not comparable":
         return found
     return replace(found, reason=f"{found.reason}. {draw(summarize(values).mean, redrawn)}")

@@ -239,8 +239,9 @@ class EncoderDecoderConfig(ModelConfig):
     TransformerConfig(causal=True, d_ff=0) as decoder_layer the decoder is T5's. embedding_stddev, scale_embedding,
     scale_logits, embedding_dropout, output_dropout: as LanguageModelConfig. output: "tied" or "separate".
     embedding_norm, final_norm: behind the embedding and behind the last layer of either stack.
-    classes: 0 for no head of classification. pooling: what that head reads, the "first" position of the decoder, behind
-    its start token, or the "mean" of the encoder's outputs. start, end: tokens before the first and after the last.
+    classes: 0 for no head of classification, 1 for a number in place of a class. pooling: what that head reads, the
+    "first" position of the decoder, behind its start token, or the "mean" of the encoder's outputs. start, end: tokens
+    before the first and after the last.
     """
 
     model: ClassVar[str] = "encoder_decoder"
@@ -279,6 +280,11 @@ class EncoderDecoderConfig(ModelConfig):
         for name in ("start", "end"):
             rule = f"expected a token below input_size = {self.input_size}"
             self.require(0 <= getattr(self, name) < self.input_size, name, rule)
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised where classes, or one number, are read."""
+        return "squared_error" if self.classes == 1 else "cross_entropy"
 
     @property
     def decoder_positions(self) -> str:

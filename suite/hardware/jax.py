@@ -62,7 +62,8 @@ class Training:
         batch = self._batch(abstract_batch(self.recipe, self.recipe.batch_size, length))
         number = blank(next(iter(self.state[0].values())).dtype)
         rates = dict.fromkeys(self.recipe.optimizer.parameter_groups(), number)
-        given, results = (*self.state, batch, rates, (number, number), blank(np.uint32)), self.backend._results()
+        constants = dict.fromkeys(self.recipe.optimizer.constants(0), number)
+        given, results = (*self.state, batch, rates, constants, blank(np.uint32)), self.backend._results()
         return self._lowered(self.backend._train_function, given, donate_argnums=(0, 1, 2, 3), out_shardings=results)
 
     def evaluation(self) -> Any:

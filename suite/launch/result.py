@@ -19,6 +19,7 @@ from suite.data import Prepared
 from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import energy
+from suite.launch import comparable
 from suite.matrix import Cell
 from suite.recipes.base import Recipe, differences
 from suite.speed.config import SpeedSettings
@@ -152,7 +153,7 @@ def language_protocol(
         if language.carried
         else "windows of the text",
         "step_loss": "mean loss per token in nats" + (f", averaged over {every} updates" if every > 1 else ""),
-        "comparable_to": "" if changed else task.comparable_to,
+        **(comparable.before(task, changed, facts) if task.benchmark == "lm" else {"comparable_to": ""}),
         "differences": [*changed, *facts.get("differences", [])],
     }
 

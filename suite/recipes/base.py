@@ -196,6 +196,8 @@ class Recipe(Config):
         by_loss = self.selection == "best validation loss"
         if self.generation is None:
             self.require(not by_loss, "selection", "expected a rule by accuracy, or the last epoch")
+            reads = getattr(self.model, "classes", 1) > 0
+            self.require(reads, "generation", "expected one for a model without classes, which writes")
             return
         self.require(isinstance(self.model, EncoderDecoderConfig), "model", "expected an encoder-decoder")
         ruled = by_loss or self.selection == "last epoch"

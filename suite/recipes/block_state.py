@@ -165,7 +165,8 @@ def published_language(task: language.Task) -> Recipe:
     source = {
         "model.layer": "arXiv 2306.09539, table 1: window 512, SSM state 16, contexts in layers 1, 7 and 9 (their "
         "places and the dropout are not confirmed)",
-        "optimizer": "arXiv 2306.09539: the setup of the Block-Recurrent Transformer; see there",
+        "optimizer": "arXiv 2306.09539: the training setup of the Block-Recurrent Transformer, so Adafactor; a "
+        "note that says Adam is not confirmed",
     }
     return meliad.recipe(task, language.Layers(layer(), DEPTH, placed), source)
 

@@ -15,8 +15,6 @@ from suite.training.optimizer import Group, OptimizerSpec, Schedule
 REPOSITORY = "google-research/meliad@cc1aef5"
 TASKS: tuple[Task, ...] = ("pg19", "arxiv", "github")
 UPDATES, EVALUATIONS, WARMUP = 500_000, 50, 1_000
-PEAK_RATE = 0.001
-"""Of Adam, after the warm-up: this project's, see `SOURCE`."""
 DROPOUT = 0.05
 
 SOURCE = {
@@ -28,10 +26,11 @@ SOURCE = {
     "language.segment, batch_size": f"{REPOSITORY} options/seq_4096.gin: one sequence on each of 32 devices",
     "language.updates": "500,000 in all (tasks/pg19_tokens.gin at fc4b036)",
     "language.evaluation, epochs": "this project's: every document whole, 50 times",
-    "optimizer.schedule": f"{REPOSITORY} lr_rsqrt_decay_std: linear over 1,000 updates, then 1/sqrt(step)",
-    "not expressed": "Adafactor with updates scaled by the size of the parameters, momentum 0.9 and a rate of at most "
-    "0.0316: here Adam, whose highest rate of 0.001 and gradient clipping at 1 are this project's; the norm before the "
-    "output and the rule of selection are stated nowhere that we know",
+    "optimizer": f"{REPOSITORY} trainer_configuration.gin, optimizer_config.py: Adafactor, updates scaled by the size "
+    "of the parameters, decay 0.8, momentum 0.9, no weight decay, gradients not clipped; the rest as optax's defaults",
+    "optimizer.schedule": f"{REPOSITORY} lr_rsqrt_decay_std, training_loop.py: 1/sqrt(step) from update 1,000, linear "
+    "from 0 to it before, so 0.0316 at most; the repository's default is a cosine from 0.01 to 0.001",
+    "not expressed": "the norm before the output and the rule of selection are stated nowhere that we know",
 }
 
 
@@ -51,10 +50,12 @@ def recipe(task: Task, layers: Layers, source: dict[str, str] | None = None) -> 
     return Recipe(
         model=model,
         optimizer=OptimizerSpec(
-            groups={"regular": Group(PEAK_RATE * WARMUP**0.5)},
+            groups={"regular": Group(1.0)},
             rule={},
-            schedule=Schedule(warmup_steps=WARMUP, total_steps=UPDATES, decay="rsqrt"),
-            clip_norm=1.0,
+            schedule=Schedule(warmup_steps=WARMUP, total_steps=UPDATES, decay="rsqrt", warmup_from=0.0),
+            b1=0.9,
+            algorithm="adafactor",
+            decay_exponent=0.8,
         ),
         batch_size=32,
         evaluation_batch_size=32,

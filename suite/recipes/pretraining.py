@@ -1,8 +1,8 @@
 """SPADE's encoder-decoder before it is fine-tuned: span corruption of the bytes of books.
 
 Zuo et al. 2022 (arXiv 2212.08136) pre-train a T5-like model and publish neither its weights nor its training. The model
-is that of `suite/recipes/summaries.py` in each profile, so that every parameter starts a summary; a classifier of
-`suite/recipes/glue.py` starts from embedding and encoder (`suite/training/weights.py`).
+is that of `suite/recipes/summaries.py` in each profile, so that every parameter starts a summary, or a classifier of
+`suite/recipes/glue.py` but for the head that reads the classes (`suite/training/weights.py`).
 """
 
 from __future__ import annotations

@@ -64,7 +64,12 @@ def language_enwik8() -> Recipe:
     return Recipe(
         model=model,
         optimizer=OptimizerSpec(
-            groups={"regular": Group(0.005, 0.1)}, rule={}, schedule=schedule, b2=0.98, clip_norm=0.25
+            groups={"regular": Group(0.005, 0.1)},
+            rule={},
+            schedule=schedule,
+            b2=0.98,
+            clip_norm=0.25,
+            algorithm="radam",
         ),
         batch_size=8,
         evaluation_batch_size=8,
@@ -77,8 +82,8 @@ def language_enwik8() -> Recipe:
             "language.segment, batch_size": "8,192 bytes on each of 8 GPUs",
             "language.evaluation": "README.lm.md: samples of 8,192 bytes, of which 7,000 are context",
             "language.updates, epochs": "400,000 updates; how often they evaluate is not known, here 40 times",
-            "not expressed": "rectified Adam: here Adam with the same rates; the final norm there learns no scale; "
-            "whether the authors scale the embedding and drop elements of it is not known to us",
+            "not expressed": "the final norm there learns no scale; whether the authors scale the embedding and drop "
+            "elements of it is not known to us",
         },
         language=LanguageTraining(
             updates=updates // evaluations,

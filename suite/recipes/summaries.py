@@ -15,9 +15,10 @@ from implementations.transformer.config import TransformerConfig
 from suite.data.glue import END, VOCABULARY_SIZE
 from suite.recipes import spade
 from suite.recipes.base import DataSpec, Generation, Profile, Recipe
-from suite.recipes.glue import UNPUBLISHED, UNSTATED
 from suite.training.optimizer import Schedule
 
+UNSTATED = "not stated for SPADE; a customary choice"
+UNPUBLISHED = "no pre-trained SPADE is published: from scratch, or initial_weights; bytes in place of T5's vocabulary"
 BATCH_SIZE, RATE, WEIGHT_DECAY, WARMUP = 8, 1e-3, 0.01, 0.1
 COUNTS = {"paper": (1_257, 272, 281), "small": (1_257, 272, 281), "smoke": (160, 16, 16)}
 """Questions of the splits: all of them in paper and small."""

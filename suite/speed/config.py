@@ -11,6 +11,8 @@ from implementations import catalog
 from implementations.block_state.config import BlockStateConfig
 from implementations.common.config import Config, ConfigError
 from implementations.common.conventions import MatmulPrecision
+from suite.recipes import block_recurrent as recipes
+from suite.recipes import transformer as transformers
 from suite.recipes.base import Profile
 
 Mode = Literal["forward", "forward and backward", "streaming step"]
@@ -169,6 +171,27 @@ def block_transformers(architecture: str, profile: Profile) -> SpeedSettings | N
         "BST:MH:S4": block_state(*size, variant="MH"),
         "BST:MF:S4": block_state(*size, variant="MF"),
     }
+    return SpeedSettings(layers=layers, **SIZES[profile])
+
+
+def recurrent_transformers(architecture: str, profile: Profile) -> SpeedSettings | None:
+    """The layers of the Block-Recurrent Transformer's table 1 (arXiv 2203.07852): the recurrent layer and the sliding
+    window of 512 around it, beside Transformer-XL with windows of 512 and 2,048; smoke has a sixteenth of every width.
+    """
+    if architecture != "block_recurrent":
+        return None
+    recurrent: Any = recipes.recurrent()
+    layers: dict[str, Any] = {
+        "Slide": transformers.slide(),
+        "XL:512": transformers.xl(512),
+        "XL:2048": transformers.xl(2048),
+        "BRECT": recurrent,
+    }
+    layers = {name: layer.replace(dropout=0.0) for name, layer in layers.items()}
+    if profile == "smoke":
+        narrow = {"d_model": 64, "heads": 4, "head_width": 16, "d_ff": 256}
+        layers = {name: layer.replace(**narrow, window=layer.window // 16) for name, layer in layers.items()}
+        layers["BRECT"] = layers["BRECT"].replace(states=recurrent.states // 16)
     return SpeedSettings(layers=layers, **SIZES[profile])
 
 

@@ -1,6 +1,13 @@
 """Layer speed: forward, forward and backward, and a streaming step of one layer against sequence length."""
 
-from suite.speed.config import block_transformers, layer_speed, s5_and_s4, seqboat_activity, window_kernels
+from suite.speed.config import (
+    block_transformers,
+    layer_speed,
+    recurrent_transformers,
+    s5_and_s4,
+    seqboat_activity,
+    window_kernels,
+)
 from suite.tasks import Task
 
 
@@ -22,6 +29,14 @@ def tasks() -> list[Task]:
             run="speed",
             metric="layer_speed",
             settings=block_transformers,
+        ),
+        Task(
+            name="speed.block_recurrent",
+            benchmark="speed",
+            title="Block-Recurrent beside sliding-window and Transformer-XL layers",
+            run="speed",
+            metric="layer_speed",
+            settings=recurrent_transformers,
         ),
         Task(
             name="speed.s5",

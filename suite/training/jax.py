@@ -19,7 +19,7 @@ from implementations.common.jax import BatchStatistic, matmul_precision
 from implementations.parameters import check
 from suite.recipes.base import Recipe
 from suite.training.measures import LEAST_VARIANCE, LOG_2_PI
-from suite.training.optimizer import OptimizerSpec
+from suite.training.updates import jax as updates
 
 Arrays = dict[str, Array]
 
@@ -52,26 +52,6 @@ def clip_by_global_norm(gradients: Arrays, limit: float) -> Arrays:
     return {path: g * (limit / jnp.maximum(norm, limit)) for path, g in gradients.items()}
 
 
-def adam(
-    spec: OptimizerSpec,
-    parameters: Arrays,
-    gradients: Arrays,
-    moments: tuple[Arrays, Arrays],
-    rates: Mapping[str, Any],
-    corrections: tuple[Any, Any],
-) -> tuple[Arrays, tuple[Arrays, Arrays]]:
-    """One update of every parameter by the equations of `optimizer.py`."""
-    first, second = moments
-    first = {path: spec.b1 * first[path] + (1 - spec.b1) * g for path, g in gradients.items()}
-    second = {path: spec.b2 * second[path] + (1 - spec.b2) * g * g for path, g in gradients.items()}
-    groups, updated = spec.parameter_groups(), {}
-    for path, p in parameters.items():
-        group = spec.group_of(path)
-        direction = (first[path] / corrections[0]) / (jnp.sqrt(second[path] / corrections[1]) + spec.eps)
-        updated[path] = p - rates[group] * (direction + groups[group].weight_decay * p)
-    return updated, (first, second)
-
-
 class Backend:
     """One model with its optimizer on one device: `kind` "cpu", "gpu" or "tpu"; parameters drawn from `seed`.
 
@@ -94,7 +74,7 @@ class Backend:
             self._graph, parameters, statistics = nnx.split(model, nnx.Param, BatchStatistic)
         # Committed to the device like everything the step returns: otherwise the second step would compile again.
         self.parameters, self.statistics = jax.device_put((_flat(parameters), _flat(statistics)), self._copied)
-        self.moments = tuple({path: jnp.zeros_like(p) for path, p in self.parameters.items()} for _ in range(2))
+        self.moments = jax.device_put(updates.start(self.spec, self.parameters), self._copied)
         self.carried: Arrays = {}
         self._dtype = next(iter(self.parameters.values())).dtype
         self._train = jax.jit(self._train_function, donate_argnums=(0, 1, 2, 3), out_shardings=self._results())
@@ -105,7 +85,7 @@ class Backend:
         """Where the results of an update lie."""
         return self._copied, self._copied, self._copied, self._sharded, self._copied
 
-    def _train_function(self, parameters, statistics, moments, carried, batch, rates, corrections, dropout_seed):
+    def _train_function(self, parameters, statistics, moments, carried, batch, rates, constants, dropout_seed):
         def loss_of(parameters):
             model = self._model(parameters, statistics)
             loss, after = self._loss_function(model, carried, batch, dropout_seed)
@@ -115,7 +95,7 @@ class Backend:
             (loss, (carried, statistics)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
         if self.spec.clip_norm is not None:
             gradients = clip_by_global_norm(gradients, self.spec.clip_norm)
-        parameters, moments = adam(self.spec, parameters, gradients, moments, rates, corrections)
+        parameters, moments = updates.update(self.spec, parameters, gradients, moments, rates, constants)
         return parameters, statistics, moments, carried, loss
 
     def _model(self, parameters: Arrays, statistics: Arrays) -> Any:
@@ -128,14 +108,12 @@ class Backend:
     def _loss_function(self, model: Any, carried: Arrays, batch: Any, dropout_seed: Any) -> tuple[Array, Arrays]:
         """The loss of an update, and what the next one starts from beside the parameters: nothing here."""
         inputs, lengths, labels = batch
-        logits = model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths,
-                       training=True, dropout_seed=dropout_seed)  # fmt: skip
+        logits = _read(model, inputs, lengths, training=True, dropout_seed=dropout_seed)
         return OBJECTIVES[self.recipe.model.objective](logits, labels), carried
 
     def _logits_function(self, parameters, statistics, inputs, lengths, **options):
         with matmul_precision(self.recipe.matmul_precision):
-            model = self._model(parameters, statistics)
-            return model(inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs, lengths, **options)
+            return _read(self._model(parameters, statistics), inputs, lengths, **options)
 
     def _activity_function(self, parameters, statistics, inputs, lengths):
         with matmul_precision(self.recipe.matmul_precision):
@@ -153,10 +131,10 @@ class Backend:
         """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
         moved = self._move(*self._arrays(batch))
         typed = {group: np.asarray(rate, self._dtype) for group, rate in rates.items()}
-        corrections = tuple(np.asarray(c, self._dtype) for c in self.spec.bias_corrections(self.step))
+        constants = {name: np.asarray(c, self._dtype) for name, c in self.spec.constants(self.step).items()}
         self.parameters, self.statistics, self.moments, self.carried, loss = self._train(
             *(self.parameters, self.statistics, self.moments, self.carried),
-            *(moved, typed, corrections, np.uint32(dropout_seed)),
+            *(moved, typed, constants, np.uint32(dropout_seed)),
         )
         self.step += 1
         return loss
@@ -178,8 +156,8 @@ class Backend:
     def state(self) -> dict[str, np.ndarray]:
         """Everything that a later step depends on, by name, as NumPy copies."""
         parts = ("parameters", self.parameters), ("statistics", self.statistics), ("carried", self.carried)
-        moments = ("first_moment", self.moments[0]), ("second_moment", self.moments[1])
-        arrays = {f"{part}.{path}": array for part, found in (*parts, *moments) for path, array in found.items()}
+        found = (*parts, *self.moments.items())
+        arrays = {f"{part}.{path}": array for part, arrays in found for path, array in arrays.items()}
         return {**jax.tree.map(np.array, jax.device_get(arrays)), "step": np.array(self.step)}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
@@ -193,7 +171,7 @@ class Backend:
         }
         self.parameters, self.statistics = _part(moved, "parameters"), _part(moved, "statistics")
         self.carried = _part(moved, "carried")
-        self.moments = (_part(moved, "first_moment"), _part(moved, "second_moment"))
+        self.moments = {name: _part(moved, name) for name in self.moments}
         self.step = int(state["step"])
 
     def synchronize(self) -> None:
@@ -215,6 +193,12 @@ class Backend:
             "compiled": True,
             "parameter_count": sum(p.size for p in self.parameters.values()),
         }
+
+
+def _read(model: Any, inputs: Array, lengths: Array | None, **options: Any) -> Array:
+    """What a model makes of each example; one that also writes has a method for it."""
+    inputs = inputs.astype(jnp.int32) if inputs.dtype == jnp.uint8 else inputs
+    return getattr(model, "classify", model)(inputs, lengths, **options)
 
 
 def _devices(kind: str, count: int) -> list[Any]:

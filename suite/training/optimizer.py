@@ -1,10 +1,27 @@
-"""One optimizer for both frameworks: Adam with decoupled weight decay, named groups, and rates that are pure functions
-of the step.
+"""One optimizer for both frameworks: a rule of update with decoupled weight decay, named groups, and rates that are
+pure functions of the step. With g the gradient and t = step + 1:
 
+"adam"
     m = b1 m + (1 - b1) g                       Kingma and Ba 2015, algorithm 1
     v = b2 v + (1 - b2) g^2
-    a = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps),  t = step + 1
+    a = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
     p = p - rate (a + weight_decay p)           Loshchilov and Hutter 2019, algorithm 2
+"radam"
+    s = 2 / (1 - b2) - 1,  s_t = s - 2 t b2^t / (1 - b2^t)             Liu et al. 2020, algorithm 2
+    k = sqrt((1 - b2^t) (s_t - 4) (s_t - 2) s / ((s - 4) (s - 2) s_t)) / (1 - b1^t)
+    p = p - rate (k m / (sqrt(v) + eps) + weight_decay p), as fairseq's RAdam where s_t >= 5; before that
+    p = p - rate (m / (1 - b1^t) + weight_decay p)
+"adafactor"
+    d = 1 - t^-decay_exponent                   Shazeer and Stern 2018, algorithms 4 and 5, section 7.2
+    r = d r + (1 - d) mean over the longest axis of (g^2 + least_square)
+    c = d c + (1 - d) mean over the next longest axis of (g^2 + least_square)
+    u = g / sqrt(r c / mean r)                  arrays of one axis or a short second one: v = d v + (1 - d) (g^2 + ...)
+    u = rate max(rms p, least_scale) u / max(1, rms u / clip_rms)
+    m = b1 m + (1 - b1) u                       b1 = 0: no momentum, and nothing is kept for it
+    p = p - m - rate weight_decay p             as optax.adafactor, but for the decay, which is there without the rate
+"nesterov"
+    m = b1 m + g                                Sutskever et al. 2013 as torch.optim.SGD and fairseq's NAG have it
+    p = p - rate (g + b1 m + weight_decay p)
 
 Nothing here knows a framework: the backends receive the groups once and the rates with every step.
 """
@@ -12,6 +29,7 @@ Nothing here knows a framework: the backends receive the groups once and the rat
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -88,12 +106,20 @@ class Schedule(Config):
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSpec(Config):
-    """Groups, the rule that assigns a parameter path to one of them, Adam's constants and the schedule.
+    """Groups, the rule that assigns a parameter path to one of them, the rule of update and the schedule.
 
     `rule` maps the end of a dotted path to a group: `{"B": "ssm"}` takes `layers.3.ssm.B`; the longest match wins and
     everything else belongs to `default_group`. With `norm_decay` False, norm scales and biases keep their rate and lose
     their decay (group "norm"). `clip_norm` limits the global gradient norm; None clips nothing.
+
+    `algorithm` is one of those above: b1 is of all of them, b2 and eps are both Adams', the rest is Adafactor's, whose
+    second moment is kept as two means where the two longest axes are both at least `factored_from` long; `clip_rms`
+    None limits no update.
     """
+
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("algorithm", "decay_exponent", "least_square", "least_scale", "clip_rms", "factored_from"),
+    )
 
     groups: dict[str, Group]
     rule: dict[str, str]
@@ -104,6 +130,12 @@ class OptimizerSpec(Config):
     b2: float = 0.999
     eps: float = 1e-8
     clip_norm: float | None = None
+    algorithm: Literal["adam", "radam", "adafactor", "nesterov"] = "adam"
+    decay_exponent: float = 0.8
+    least_square: float = 1e-30
+    least_scale: float = 1e-3
+    clip_rms: float | None = 1.0
+    factored_from: int = 128
 
     def validate(self) -> None:
         for suffix, group in {**self.rule, "the default": self.default_group}.items():
@@ -111,8 +143,12 @@ class OptimizerSpec(Config):
                 raise ConfigError(f"OptimizerSpec.rule sends {suffix!r} to {group!r}: {nearest(group, self.groups)}")
         for name in ("b1", "b2"):
             self.require(0 <= getattr(self, name) < 1, name, "expected a number from 0 to below 1")
-        self.require(self.eps > 0, "eps", "expected a positive number")
-        self.require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "expected None or a positive number")
+        for name in ("eps", "decay_exponent", "least_square", "least_scale"):
+            self.require(getattr(self, name) > 0, name, "expected a positive number")
+        for name in ("clip_norm", "clip_rms"):
+            limit = getattr(self, name)
+            self.require(limit is None or limit > 0, name, "expected None or a positive number")
+        self.require(self.factored_from >= 1, "factored_from", "expected at least 1")
 
     def parameter_groups(self) -> dict[str, Group]:
         """Every group by name, with the undecayed "norm" group where `norm_decay` is False."""
@@ -135,6 +171,45 @@ class OptimizerSpec(Config):
     def bias_corrections(self, step: int) -> tuple[float, float]:
         """1 - b1^t and 1 - b2^t for update `step`, t = step + 1, in double precision for both frameworks."""
         return 1 - self.b1 ** (step + 1), 1 - self.b2 ** (step + 1)
+
+    def constants(self, step: int) -> dict[str, float]:
+        """What the rule of update takes of the number of update `step` alone, in double precision for both
+        frameworks."""
+        if self.algorithm == "adam":
+            return dict(zip(("first_correction", "second_correction"), self.bias_corrections(step), strict=True))
+        if self.algorithm == "radam":
+            return self._rectification(*self.bias_corrections(step), step + 1)
+        if self.algorithm == "adafactor":
+            mixing = (step + 1) ** -self.decay_exponent
+            return {"decay": 1 - mixing, "mixing": mixing}
+        return {}
+
+    def _rectification(self, first: float, second: float, t: int) -> dict[str, float]:
+        """The scale of rectified Adam's updates, and 1 where they are divided by the second moment's root, else 0."""
+        most = 2 / (1 - self.b2) - 1
+        now = most - 2 * t * self.b2**t / second
+        if now < 5:
+            return {"scale": 1 / first, "adaptive": 0.0}
+        share = (now - 4) * (now - 2) * most / ((most - 4) * (most - 2) * now)
+        return {"scale": (second * share) ** 0.5 / first, "adaptive": 1.0}
+
+    def factored(self, shape: Sequence[int]) -> tuple[int, int] | None:
+        """The second longest and the longest axis of an array whose second moment Adafactor keeps as means, or None."""
+        order = np.argsort(shape, kind="stable")
+        if len(shape) < 2 or shape[order[-2]] < self.factored_from:
+            return None
+        return int(order[-2]), int(order[-1])
+
+    def moments(self, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """What an update keeps of a parameter of a shape, by name, with its shape."""
+        whole, axes = tuple(shape), self.factored(shape)
+        first = {"first_moment": whole} if self.b1 or self.algorithm != "adafactor" else {}
+        if self.algorithm == "nesterov":
+            return first
+        if self.algorithm in ("adam", "radam") or axes is None:
+            return {**first, "second_moment": whole}
+        rows, columns = (tuple(1 if i == axis else n for i, n in enumerate(shape)) for axis in reversed(axes))
+        return {**first, "second_moment_rows": rows, "second_moment_columns": columns}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

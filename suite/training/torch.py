@@ -19,7 +19,7 @@ from implementations.parameters import check
 from suite.recipes.base import Recipe
 from suite.training.cuda_graph import Captured
 from suite.training.measures import LEAST_VARIANCE, LOG_2_PI
-from suite.training.optimizer import OptimizerSpec
+from suite.training.updates import torch as updates
 
 Tensors = dict[str, Tensor]
 
@@ -53,34 +53,6 @@ def clip_by_global_norm(gradients: Sequence[Tensor], limit: float) -> None:
         g.mul_(limit / torch.clamp(norm, min=limit))
 
 
-def adam(spec: OptimizerSpec, parameters: Tensors) -> torch.optim.AdamW:
-    """The optimizer of `optimizer.py`: one parameter group per group of the specification, rates set at every step.
-
-    On a GPU rates and step counts are tensors there, so that a recorded step sees their changes. The moments exist
-    from the start: recording and loading change them in place.
-    """
-    members: dict[str, list[Tensor]] = {name: [] for name in spec.parameter_groups()}
-    for path, p in parameters.items():
-        members[spec.group_of(path)].append(p)
-    cuda = all(p.is_cuda for p in parameters.values())
-    device = next(iter(parameters.values())).device
-    groups = [
-        {
-            "params": members[name],
-            "name": name,
-            "weight_decay": group.weight_decay,
-            "lr": torch.zeros((), device=device) if cuda else 0.0,
-        }
-        for name, group in spec.parameter_groups().items()
-        if members[name]
-    ]
-    optimizer = torch.optim.AdamW(groups, betas=(spec.b1, spec.b2), eps=spec.eps, fused=cuda, capturable=cuda)
-    for p in parameters.values():
-        step = torch.zeros((), device=device if cuda else "cpu")
-        optimizer.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-    return optimizer
-
-
 class _Objective(nn.Module):
     """A loss as a module of the model whose parameters it depends on: what DistributedDataParallel wants."""
 
@@ -110,7 +82,7 @@ class Backend:
         self.device = device(kind, rank)
         self.model = catalog.model_class(recipe.model, "torch")(recipe.model, Keys(seed, dtype)).to(self.device)
         self.parameters, self.statistics = dict(self.model.named_parameters()), dict(self.model.named_buffers())
-        self.optimizer = adam(self.spec, self.parameters)
+        self.optimizer = updates.start(self.spec, self.parameters)
         self.carried: Tensors = {}
         # Layers that choose their tokens ask the device how many there are, which a recorded step cannot.
         self.compiled = recipe.compile and self.device.type == "cuda" and devices == 1 and not recipe.model.routed
@@ -126,7 +98,8 @@ class Backend:
         return OBJECTIVES[self.recipe.model.objective](logits, labels)
 
     def _logits_function(self, inputs: Tensor, lengths: Tensor | None, **options: Any) -> Tensor:
-        return self.model(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths, **options)
+        inputs = inputs.int() if inputs.dtype == torch.uint8 else inputs
+        return getattr(self.model, "classify", self.model)(inputs, lengths, **options)
 
     def _activity_function(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
         return self.model.activity(inputs.int() if inputs.dtype == torch.uint8 else inputs, lengths)
@@ -170,11 +143,7 @@ class Backend:
     def train_step(self, batch: Any, rates: Mapping[str, float], dropout_seed: int) -> Tensor:
         """One update on a batch of NumPy arrays; the loss stays on the device until `losses` fetches it."""
         moved = self._move(*self._arrays(batch), np.asarray(dropout_seed, np.int64))
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rates[group["name"]])
-            else:
-                group["lr"] = rates[group["name"]]
+        updates.tell(self.optimizer, rates, self.spec.constants(self.step))
         with matmul_precision(self.recipe.matmul_precision):
             loss = self._run(self._update, moved)
         self.step += 1
@@ -212,18 +181,17 @@ class Backend:
 
     def _tensors(self) -> Tensors:
         """Parameters, statistics, moments and what is carried by name: the tensors themselves."""
-        found = self.optimizer.state
         parts = {
             "parameters": self.parameters,
             "statistics": self.statistics,
             "carried": self.carried,
-            "first_moment": {path: found[p]["exp_avg"] for path, p in self.parameters.items()},
-            "second_moment": {path: found[p]["exp_avg_sq"] for path, p in self.parameters.items()},
+            **updates.moments(self.spec, self.optimizer, self.parameters),
         }
         return {f"{part}.{path}": tensor for part, tensors in parts.items() for path, tensor in tensors.items()}
 
     def _step_counts(self) -> list[Tensor]:
-        return [self.optimizer.state[p]["step"] for p in self.parameters.values()]
+        states = (self.optimizer.state[p] for p in self.parameters.values())
+        return [state["step"] for state in states if "step" in state]
 
     def _changing(self) -> list[Tensor]:
         """Every tensor that a step changes in place."""

@@ -23,7 +23,7 @@ import safetensors
 import safetensors.numpy
 
 from implementations.common.config import ConfigError
-from implementations.models.config import ClassifierConfig, ModelConfig
+from implementations.models.config import ClassifierConfig, EncoderDecoderConfig, ModelConfig
 from implementations.parameters import ParameterError
 from reports import atomic
 
@@ -150,12 +150,16 @@ def _part(arrays: Arrays, start: str) -> Arrays:
 HEAD = ("encoder.bias", "decoder.kernel", "decoder.bias")
 """What a classifier has beside the embedding and the encoder of an encoder-decoder."""
 
+CLASSES = "classifier."
+"""What the parameters of an encoder-decoder's own head begin with."""
+
 
 def started(state: Arrays, weights: Weights, model: ModelConfig) -> tuple[Arrays, list[str]]:
     """The state of a backend with the parameters of a file, and the paths of those that the file does not have.
 
     A file of a model of the same parameters has all. A classifier takes of an encoder-decoder embedding and encoder:
-    its linear encoder is the embedding, without a bias; its head keeps the values that were drawn. Raises
+    its linear encoder is the embedding, without a bias; its head keeps the values that were drawn, and so does that of
+    an encoder-decoder that reads classes where the file's has none. Raises
     ParameterError that says which parameters are missing, unknown or of another shape.
     """
     expected, found = _part(state, "parameters."), weights.parameters
@@ -167,6 +171,9 @@ def started(state: Arrays, weights: Weights, model: ModelConfig) -> tuple[Arrays
         new = [path for path in HEAD if path in expected]
         found |= {path: expected[path] for path in new}
         found["encoder.bias"] = np.zeros_like(found["encoder.bias"])
+    elif isinstance(model, EncoderDecoderConfig) and not any(path.startswith(CLASSES) for path in found):
+        new = sorted(path for path in expected if path.startswith(CLASSES))
+        found = found | {path: expected[path] for path in new}
     _require_fit(found, expected, weights, "parameters")
     result = state | {f"parameters.{path}": array.astype(expected[path].dtype) for path, array in found.items()}
     running = _part(state, "statistics.")

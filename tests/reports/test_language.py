@@ -140,3 +140,42 @@ def test_reports_without_language_models_have_no_such_page(tmp_path):
     runs = store([make_record()], tmp_path / "runs")
     build.build([runs], tmp_path / "site")
     assert not (tmp_path / "site" / "language.html").exists()
+
+
+def paper(bits: float, architecture: str = "block_recurrent", seed: int = 0, **protocol: Any) -> Record:
+    """A run of a paper's recipe on PG-19 by T5's pieces, of which a byte is a quarter."""
+    facts = {"name": "pg19/released/sentencepiece", "comparable_to": "lm-block-recurrent", "not_comparable": ""}
+    nats = bits * math.log(2)
+    found = record(architecture, bits / 4, seed=seed, task="lm.pg19", profile="paper", protocol={**facts, **protocol})
+    metrics = {**found.metrics, "nll_nats_per_token": nats, "token_perplexity": math.exp(nats)}
+    return msgspec.structs.replace(found, metrics=metrics)
+
+
+def test_a_run_by_the_published_protocol_is_judged_in_bits_per_token():
+    (one,) = groups([paper(3.53), paper(3.531, seed=1)])
+    assert one.entries["jax"].verdict.label == "reproduced"
+    assert "margin ±0.02 bits/token, n = 2" in one.entries["jax"].verdict.reason
+    (other,) = groups([paper(3.6), paper(3.601, seed=1)])
+    assert other.entries["jax"].verdict.label == "above"
+    (section,) = language.sections([one])
+    assert language.table(section).rows[0].cells[-1].spans[0].text == "3.53"
+
+
+def test_a_run_on_a_part_of_the_corpus_is_not_judged_and_says_why():
+    why = "the corpus is not the released one: 26 of 28,602 documents in its train split"
+    (group,) = groups(
+        [paper(3.53, comparable_to="", not_comparable=why), paper(3.53, seed=1, comparable_to="", not_comparable=why)]
+    )
+    assert (group.entries["jax"].verdict.kind, group.entries["jax"].verdict.reason) == ("not comparable", why)
+    assert group.reference is None
+
+
+def test_a_published_perplexity_is_read_in_bits():
+    known = shipped().reference("lm.pg19", "block_state")
+    assert known is not None
+    found = frames.bits_per_token(known[1])
+    assert found is not None
+    assert found.value == pytest.approx(3.532, abs=1e-3)
+    assert frames.bits_per_token(msgspec.structs.replace(known[1], metric="word_perplexity")) is None
+    (group,) = groups([paper(3.53, "block_state"), paper(3.53, "block_state", seed=1)])
+    assert "†" in group.entries["jax"].verdict.reason

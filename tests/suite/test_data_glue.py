@@ -2,14 +2,17 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_runs import launch, record
 
-from suite.data import DataError, prepare_dataset
+from implementations.common.config import ConfigError
+from suite.data import Batch, DataError, prepare_dataset
 from suite.data.glue import KINDS, encode
-from suite.matrix import Selection, cells
+from suite.equivalence.updates import backend
+from suite.matrix import Cell, Selection, cells
 from suite.recipes.base import apply_overrides
 from suite.training.measures import MEASURES, measure
 
@@ -123,25 +126,69 @@ def test_measures_join_loss_and_accuracy():
     assert numbers == pytest.approx({"loss": 2.5, "mse": 2.5, "pearson": 1.0})
 
 
+def tiny(task: str, framework: str, *overrides: str) -> Cell:
+    """A cell with a model of a few numbers, on six examples."""
+    (cell,) = cells(Selection(tasks=(task,), frameworks=(framework,), overrides=overrides))
+    assert cell.recipe is not None
+    model: Any = cell.recipe.model
+    sizes = {"d_model": 8, "d_ff": 8, "heads": 2}
+    parts = {
+        part: getattr(model.layer, part).replace(**sizes, window=5, s4_state_size=2) for part in ("bottom", "upper")
+    }
+    recipe = apply_overrides(cell.recipe, ["batch_size=3", "evaluation_batch_size=3", "epochs=1"])
+    settings = {"source": "local", "train": 6, "validation": 0, "test": 5}
+    recipe = recipe.rescaled(
+        model=model.replace(
+            layer=model.layer.replace(**parts, depth=1),
+            decoder_layer=model.decoder_layer.replace(d_model=8, heads=2, head_width=4),
+            decoder_depth=1,
+            cross=model.cross.replace(**sizes, head_width=4),
+        ),
+        data=recipe.data.replace(settings=settings),
+    )
+    return dataclasses.replace(cell, recipe=recipe)
+
+
 @pytest.mark.parametrize(("framework", "task"), [("jax", "glue.stsb"), ("torch", "glue.mrpc")])
 def test_a_cell_records_the_measures_of_its_task(framework, task, glue, tmp_path):
     pytest.importorskip(framework)
     name = task.replace(".", "_")
     prepared(glue, name, validation=0)
-    (cell,) = cells(Selection(tasks=(task,), frameworks=(framework,)))
-    assert cell.recipe is not None
-    layer = cell.recipe.model.layer
-    sizes = {"d_model": 8, "d_ff": 8, "heads": 2, "window": 5, "s4_state_size": 2}
-    parts = {part: getattr(layer, part).replace(**sizes) for part in ("bottom", "upper")}  # pyright: ignore
-    recipe = apply_overrides(cell.recipe, ["batch_size=3", "evaluation_batch_size=3", "epochs=1"])
-    settings = {"source": "local", "train": 6, "validation": 0, "test": 5}
-    recipe = recipe.rescaled(
-        model=recipe.model.replace(layer=layer.replace(**parts, depth=1)),  # pyright: ignore
-        data=recipe.data.replace(settings=settings),
-    )
-    tiny = dataclasses.replace(cell, recipe=recipe)
-    ((outcome,), _) = launch([tiny], tmp_path / "runs", glue / "data")
+    cell = tiny(task, framework)
+    ((outcome,), _) = launch([cell], tmp_path / "runs", glue / "data")
     assert outcome.status == "measured", outcome.reason
-    metrics = record(tmp_path / "runs", tiny).metrics
+    metrics = record(tmp_path / "runs", cell).metrics
     wanted = {"glue.stsb": {"test_mse", "test_pearson", "test_spearman"}, "glue.mrpc": {"test_accuracy", "test_f1"}}
     assert wanted[task] | {"test_loss", f"last_test_{KINDS[name].metric}"} <= metrics.keys()
+
+
+def built(framework: str, pooling: str) -> tuple[Any, np.ndarray]:
+    """The backend after an update in PyTorch, and its logits at the start."""
+    pytest.importorskip(framework)
+    recipe = tiny("glue.rte", framework, f"model.pooling={pooling}").recipe
+    assert recipe is not None
+    found = backend(framework, recipe)
+    rng = np.random.default_rng(0)
+    batch = Batch(rng.integers(1, 259, (3, 12)).astype(np.int32), np.int32([12, 5, 9]), np.int32([0, 1, 1]))
+    logits = found.evaluate(batch)
+    if framework == "torch":
+        found.train_step(batch, recipe.optimizer.rates(1), 1)
+    return found, logits
+
+
+def test_classes_are_read_from_the_decoders_first_position_or_the_encoders_mean():
+    assert cells(Selection(tasks=("glue.rte",), profile="paper"))[0].recipe.model.pooling == "first"  # pyright: ignore
+    (_, one), (first, other), (mean, third) = built("jax", "first"), built("torch", "first"), built("torch", "mean")
+    np.testing.assert_allclose(other, one, rtol=1e-9)
+    assert np.abs(third - other).max() > 1e-3
+    moved, still = ({name: np.abs(a).max() for name, a in found.state().items()} for found in (first, mean))
+    assert moved["first_moment.decoder.cross.0.attention.value.kernel"] > 1e-6
+    assert all(still[name] == 0 for name in still if name.startswith("first_moment.decoder."))
+    assert still["first_moment.classifier.kernel"] > 0
+
+
+def test_a_model_that_only_writes_classifies_nothing():
+    recipe = tiny("glue.rte", "torch").recipe
+    assert recipe is not None
+    with pytest.raises(ConfigError, match="expected one for a model without classes, which writes"):
+        recipe.replace(model=recipe.model.replace(classes=0))

@@ -34,7 +34,8 @@ def data(told: bool) -> Any:
 def test_labels_that_the_images_tell_are_learned(monkeypatch, capsys, told, status):
     monkeypatch.setattr(pathfinder_canary, "_open", lambda options: data(told))
     monkeypatch.setattr(pathfinder_canary, "_CHANNELS", 8)
-    monkeypatch.setattr(pathfinder_canary, "_DILATIONS", (1,))
+    monkeypatch.setattr(pathfinder_canary, "_FINE", (1,))
+    monkeypatch.setattr(pathfinder_canary, "_COARSE", ())
     monkeypatch.setattr(pathfinder_canary, "_RATE", 2e-2)
     assert pathfinder_canary.main(["--epochs", "4"]) == status
     lines = capsys.readouterr().out.splitlines()

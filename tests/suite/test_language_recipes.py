@@ -5,7 +5,8 @@ from typing import get_args
 
 import pytest
 
-from suite.launch import cost, result
+from reports.published import shipped
+from suite.launch import comparable, cost, result
 from suite.matrix import Cell, Selection, cells, published
 from suite.recipes import language, recipes
 from suite.recipes.base import Profile, Recipe, differences
@@ -90,16 +91,25 @@ def test_published_numbers_of_the_papers():
     assert (len(kinds), recurrent.model.d_model, recurrent.model.input_size) == (12, 1024, 32_128)
     assert recurrent.language is not None
     assert (recurrent.language.segment, recurrent.batch_size, recurrent.total_steps) == (4096, 32, 500_000)
-    rates = [recurrent.optimizer.rates(step)["regular"] for step in (999, 1_001, 4_001)]
-    assert rates == pytest.approx([0.001, 0.001, 0.0005], rel=2e-3)
+    rates = [recurrent.optimizer.rates(step)["regular"] for step in (0, 500, 1_000, 4_000)]
+    assert rates == pytest.approx([0.0, 0.5 * 1_000**-0.5, 1_000**-0.5, 4_000**-0.5])
+    for architecture in ("transformer", "block_recurrent", "block_state"):
+        rule = recipe("pg19", architecture, "paper").optimizer
+        assert (rule.algorithm, rule.b1, rule.decay_exponent, rule.clip_norm) == ("adafactor", 0.9, 0.8, None)
+        assert {group.weight_decay for group in rule.groups.values()} == {0.0}
+        assert "algorithm" not in recipe("pg19", architecture, "small").to_dict()["optimizer"]
     contexts = recipe("arxiv", "block_state", "paper").model.layers
     assert [i + 1 for i, layer in enumerate(contexts) if layer.architecture == "block_state"] == [1, 7, 9]
     spade = recipe("wikitext103", "spade", "paper")
     assert (spade.total_steps, spade.optimizer.clip_norm, spade.optimizer.group_of("layers.0.layers.0.s4.B")) == (
         286_000, 0.1, "s4_B",
     )  # fmt: skip
+    assert (spade.optimizer.algorithm, spade.optimizer.b1) == ("nesterov", 0.99)
+    spade_rates = [spade.optimizer.rates(step)["regular"] for step in (0, 16_000, 286_000)]
+    assert spade_rates == pytest.approx([1e-7, 1.0, 1e-4])
     seqboat = recipe("enwik8", "seqboat", "paper")
     assert seqboat.language is not None
+    assert (seqboat.optimizer.algorithm, seqboat.optimizer.b2) == ("radam", 0.98)
     assert (seqboat.model.depth, seqboat.language.stride, seqboat.total_steps) == (14, 1_192, 400_000)
 
 
@@ -125,6 +135,55 @@ def test_the_protocol_defines_its_metrics_and_says_what_differs():
     assert facts["comparable_to"] == ""
     (enwik8,) = cells(Selection(tasks=("lm.enwik8",), architectures=("seqboat",), frameworks=("jax",), profile="paper"))
     assert "the last 1192 tokens of each count" in result.protocol(enwik8)["evaluation"]
+
+
+def facts_of(task: str, architecture: str, *overrides: str) -> dict:
+    one = Selection(
+        tasks=(task,), architectures=(architecture,), frameworks=("jax",), profile="paper", overrides=overrides
+    )
+    return result.protocol(cells(one)[0])
+
+
+BOOKS = {"train": 28_602, "validation": 50, "test": 100}
+
+
+def text_of(identical: int = 100, **documents: int) -> dict:
+    splits = {name: {"documents": count} for name, count in (BOOKS | documents).items()}
+    return {"dataset": "pg19", "splits": splits, "identical_to_release": {"validation": 50, "test": identical}}
+
+
+def test_the_whole_of_pg19_by_the_papers_recipe_is_comparable_and_a_part_is_not():
+    facts = facts_of("lm.pg19", "block_recurrent")
+    assert (facts["comparable_to"], facts["not_comparable"]) == ("lm-block-recurrent", "")
+    assert any("arXiv 2203.07852, table 1" in table for table in facts["published_tables"])
+    assert comparable.after(facts, text_of()) == facts
+    for text, why in (
+        (text_of(train=26), "26 of 28,602 documents in its train split"),
+        (text_of(test=99), "99 of 100 documents in its test split"),
+        (text_of(identical=99), "99 of 100 documents of its test split are the same byte for byte"),
+    ):
+        found = comparable.after(facts, text)
+        assert found["comparable_to"] == ""
+        assert found["not_comparable"].endswith(why)
+
+
+def test_every_language_task_names_its_tables_or_says_why_there_are_none():
+    published_protocols = {number.protocol for paper in shipped().papers for number in paper.numbers}
+    for task in get_args(language.Task):
+        of = all_tasks()[f"lm.{task}"]
+        assert bool(of.tables) == bool(of.comparable_to) == (not of.not_comparable)
+        assert of.comparable_to in published_protocols
+    for changed in (
+        "data.settings.tokenizer=bytes",
+        "data.settings.source=local",
+        "data.settings.train=20",
+        "epochs=2",
+    ):
+        facts = facts_of("lm.pg19", "block_recurrent", changed)
+        assert facts["comparable_to"] == ""
+        assert changed.partition("=")[0] in facts["not_comparable"]
+    assert "private" in facts_of("lm.arxiv", "block_recurrent")["not_comparable"]
+    assert "not_comparable" not in result.protocol(cells(Selection(tasks=("length.book",), architectures=("s5",)))[0])
 
 
 def test_a_recipe_without_language_keeps_its_dictionary():

@@ -21,6 +21,7 @@ from suite.speed.config import (
     block_transformers,
     layer_speed,
     listed,
+    recurrent_transformers,
     seqboat_activity,
     window_kernels,
 )
@@ -105,6 +106,20 @@ def test_the_figure_of_the_block_state_paper_is_a_preset():
     assert settings.layers["BST:SH:S4"].state_size == 16
     assert SpeedSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     assert layer_speed("transformer", "paper") is None
+
+
+@pytest.mark.parametrize(("profile", "width", "window"), [("paper", 1024, 512), ("smoke", 64, 32)])
+def test_the_layers_of_the_block_recurrent_paper_are_a_preset(profile, width, window):
+    settings = recurrent_transformers("block_recurrent", profile)
+    assert settings is not None
+    layers = settings.layers
+    assert {name: layer.window // window for name, layer in layers.items()} == {
+        "Slide": 1, "XL:512": 1, "XL:2048": 4, "BRECT": 1
+    }  # fmt: skip
+    assert [layer.attention for layer in list(layers.values())[:3]] == ["window", "xl", "xl"]
+    assert (settings.d_model, layers["BRECT"].states) == (width, window)
+    assert {layer.dropout for layer in layers.values()} == {0.0}
+    assert recurrent_transformers("block_state", "paper") is None
 
 
 def test_every_kernel_of_the_window_is_timed_on_one_layer():

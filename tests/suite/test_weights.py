@@ -198,4 +198,4 @@ def test_a_classifier_is_fine_tuned_from_what_a_pretraining_left(tmp_path, monke
     assert after.recipe["initial_weights"] == before.provenance["weights"]["sha256"]
     expected = f"pretraining.book spade torch seed 0, profile smoke, 2 updates, cell {before.cell.id}, sha256 "
     assert after.provenance["started_from"].startswith(expected + after.recipe["initial_weights"])
-    assert after.provenance["started_from"].endswith("drawn or zero: encoder.bias, decoder.kernel, decoder.bias")
+    assert after.provenance["started_from"].endswith("drawn or zero: classifier.bias, classifier.kernel")

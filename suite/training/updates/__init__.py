@@ -1,0 +1,1 @@
+"""The rules of update of `suite/training/optimizer.py`: `jax.py` and `torch.py`, twins."""
