@@ -1,6 +1,7 @@
 """Error rates of the verdicts' tests, by simulation: each claim alone, the power that was planned, and many at once."""
 
 import itertools
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -97,7 +98,7 @@ def test_without_a_published_spread_the_test_would_stand_on_an_assumption_and_no
         architecture="s5", name="S5", task="lra.listops", dataset="", metric="accuracy", unit="%", version="v1",
         table="1", transcription="read", protocol="p", value=62.0,
     )  # fmt: skip
-    facts = {"benchmark": "lra", "metric": "accuracy", "profile": "paper", "comparable_to": "p"}
+    facts: dict[str, Any] = {"benchmark": "lra", "metric": "accuracy", "profile": "paper", "comparable_to": "p"}
     drawn = np.random.default_rng(7).normal(62, 0.3, (50, 5)).tolist()
     assert {judge(values, number, **facts).kind for values in drawn} == {"underpowered"}
     assert judge(drawn[0], msgspec.structs.replace(number, std=0.3, n=3), **facts).kind == "reproduced"

@@ -204,7 +204,12 @@ def test_margins_are_in_the_published_unit() -> None:
     found = published.shipped().reference("pendulum.regression", "s5")
     assert found is not None
     number = msgspec.structs.replace(found[1], protocol="s5-pendulum")
-    facts = {"benchmark": "sequences", "metric": "mse", "profile": "paper", "comparable_to": "s5-pendulum"}
+    facts: dict[str, Any] = {
+        "benchmark": "sequences",
+        "metric": "mse",
+        "profile": "paper",
+        "comparable_to": "s5-pendulum",
+    }
     assert (number.value, number.unit, number.n) == (3.41, "1e-3", 20)
     close = judge([0.00345, 0.0034, 0.00338, 0.00342], number, **facts)
     assert close.kind == "reproduced"
