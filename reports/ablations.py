@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from reports import frames
+from reports import contended, frames
 from reports.records import Record, decode_correct
 from reports.statistics import Effect, ExampleComparison, Sample, holm, paired_effect, paired_examples, summarize
 
@@ -209,6 +209,7 @@ def _seconds_ratio(pairs: Sequence[tuple[Record, Record]]) -> float | None:
     found = []
     for record, base in pairs:
         ours, theirs = (frames.shown(r.timing.get("step_seconds_p50"), "") for r in (record, base))
-        if ours and theirs and frames.machine(record) == frames.machine(base):
+        shared = contended.why(record) or contended.why(base)
+        if ours and theirs and not shared and frames.machine(record) == frames.machine(base):
             found.append(ours / theirs)
     return float(np.median(found)) if found else None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from reports import frames, names, tables
 from reports.blocks import Block, Cell, Code, Column, Page, Paragraph, Row, Span, Table, chip, plain
+from reports.console import counted
 from reports.frames import FRAMEWORKS
 from reports.records import Record
 
@@ -53,7 +54,7 @@ def cells_table(records: Sequence[Record]) -> Table:
             Cell((Span(frames.machine(record)), Span(commit(record), "", "code", line=True))),
         )
         rows.append(Row(cells))
-    return Table(f"{len(rows)} cells", columns, tuple(rows), "dense", search="Search cells")
+    return Table(counted(len(rows), "cell"), columns, tuple(rows), "dense", search="Search cells")
 
 
 def _order(record: Record) -> tuple[object, ...]:

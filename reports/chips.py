@@ -13,7 +13,8 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One chip. Peak rates are dense floating-point operations per second, bandwidth and memory are bytes.
+    """One chip. Peak rates are dense floating-point operations per second, bandwidth and memory are bytes,
+    power is the most watts that its board is built to take.
 
     None means that the maker publishes no number, or that it depends on the machine at hand. `checked` is the day on
     which the numbers were compared with the page at `url`, where that was noted.
@@ -28,6 +29,7 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     bfloat16: Positive | None = None
     bandwidth: Positive | None = None
     memory: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    power: Positive | None = None
     url: Annotated[str, msgspec.Meta(pattern=r"^(https://[A-Za-z0-9./_-]+)?\Z")] = ""
     checked: Annotated[str, msgspec.Meta(pattern=r"^(\d{4}-\d\d-\d\d)?\Z")] = ""
 

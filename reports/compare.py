@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from reports import comparison, frames
 from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Table, plain
 from reports.comparison import Comparison
+from reports.console import counted
 from reports.records import Record
 from reports.render import Renderer, one_line, text_table
 from reports.verdicts import p_text, signed
@@ -68,7 +69,10 @@ def _metrics(found: Comparison) -> list[Block]:
     columns = (Column("Cell"), Column("Metric"), *(Column(name, numeric=True) for name in ("A", "B", "B − A")))
     if not rows:
         return [Paragraph((Span("No cell is in both sets."),))]
-    return [Heading("Metrics"), Table(f"Metrics of {len(found.pairs)} cells in both sets", columns, tuple(rows))]
+    return [
+        Heading("Metrics"),
+        Table(f"Metrics of {counted(len(found.pairs), 'cell')} in both sets", columns, tuple(rows)),
+    ]
 
 
 def _apart(one: float | None, other: float | None) -> Cell:
@@ -119,7 +123,8 @@ def _examples(found: Comparison) -> list[Block]:
 def _times(found: Comparison) -> list[Block]:
     rows = []
     for time in comparison.times(found):
-        ratio = f"{time.values[1] / time.values[0]:.3f}" if time.pair.same_machine and time.values[0] else "–"
+        fit = time.pair.same_machine and not time.contended and time.values[0]
+        ratio = f"{time.values[1] / time.values[0]:.3f}" if fit else "–"
         words = (time.pair.label, time.what, *(f"{value:.4g}" for value in time.values), ratio, time.judgment)
         rows.append(Row(tuple(map(plain, words))))
     if not rows:
@@ -173,4 +178,5 @@ def summary(found: Comparison) -> str:
     """One line: how many cells are in both sets, and how many of them came out the same."""
     same = sum(pair.first.metrics == pair.second.metrics and bool(pair.first.metrics) for pair in found.pairs)
     alone: Sequence[int] = [len(side) for side in found.alone]
-    return f"{len(found.pairs)} cells in both, {same} with equal metrics; {alone[0]} only in A, {alone[1]} only in B"
+    both = counted(len(found.pairs), "cell")
+    return f"{both} in both, {same} with equal metrics; {alone[0]} only in A, {alone[1]} only in B"

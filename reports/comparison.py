@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reports import frames
+from reports import contended, frames
 from reports.records import Record, decode_correct
 from reports.statistics import Effect, ExampleComparison, holm, paired_effect, paired_examples
 
@@ -32,8 +32,8 @@ class Pair:
 
     @property
     def same_protocol(self) -> bool:
-        """Whether both numbers were taken by one protocol, so that they may be set against each other."""
-        return frames.fingerprint(self.first.protocol) == frames.fingerprint(self.second.protocol)
+        """Whether both models were asked the same, however they were trained, so that their numbers may be compared."""
+        return frames.examination(self.first.protocol) == frames.examination(self.second.protocol)
 
     @property
     def same_machine(self) -> bool:
@@ -173,8 +173,16 @@ class Time:
     spreads: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     @property
+    def contended(self) -> str:
+        """Which sides shared their device with other processes, and why their times are none; empty where none did."""
+        sides = {"A": contended.why(self.pair.first), "B": contended.why(self.pair.second)}
+        return "; ".join(f"{name}: {why}" for name, why in sides.items() if why)
+
+    @property
     def judgment(self) -> str:
-        """What may be said of the two; nothing of times of different machines."""
+        """What may be said of the two; nothing of times of different machines, or of a device that was shared."""
+        if self.contended:
+            return f"not compared, {self.contended}"
         if not self.pair.same_machine:
             return "other machine: not compared"
         if self.spreads is None:

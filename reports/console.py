@@ -1,4 +1,4 @@
-"""How a command line ends when the program that reads its output is gone."""
+"""What command lines share: how they count, and how they end when the program that reads their output is gone."""
 
 import os
 import sys
@@ -6,6 +6,11 @@ from collections.abc import Callable
 
 READER_GONE = 141
 """What a shell reports of a program that SIGPIPE ended."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 cell", "2 cells"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def exit_status(main: Callable[[], int]) -> int:

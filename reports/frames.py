@@ -181,6 +181,16 @@ def fingerprint(value: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 
+OF_TRAINING = ("differences", "comparable_to", "published_tables", "not_comparable", "step_loss", "training")
+"""Of a protocol, what tells how a model was trained and beside what it may stand, not what it was asked."""
+
+
+def examination(protocol: dict[str, Any]) -> str:
+    """Eight hexadecimal digits that two protocols share where they ask the same of a model, however it was trained:
+    the same data, split, selection and metric."""
+    return fingerprint({name: value for name, value in protocol.items() if name not in OF_TRAINING})
+
+
 def machine(record: Record) -> str:
     """The device that ran a cell in words: its GPUs, else its processor, else the name of the hardware profile."""
     found = record.provenance.get("hardware")

@@ -45,7 +45,8 @@ def machines_table(run: Sequence[Record]) -> Table:
             number(None if energies is None else energies / 3.6e6),
         )
         rows.append(Row(cells))
-    told = "Hours and energy are sums over the records that hold them; energy is that of whole GPU boards"
+    told = "Hours and energy are sums over the records that hold them; energy is that of whole GPU boards, "
+    told += "counted for every run that shared one"
     return Table(told, columns, tuple(rows), "dense")
 
 

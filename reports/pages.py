@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import architectures, benchmarks, figures, frames, language, names, tables
+from reports import architectures, benchmarks, contended, figures, frames, language, names, tables
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
-    Cell,
     Code,
     Column,
     Figure,
@@ -25,12 +24,13 @@ from reports.blocks import (
     plain,
 )
 from reports.frames import Group
+from reports.margins import MARGINS
 from reports.paired import paired_blocks
 from reports.published import Published
 from reports.published_pages import published_table
 from reports.records import Record
 from reports.statistics import ALPHA, POWER
-from reports.verdicts import MARGINS, STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEANING
+from reports.verdicts import STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEANING
 
 SECTIONS = (
     Span("Results", "index.*", kind="results"),
@@ -113,16 +113,9 @@ def task_page(report: Report, task: str) -> Page:
         same = [g for g in groups if (g.title, g.profile) == (group.title, group.profile)]
         blocks.append(Heading(heading + (f", recipe {group.recipe}" if len(same) > 1 else "")))
         blocks.append(Figures(report.drawn(group)))
-        blocks.append(tables.seed_table(group))
-        missing = [entry.framework for entry in group.entries.values() if not entry.records]
-        if missing:
-            selection = {
-                "tasks": task,
-                "architectures": group.architecture,
-                "frameworks": missing,
-                "profile": group.profile,
-            }
-            blocks.append(Code(tables.run_command(**selection), "To run what is missing"))
+        blocks += [tables.seed_table(group), *contended_notes(group.records)]
+        missing = tables.missing_commands(group)
+        blocks += [Code("\n".join(missing), "To run what is missing")] if missing else []
     blocks += paired_blocks(groups)
     pairs = report.published.on_task(task)
     if pairs:
@@ -171,6 +164,7 @@ def record_page(record: Record, group: Group | None) -> Page:
     for title, values in sections:
         if values:
             blocks += [Heading(title, anchor=title.lower()), _facts(title, values)]
+            blocks += contended_notes([record]) if title == "Timing" else []
     if record.predictions:
         kept = record.predictions
         told = f"{kept.count} predictions over {kept.classes} classes on split {kept.split}, labels sha256 "
@@ -195,6 +189,18 @@ NOTES = {"Recipe": "Fields are named as --set takes them."}
 def _facts(title: str, values: dict[str, Any]) -> Table:
     caption = " ".join(filter(None, (f"{title} of this record.", NOTES.get(title))))
     return tables.facts_table(caption, values, named=title not in ("Recipe", "Data"))
+
+
+def contended_notes(found: Sequence[Record]) -> list[Block]:
+    """A footnote for every reason why times of some records say nothing about speed, naming the records."""
+    reasons: dict[str, list[Record]] = {}
+    for record in found:
+        if contended.why(record):
+            reasons.setdefault(contended.why(record), []).append(record)
+    return [
+        Paragraph((*(Span(one.cell.id, tables.cell_path(one)) for one in own), Span(f"{reason}.")), "note")
+        for reason, own in reasons.items()
+    ]
 
 
 def _origin(record: Record) -> Iterator[Block]:
@@ -225,8 +231,8 @@ def _hashes(record: Record) -> dict[str, Any] | None:
 def methods_page() -> Page:
     """Statuses, verdict rules, margins and statistics."""
     margins = tuple(
-        Row((plain(name), Cell((Span(f"± {value:g} {unit}"),), value)))
-        for name, (value, unit) in sorted(MARGINS.items())
+        Row((plain(benchmark), plain(metric.replace("_", " ")), plain(one.text(unit)), plain(one.reason)))
+        for (benchmark, metric, unit), one in MARGINS.items()
     )
     level = f"{100 * (1 - 2 * ALPHA):g} %"
     rules = (
@@ -234,15 +240,20 @@ def methods_page() -> Page:
         "and a checked transcription. How our protocol still differs is printed under the table.",
         f"Equivalence is two one-sided Welch tests at level {ALPHA:g} against the stated margin, which is the same as "
         f"asking whether the {level} interval of the difference lies inside it. Each claim is wrong in at most "
-        f"{100 * ALPHA:g} % of the cases in which it does not hold.",
+        f"{100 * ALPHA:g} % of the cases in which it does not hold; above and below mean at the margin or beyond it, "
+        "so that one of the three holds. Spreads need not be equal: with three published runs that spread three times "
+        "as ours do a claim is wrong in up to 6 % (simulated).",
         f"Where a paper prints a standard deviation but not the number of its runs, it counts as {UNSTATED_RUNS}, the "
-        "fewest that have one. Where it prints none, its number counts as one run with our standard deviation.",
+        "fewest that have one. Where it prints none, nothing is claimed: what would hold if its runs spread as ours do "
+        "is told as that assumption, since such a claim is wrong in about one of five cases where they spread three "
+        "times as much (simulated), and nothing here could tell.",
         f"The seeds that an underpowered cell needs are those that decide with {100 * POWER:g} % probability "
         "if the observed difference is the true one; with one seed they are planned with the published std.",
         "Several verdicts of one benchmark must hold together: their p-values are adjusted by Holm's rule, and one "
         f"that holds alone only is underpowered. So any of them is wrong in at most {100 * ALPHA:g} % of reports.",
         "Two models are compared on the same test examples by McNemar's exact test, with Holm's rule within a table, "
-        "and only within one task, profile, protocol and seed.",
+        "and only within one task, profile and seed, where both were asked the same: data, split, selection, metric. "
+        "How a recipe departs from the published one parts no pair; the twins of a pair have one recipe.",
         "Mean ± sample standard deviation over all seeds that ended; never the best seed. A group with a failed seed "
         "has no verdict. The interval of one accuracy is Wilson's, for the finite test split.",
         "Effects of ablations are paired by seed, with Student's t intervals; their p-values are corrected by Holm's "
@@ -261,7 +272,11 @@ def methods_page() -> Page:
         Items(tuple((chip(name), Span(meaning)) for name, meaning in STATUS_MEANING.items())),
         Heading("Verdicts against a paper"),
         Items(tuple((chip(name), Span(meaning)) for name, meaning in VERDICT_MEANING.items())),
-        Table("Margins of equivalence", (Column("Benchmark"), Column("Margin")), margins),
+        Table(
+            "Margins of equivalence, stated before anything is measured",
+            (Column("Benchmark"), Column("Metric"), Column("Margin"), Column("Reason", grow=True)),
+            margins,
+        ),
         Heading("Rules"),
         Items(tuple((Span(rule),) for rule in rules)),
         Heading("The parity ladder"),

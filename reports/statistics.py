@@ -67,8 +67,9 @@ def wilson_interval(accuracy: float, count: int, confidence: float = 0.95) -> tu
 def equivalence(measured: Sample, published: Sample, margin: float, alpha: float = ALPHA) -> Comparison:
     """Two one-sided Welch tests of `measured - published` against +- margin; needs two measured runs or more.
 
-    A published mean without std counts as one run with the measured std. Each of the three claims (equivalent, above
-    the margin, below it) is wrong with probability at most alpha. Raises ValueError.
+    Each of the three claims (equivalent, at or above the margin, at or below it) is wrong with probability at most
+    alpha. A published mean without std counts as one run with the measured std: where its runs spread more, claims are
+    wrong more often, so that none is made of it (`reports.verdicts`). Raises ValueError.
     """
     if margin <= 0 or measured.n < 2 or measured.std is None:
         raise ValueError("equivalence needs a positive margin and at least two measured runs")

@@ -49,6 +49,42 @@ def run_command(**selection: str | Sequence[str]) -> str:
     return shlex.join(parts)
 
 
+def missing_commands(group: Group) -> list[str]:
+    """The commands that run the seeds which one twin of a group has and the other lacks, by the recipe of those that it
+    has: what was changed of it is read from the command of a record."""
+    twins = sorted(group.records, key=lambda record: record.status != "measured")
+    changed = overrides(frames.text(twins[0].provenance.get("command"))) if twins else []
+    seeds = {name: {record.cell.seed for record in group.entries[name].records} for name in FRAMEWORKS}
+    found = []
+    for name in FRAMEWORKS:
+        lacks = sorted(set().union(*seeds.values()) - seeds[name])
+        if lacks:
+            command = run_command(
+                tasks=group.task,
+                architectures=group.architecture,
+                frameworks=name,
+                seeds=[str(seed) for seed in lacks],
+                profile=group.profile,
+            )
+            found.append(" ".join([command, *(f"--set {shlex.quote(one)}" for one in changed)]))
+    return found
+
+
+def overrides(command: str) -> list[str]:
+    """The changes of recipes that a recorded command names after --set, in their order."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return []
+    found = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--set":
+            found.append(following)
+        elif word.startswith("--set="):
+            found.append(word.removeprefix("--set="))
+    return found
+
+
 def entry_cell(entry: Entry, group: Group) -> Cell:
     """One framework's result: value, seeds linked to their records, and a chip for everything that is not measured."""
     if not entry.records:

@@ -11,8 +11,9 @@ from typing import Literal
 
 from scipy import stats
 
+from reports import margins
 from reports.published import Number
-from reports.statistics import ALPHA, POWER, Sample, equivalence, holm, required_runs, summarize
+from reports.statistics import ALPHA, POWER, Comparison, Sample, equivalence, holm, required_runs, summarize
 
 Status = Literal["measured", "compiled", "published", "failed", "no data", "not run"]
 Kind = Literal["reproduced", "above", "below", "underpowered", "not comparable"]
@@ -34,9 +35,8 @@ VERDICT_MEANING: dict[str, str] = {
     "not comparable": "another recipe or protocol, failed seeds or an unchecked transcription; the reason is named",
 }
 
-# The equivalence margin per benchmark in the published unit: how far means may lie apart and still count as the same.
-# Bits per token: less than half of what the recurrent layer gains on PG-19, at two printed decimals.
-MARGINS: dict[str, tuple[float, str]] = {"lra": (1.5, "%"), "lm": (0.02, "bits/token")}
+KINDS: dict[str, Kind] = {"equivalent": "reproduced", "above": "above", "below": "below"}
+NO_SPREAD = "The paper prints no spread of its runs, so that no number of seeds here would decide"
 
 # A printed std needs two runs or more; where the paper does not say how many, it counts as the fewest.
 UNSTATED_RUNS = 2
@@ -105,7 +105,7 @@ def judge(
     redrawn: int = 0,
     why: str = "",
 ) -> Verdict:
-    """Judge the values of all seeds, in the published unit, against one published number.
+    """Judge the values of all seeds, accuracies in percent, against one published number.
 
     `redrawn` counts the test examples where they are another draw from the published distribution, as generated data
     are: the reason then says what such a draw does. `why` is what runs of the paper's profile say themselves of why
@@ -141,23 +141,38 @@ def _judged(
     reason = _not_comparable(values, number, benchmark, metric, profile, comparable_to, failed)
     if reason or number is None or number.value is None:
         return Verdict("not comparable", reason or "there is no published number of this task and architecture")
-    margin, unit = MARGINS[benchmark]
+    stated = margins.margin(benchmark, number)
+    if stated is None:
+        raise ValueError("a number without a stated margin is not comparable")
+    margin, unit = stated.of(number), number.unit
     published = Sample(number.value, number.std, number.n or UNSTATED_RUNS)
-    measured = summarize(values)
+    measured = summarize([margins.scale(number) * value for value in values])
     tested = Tested(measured, published, margin, unit, number.n is not None)
     if measured.std is None:
         return _single_seed(tested)
     result = equivalence(measured, published, margin)
+    if published.std is None:
+        return _without_spread(tested, result)
     what = (
         f"difference {signed(result.difference)}, 90 % interval {signed(result.low)} to {signed(result.high)}, "
-        f"margin ±{margin:g} {unit}, n = {measured.n}"
+        f"margin ±{margin:.3g} {unit}, n = {measured.n}"
     )
     tested = replace(tested, p=result.p)
     if result.outcome == "undecided":
         needs, told = _more_seeds(tested, ALPHA)
         return Verdict("underpowered", f"{what}. The interval reaches across the margin. {told}", needs, tested)
-    kinds: dict[str, Kind] = {"equivalent": "reproduced", "above": "above", "below": "below"}
-    return Verdict(kinds[result.outcome], what, None, tested)
+    return Verdict(KINDS[result.outcome], what, None, tested)
+
+
+def _without_spread(tested: Tested, result: Comparison) -> Verdict:
+    """No verdict, as the test would stand on the published spread; what it would say if that were ours, as told."""
+    assumed = KINDS.get(result.outcome, "underpowered")
+    return Verdict(
+        "underpowered",
+        f"difference {signed(tested.difference)}, {tested.side} the margin of ±{tested.margin:.3g} {tested.unit}, "
+        f"n = {tested.measured.n}. {NO_SPREAD}. Only under the assumption that its runs spread as ours do "
+        f"(std {tested.measured.std:.2g}) it would be “{assumed}”",
+    )
 
 
 def within_table(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -216,7 +231,7 @@ def _no_number_decides(tested: Tested) -> str:
     gap = abs(abs(tested.difference) - tested.margin)
     where = f"the difference lies {gap:.2f} {unit} {tested.side} the margin"
     if published.std is None or published.n < 2:
-        return f"No number of seeds here would decide: {where}, and the paper prints no spread of its own runs"
+        return f"No number of seeds here would decide: {where}, and the paper prints no spread of several runs"
     half = float(stats.t.ppf(1 - ALPHA, published.n - 1)) * published.std / math.sqrt(published.n)
     if half <= gap:
         return f"More than {MOST_RUNS:,} seeds would be needed: {where}"
@@ -248,8 +263,8 @@ def _not_comparable(
     if not number.protocol or protocol != number.protocol:
         ours = f"protocol {protocol}" if protocol else "this protocol"
         return f"{ours} does not follow the published one ({number.protocol or 'not recorded'})"
-    if benchmark not in MARGINS or MARGINS[benchmark][1] != number.unit:
-        return f"no margin is stated for benchmark {benchmark} in {number.unit}"
+    if margins.margin(benchmark, number) is None:
+        return f"no margin is stated for {number.metric} of benchmark {benchmark} in {number.unit}"
     if number.metric != metric:
         return f"metric {metric} is not the published one ({number.metric})"
     if failed:
@@ -261,11 +276,11 @@ def _single_seed(tested: Tested) -> Verdict:
     """One seed shows no spread, so nothing is tested; the published spread plans how many seeds would."""
     published, margin = tested.published, tested.margin
     what = (
-        f"difference {signed(tested.difference)}, {tested.side} the margin of ±{margin:g} {tested.unit}. "
+        f"difference {signed(tested.difference)}, {tested.side} the margin of ±{margin:.3g} {tested.unit}. "
         "One seed shows no spread to test with"
     )
     if published.std is None:
-        return Verdict("underpowered", f"{what}, and the paper prints none: a second seed is needed", 2)
+        return Verdict("underpowered", f"{what}. {NO_SPREAD}")
     needs = required_runs(published.std, published, margin, tested.difference, most=MOST_RUNS)
     if needs is None:
         return Verdict("underpowered", f"{what}. {_no_number_decides(tested)}")

@@ -23,6 +23,14 @@ def duration(text: str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600}[found[2]]
 
 
+def some_time(text: str) -> float:
+    """A duration of more than nothing."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all; write e.g. 90s, 10m or 8h")
+    return seconds
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdigit() or int(text) < 1:
@@ -81,13 +89,17 @@ def arguments_parser() -> argparse.ArgumentParser:
                      help="keep measured cells and continue from checkpoints (default), or start anew")  # fmt: skip
     how.add_argument("--checkpoint-seconds", type=duration, default=60.0, metavar="TIME", help="default: 60s")
     how.add_argument("--checkpoint-steps", type=positive, metavar="N", help="also checkpoint every N updates")
-    how.add_argument("--budget", type=duration, metavar="TIME",
+    how.add_argument("--budget", type=some_time, metavar="TIME",
                      help="run what is most informative within e.g. 8h, and say what is left out: every architecture "
                      "on every task once before second seeds, the cheapest first, twins together")  # fmt: skip
     how.add_argument("--compilations", type=seed, default=0, metavar="N",
                      help="for a TPU that is not here: programs compiled of a cell besides its training step, first "
                      "the evaluation, then longer inputs until one does not fit; of layers all lengths, with 0 the "
                      "longest; default: 0")  # fmt: skip
-    how.add_argument("--dry-run", action="store_true", help="print the cells and their estimated cost, run nothing")
+    how.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the cells and their estimated cost, run nothing; also for a GPU that is not here",
+    )
     how.add_argument("--list", action="store_true", help="print what can be selected")
     return parser

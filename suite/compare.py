@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     options = parser.parse_args(arguments)
     try:
+        if options.a.resolve() == options.b.resolve():
+            print(f"A and B are one folder, {options.a}: every cell is compared with itself")
         sets = [records.read_all(folder) for folder in (options.a, options.b)]
         for folder, found in zip((options.a, options.b), sets, strict=True):
             if not found:

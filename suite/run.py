@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from implementations import catalog
 from implementations.common.config import ConfigError
 from reports import console, records
+from reports.console import counted
 from suite import provenance
 from suite.ablations import factors
 from suite.arguments import arguments_parser
@@ -41,6 +41,7 @@ from suite.training import weights
 MEASURED = Path(records.__file__).parent / "measured"
 """The records that come with the project."""
 DONE, FAILED, USAGE, NOT_FINISHED = 0, 1, 2, 3
+MEASURED_ALREADY, NO_DATA = "measured already, will not run", "no data here, will not run"
 
 
 def select(options: argparse.Namespace) -> list[Cell]:
@@ -58,7 +59,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
         frameworks=tuple(frameworks),
         seeds=tuple(options.seeds),
         profile=options.profile,
-        hardware=detect.resolve(options.hardware),
+        hardware=detect.resolve(options.hardware, planned=options.dry_run),
         overrides=overrides,
         factors=tuple(options.factors),
         changed_task=options.changed_task,
@@ -110,15 +111,15 @@ def known_records(out: Path) -> list[records.Record]:
 
 def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cell, cost.Cost]]:
     """The cells with their estimated costs; what will not run costs nothing."""
-    estimator, costs = cost.Estimator(known_records(options.out), _cores(), options.data), []
+    estimator, costs = cost.Estimator(known_records(options.out), detect.cores(), options.data), []
     absent, compiled = ahead.is_absent(found[0].hardware), set()
     for cell in found:
         if absent:
             expected = ahead.cost(cell, options.out, options.compilations, options.shared.get(cell.id, 1), compiled)
         elif options.resume and local.finished(options.out, cell, data_root(options.data)):
-            expected = cost.Cost(0.0, "measured already, will not run", measured=True)
+            expected = cost.Cost(0.0, MEASURED_ALREADY, measured=True)
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
-            expected = cost.Cost(0.0, "no data here, will not run", measured=True)
+            expected = cost.Cost(0.0, NO_DATA, measured=True)
         else:
             expected = estimator.estimate(cell)
         costs.append((cell, expected))
@@ -126,10 +127,10 @@ def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cel
 
 
 def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Namespace) -> None:
-    """The cells with their estimated cost."""
+    """The cells with their estimated cost, those without data last."""
     titles = ("cell", "task", "architecture", "framework", "seed", "profile", "hardware")
     rows: list[tuple[str, ...]] = [(*titles, "time", "memory", "energy", "basis")]
-    for cell, expected in costs:
+    for cell, expected in sorted(costs, key=lambda priced: priced[1].basis == NO_DATA):
         task = f"{cell.task} {cell.factor} = {cell.level}" if cell.factor else cell.task
         words = (cell.id, task, cell.architecture, cell.framework, str(cell.seed), cell.profile, cell.hardware)
         numbers = (cost.duration(expected.seconds), cost.memory(expected.memory), cost.energy(expected.joules))
@@ -137,27 +138,45 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
-    if costs and ahead.is_absent(costs[0][0].hardware):
+    hardware = costs[0][0].hardware if costs else "cpu"
+    if ahead.is_absent(hardware):
         todo = sum(row[-1] == ahead.COMPILED for row in rows)
-        print(f"{len(costs)} cells, {todo} different ones to compile, {options.jobs} at a time")
+        print(f"{counted(len(costs), 'cell')}, {todo} different ones to compile, {options.jobs} at a time")
         return
+    if hardware not in detect.present():
+        print(f"{HARDWARE[hardware].title} is not on this machine: these are plans, and nothing of it runs here")
+    absent = sum(one.basis == NO_DATA for _, one in costs)
     total = sum((one.seconds or 0.0) / (1 if cell.alone else options.jobs) for cell, one in costs)
     unknown = sum(one.seconds is None for _, one in costs)
     joules = [one.joules for _, one in costs if one.joules is not None]
     told = f", {cost.energy(sum(joules))} in {len(joules)} of them" if joules else ""
     told += f"; {unknown} without an estimate are not counted" if unknown else ""
-    print(f"{len(costs)} cells, estimated {cost.duration(total)} with {options.jobs} at a time{told}")
+    told += f"; {absent} more without data here will not run" if absent else ""
+    cells_here = counted(len(costs) - absent, "cell")
+    print(f"{cells_here}, estimated {cost.duration(total)} with {options.jobs} at a time{told}")
 
 
 def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Namespace) -> list[Cell]:
-    """The cells that fit into the budget; says which do not and why."""
+    """The cells that fit into the budget, none where nothing does; says which do not and why.
+
+    What will not run is counted apart: cells that are measured already, and those without data, which stay.
+    """
     chosen, left_out = budget.choose(costs, options.budget, options.jobs)
     for one in left_out:
         print(f"left out: {one.cell.label}, cell {one.cell.id}: {one.reason}")
-    assumed = sum(not one.measured and cell in chosen for cell, one in costs)
-    guess = f"; {assumed} priced by an assumed rate, not by a record" if assumed else ""
-    print(f"budget of {cost.duration(options.budget)}: {len(chosen)} of {len(costs)} cells{guess}")
-    return chosen
+    kept, absent = ([cell for cell, one in costs if one.basis == basis] for basis in (MEASURED_ALREADY, NO_DATA))
+    to_run = [cell for cell, one in costs if one.basis not in (MEASURED_ALREADY, NO_DATA)]
+    fitting = [cell for cell in to_run if cell in chosen]
+    assumed = sum(not one.measured and cell in fitting for cell, one in costs)
+    told = f"{len(fitting)} of {counted(len(to_run), 'cell')}" if fitting or not to_run else "nothing fits"
+    told += f"; {assumed} priced by an assumed rate, not by a record" if assumed else ""
+    told += f"; {len(kept)} measured already" if kept else ""
+    told += f"; {len(absent)} without data here" if absent else ""
+    print(f"budget of {cost.duration(options.budget)}: {told}")
+    if absent:
+        tasks = ", ".join(dict.fromkeys(cell.task for cell in absent))
+        print(f"without data here: {tasks}; python -m suite.data list says how to get them")
+    return chosen if fitting or not to_run else []
 
 
 def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
@@ -166,12 +185,8 @@ def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
     A cell of several `devices` takes as many cores.
     """
     if ahead.is_absent(found[0].hardware):
-        return min(_cores(), len(found))
-    return min(max(_cores() // devices, 1), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(detect.cores(), len(found))
+    return min(max(detect.cores() // devices, 1), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
 
 
 class InUse(RuntimeError):
@@ -261,7 +276,9 @@ def summary(outcomes: Sequence[Outcome]) -> int:
     counts = {
         status: [o for o in outcomes if o.status == status] for status in dict.fromkeys(o.status for o in outcomes)
     }
-    print(f"{len(outcomes)} cells: " + ", ".join(f"{len(found)} {status}" for status, found in counts.items()))
+    print(
+        f"{counted(len(outcomes), 'cell')}: " + ", ".join(f"{len(found)} {status}" for status, found in counts.items())
+    )
     for outcome in counts.get("failed", []):
         print(f"failed: {outcome.cell.label}, cell {outcome.cell.id}: {outcome.reason}")
     for outcome in counts.get("not finished", []):

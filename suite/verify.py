@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from reports.render import one_line, text_table
 from suite.arguments import duration, positive
 from suite.data import DataError, data_root, open_dataset
 from suite.hardware import detect
+from suite.launch import cost, result
 from suite.matrix import Cell
 from suite.replay import agreement, circumstances, rerun, source
 from suite.replay.agreement import LARGEST_BOUND, Quantity
@@ -40,7 +42,7 @@ What must come out: on a CPU with the recorded code, versions, processor and thr
 each loss must agree within rounding: {factor:g} times as far as the losses part in a second run here whose initial
 values are one unit in the last place away, as long as that is below {largest:.0%}; accuracies are shown and not judged.
 Of parity ladders the same checks must pass. Of layer speeds the correctness gate and the programs are repeated and the
-times are not. A record that contradicts itself is not reproduced.
+times are not, which is said; a failed one is not verified by that. A record that contradicts itself is not reproduced.
 
 exit status: 0 reproduced, 1 not reproduced, 2 cannot be verified as given (the sentence says why and what helps)"""
 
@@ -98,7 +100,8 @@ def run_again(record: Record, original: Cell, options: argparse.Namespace) -> in
     way = Way(data_root(options.data), options.time_limit, circumstances.environment(record))
     if cell.recipe is not None:
         check_data(record, cell, way.data)
-        return conclude(training(record, cell, options, way, strict), strict)
+        reachable(record, cell, options.time_limit)
+        return conclude(training(record, cell, options, way, strict), strict, record)
     if cell.settings:
         print(
             "running its correctness gate, and each program once at the shortest length; times are not compared",
@@ -109,7 +112,7 @@ def run_again(record: Record, original: Cell, options: argparse.Namespace) -> in
     else:
         print("running every check of the ladder", flush=True)
         compared = agreement.ladder(record, _whole(cell, way), strict)
-    return conclude(compared, strict)
+    return conclude(compared, strict, record, gate_only=bool(cell.settings))
 
 
 def _hardware(cell: Cell, asked: str) -> str:
@@ -164,8 +167,30 @@ def training(record: Record, cell: Cell, options: argparse.Namespace, way: Way, 
     return agreement.training(record, plain_run, bound)
 
 
-def conclude(compared: Sequence[Quantity], strict: bool) -> int:
-    """Print what was compared and the verdict; gives the exit status."""
+def reachable(record: Record, cell: Cell, limit: float) -> None:
+    """Raise CannotVerify before a run whose time limit is expected to end before the first recorded point."""
+    assert cell.recipe is not None
+    points = result.window(cell.recipe)
+    recorded = record.timing.get("step_seconds_p50")
+    if cell.hardware == record.cell.hardware and isinstance(recorded, int | float):
+        seconds, basis = points * recorded, "by the recorded time of an update"
+    else:
+        each = cost.assumed_update_seconds(cell, detect.cores())
+        seconds, basis = points * (each or 0.0), "by counted operations at an assumed rate"
+    if seconds > limit:
+        elsewhere = "" if cell.hardware == record.cell.hardware else f", or verify it on {record.cell.hardware}"
+        raise CannotVerify(
+            f"the first loss of the record is the mean of updates 1 to {points}, which take about "
+            f"{cost.duration(seconds)} on {cell.hardware} here ({basis}), but the time limit is "
+            f"{cost.duration(limit)}: give --time-limit {math.ceil(1.5 * seconds / 60)}m{elsewhere}"
+        )
+
+
+def conclude(compared: Sequence[Quantity], strict: bool, record: Record, gate_only: bool = False) -> int:
+    """Print what was compared and the verdict; gives the exit status.
+
+    With `gate_only` times were recorded, and only their correctness gate was repeated.
+    """
     rows = [_quantity(one) for one in compared]
     titles = ("quantity", "compared", "bit for bit", "largest relative deviation", "bound there", "judgment")
     print(_table(titles, rows), end="")
@@ -184,7 +209,16 @@ def conclude(compared: Sequence[Quantity], strict: bool) -> int:
         )
     how = "bit for bit" if judgments == {"bit for bit"} else "within rounding"
     left = ", others are shown and not judged" if "not judged" in judgments else ""
-    print(f"reproduced {how}{left}")
+    named = "judged: " + ", ".join(one.name for one in compared if one.judgment != "not judged")
+    if gate_only and record.status != "measured":
+        raise CannotVerify(
+            f"the record is {record.status!r} ({one_line(record.reason)}): its gate passes again ({named}), but the "
+            "run did not end, and times are not verified"
+        )
+    if record.status != "measured":
+        print(one_line(f"the recorded status is {record.status!r}: {record.reason}"))
+    what = f"gate passes again {how}{left}; times not verified" if gate_only else f"reproduced {how}{left}"
+    print(f"{what}; {named}")
     return REPRODUCED
 
 

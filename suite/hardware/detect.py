@@ -87,10 +87,10 @@ def present() -> list[str]:
     return list(dict.fromkeys(([attached] if attached else []) + found + ["cpu"]))
 
 
-def resolve(name: str) -> str:
+def resolve(name: str, planned: bool = False) -> str:
     """The profile to run on: `auto` takes the best that is here; absent or unknown hardware raises HardwareError.
 
-    A TPU that is absent can be compiled for, where its compiler is installed.
+    A TPU that is absent can be compiled for, where its compiler is installed; a GPU only `planned` for.
     """
     if name != "auto" and name not in PROFILES:
         raise HardwareError(f"unknown hardware {name!r}: {nearest(name, ['auto', *PROFILES])}")
@@ -104,13 +104,18 @@ def resolve(name: str) -> str:
                 "pip install 'longseq-bench[tpu]' brings the one that compiles JAX cells without a TPU"
             )
         return name
-    if name not in here:
+    if name not in here and not planned:
         have = ", ".join(here)
         raise HardwareError(
             f"hardware {name!r} ({PROFILES[name].title}) is not on this machine, which has: {have}; "
-            f"run there, or choose --hardware {here[0]} or auto"
+            f"run there, or choose --hardware {here[0]} or auto; --dry-run prices it from here"
         )
     return name
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def why_not(framework: str, hardware: str) -> str:

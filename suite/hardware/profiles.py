@@ -28,6 +28,8 @@ class Hardware:
     source: str
     url: str = ""
     checked: str = ""
+    power: float | None = None
+    """The most that its board is built to take, in watts, by the same source."""
 
 
 PROFILES: dict[str, Hardware] = {chip.name: Hardware(**msgspec.structs.asdict(chip)) for chip in chips.shipped()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from reports import records
+from reports.console import counted
 from reports.records import Record
 from suite import provenance
 from suite.hardware import ahead_of_time, detect
@@ -92,7 +93,7 @@ def run(found: Sequence[Cell], options: Options) -> list[Outcome]:
     kept = {outcome.cell.id for outcome in outcomes}
     examples = {key: _example(cells, kept, options) for key, cells in groups.items()}
     first = [cell for cell in examples.values() if cell is not None and cell.id not in kept]
-    display.say(f"{len(found)} cells, {len(first)} different ones to compile, {options.jobs} at a time")
+    display.say(f"{counted(len(found), 'cell')}, {len(first)} different ones to compile, {options.jobs} at a time")
     outcomes += Launcher(options, display).run([(cell, result.protocol(cell)) for cell in first])
     ended = {outcome.cell.id: outcome for outcome in outcomes}
     for key, example in examples.items():

@@ -8,11 +8,13 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from reports import contended
 from reports.records import Record
 from suite import recipes as recipes_of
 from suite.data.catalog import names, place
-from suite.hardware.profiles import PROFILES
+from suite.hardware.profiles import PROFILES, Hardware
 from suite.matrix import Cell
 from suite.recipes.base import Recipe
 
@@ -40,9 +42,12 @@ class Cost:
 
 class Estimator:
     """Prices cells by records: first one of the same recipe on the same hardware, of any seed; then the nearest of the
-    same hardware, by framework, architecture and operations of an update, scaled by the operations of the whole run.
+    same hardware, by framework, architecture and operations of an update, scaled by the operations of the whole run;
+    then the nearest of another chip of the kind, scaled by the ratio of the peak rates as well.
 
-    `root` is the folder of the data, whose sizes count; `cores` those of this machine.
+    Memory is scaled by what parameters and activations take, energy follows from a measured mean power, else from that
+    of the board. Records whose device was shared (`reports.contended`) tell their memory, and no time or energy. `root`
+    is the folder of the data, whose sizes count; `cores` those of this machine.
     """
 
     def __init__(self, known: Sequence[Record], cores: int, root: str | Path | None = None) -> None:
@@ -52,9 +57,9 @@ class Estimator:
     def estimate(self, cell: Cell) -> Cost:
         """The cost of a cell."""
         here = [record for record in self.known if record.cell.hardware == cell.hardware]
-        same = _same(cell, here)
+        same = _same(cell, [record for record in here if not contended.why(record)])
         if same is not None:
-            return _of(same, 1.0, f"measured, cell {same.cell.id}")
+            return self._powered(cell, _of(same, 1.0, f"measured, cell {same.cell.id}"))
         if cell.recipe is None:
             return Cost(None, "no estimate: no such check or timing is measured on this hardware")
         operations = total_operations(cell, self.root)
@@ -62,36 +67,96 @@ class Estimator:
             return Cost(None, "no estimate: the operations of this architecture are not counted")
         blind = cell.recipe.language is not None and evaluated_tokens(cell.recipe, self.root) == 0
         told = "; evaluations left out, the text is not prepared" if blind else ""
-        found = self._nearest(cell, operations)
+        cost = self._timed(cell, operations)
+        cost = dataclasses.replace(cost, basis=cost.basis + told)
+        return self._powered(cell, self._with_memory(cell, _same(cell, here), cost))
+
+    def _timed(self, cell: Cell, operations: float) -> Cost:
+        """Time, and energy where it is measured, of the nearest record; else by an assumed rate."""
+        found, elsewhere = self._nearest(cell, operations), ""
+        faster = 1.0
+        if found is None and PROFILES[cell.hardware].kind == "gpu":
+            found = self._nearest(cell, operations, other_chips=True)
+            if found is not None:
+                there = found[0].cell.hardware
+                faster = (_rate(cell, there) or 1.0) / (_rate(cell, cell.hardware) or 1.0)
+                elsewhere = (
+                    f" on {there}, times the ratio {faster:.3g} of the peak rates of {there} and {cell.hardware}"
+                )
         if found is None:
-            cost = _assumed(cell, operations, self.cores)
-            return dataclasses.replace(cost, basis=cost.basis + told)
+            return _assumed(cell, operations, self.cores)
         record, ratio = found
         of = "" if record.cell.architecture == cell.architecture else f", {record.cell.architecture}"
         of += "" if record.cell.framework == cell.framework else f", {record.cell.framework}"
-        times = f"{ratio:.2g} times the operations of cell {record.cell.id} ({record.cell.task}{of})"
-        return _of(record, ratio, times + told)
+        times = f"{ratio:.2g} times the operations of cell {record.cell.id} ({record.cell.task}{of}){elsewhere}"
+        cost = dataclasses.replace(_of(record, ratio, times), memory=None)
+        if not elsewhere:
+            return cost
+        assert cost.seconds is not None
+        return dataclasses.replace(cost, seconds=faster * cost.seconds, joules=None)
+
+    def _with_memory(self, cell: Cell, same: Record | None, cost: Cost) -> Cost:
+        """A cost with the memory of a record of the same recipe, else of the nearest one, scaled."""
+        if same is not None and _memory(same):
+            return dataclasses.replace(cost, memory=_memory(same), basis=f"{cost.basis}; memory of cell {same.cell.id}")
+        own, kind, found = footprint(cell), PROFILES[cell.hardware].kind, []
+        for record, other, *_ in self._counted:
+            theirs, there = footprint(other), PROFILES.get(record.cell.hardware)
+            alike = there and there.kind == kind and record.cell.framework == cell.framework
+            if own and theirs and alike and _memory(record) and abs(math.log(own / theirs)) <= math.log(NEAR):
+                stranger = record.cell.architecture != cell.architecture
+                found.append(((stranger, abs(math.log(own / theirs)), record.cell.id), record, own / theirs))
+        if not found:
+            return cost
+        _, record, ratio = min(found, key=lambda one: one[0])
+        told = f"; memory {ratio:.2g} times that of cell {record.cell.id}, by parameters and activations"
+        return dataclasses.replace(cost, memory=ratio * (_memory(record) or 0.0), basis=cost.basis + told)
+
+    def _powered(self, cell: Cell, cost: Cost) -> Cost:
+        """A cost with energy: where none is measured, its time at the mean power of other runs on this hardware, or at
+        that for which the board is built."""
+        board = PROFILES[cell.hardware].power
+        if cost.joules is not None or not cost.seconds or PROFILES[cell.hardware].kind == "cpu":
+            return cost
+        powers = sorted(
+            (_joules(record) or 0.0) / record.timing["total_seconds"]
+            for record in self.known
+            if record.cell.hardware == cell.hardware and _joules(record) and not contended.why(record)
+        )
+        if powers:
+            power = powers[len(powers) // 2]
+            told = f"; energy at {power:.0f} W, the median of the mean powers of {len(powers)} records of this hardware"
+        elif board:
+            power, told = board, f"; energy at an assumed {board:.0f} W, the power of the board"
+        else:
+            return cost
+        return dataclasses.replace(cost, joules=power * cost.seconds, basis=cost.basis + told)
 
     @functools.cached_property
-    def _counted(self) -> list[tuple[Record, bool, float, float]]:
-        """Trainings with whether they are language models, the operations of an update and those of the run."""
+    def _counted(self) -> list[tuple[Record, Cell, float, float]]:
+        """Trainings with their cells, the operations of an update and those of the run."""
         found = []
         for record in self.known:
             cell = _cell(record)
             if cell is not None and cell.recipe is not None:
                 update, total = update_operations(cell), total_operations(cell, self.root)
                 if update and total:
-                    found.append((record, cell.recipe.language is not None, update, total))
+                    found.append((record, cell, update, total))
         return found
 
-    def _nearest(self, cell: Cell, operations: float) -> tuple[Record, float] | None:
-        """The record to scale, and by how much: of the same architecture and framework before another of either."""
+    def _nearest(self, cell: Cell, operations: float, other_chips: bool = False) -> tuple[Record, float] | None:
+        """The record to scale, and by how much: of the same architecture and framework before another of either.
+
+        With `other_chips` of those whose peak rate is known as that of the cell's hardware is.
+        """
         assert cell.recipe is not None
         found, update = [], update_operations(cell)
-        for record, language, theirs, total in self._counted:
+        for record, other, theirs, total in self._counted:
+            assert other.recipe is not None
             strangers = (record.cell.architecture != cell.architecture) + (record.cell.framework != cell.framework)
-            alike = record.cell.hardware == cell.hardware and language == (cell.recipe.language is not None)
-            if not alike or not update or strangers > 1:
+            alike = (other.recipe.language is None) == (cell.recipe.language is None) and not contended.why(record)
+            fits = other_chips and _rate(cell, record.cell.hardware) and _rate(cell, cell.hardware)
+            if not alike or not update or strangers > 1 or not (fits or record.cell.hardware == cell.hardware):
                 continue
             apart = abs(math.log(update / theirs))
             if apart <= math.log(NEAR):
@@ -100,9 +165,38 @@ class Estimator:
         return None if record is None else (record, ratio)
 
 
+def _rate(cell: Cell, name: str) -> float | None:
+    """The peak rate of a GPU for the arithmetic of a cell, None for what is no GPU of the list."""
+    assert cell.recipe is not None
+    chip: Hardware | None = PROFILES.get(name)
+    if chip is None or chip.kind != "gpu":
+        return None
+    if cell.recipe.model.compute_dtype == "bfloat16":
+        return chip.bfloat16
+    return chip.tf32 if cell.recipe.matmul_precision == "tf32" else chip.float32
+
+
+KEPT = 16
+"""How many vectors of the model's width a layer keeps of every position for the gradient: an assumption, which matters
+only beside the parameters, as memory is a measured one times a ratio."""
+
+
+def footprint(cell: Cell) -> float | None:
+    """Bytes in proportion to which memory grows: of the parameters, their gradient and Adam's two means, and of the
+    activations of a batch, which are those of one layer where a model computes them again; None where operations are
+    not counted. A parameter counts as two operations of every position."""
+    assert cell.recipe is not None
+    recipe, model = cell.recipe, cell.recipe.model
+    per_token = recipes_of.operations_per_token(cell.architecture, model)
+    length = recipe.language.segment if recipe.language else positions(cell) * _documents(cell)
+    if per_token is None or not length:
+        return None
+    width, layers = (2 if model.compute_dtype == "bfloat16" else 4), 1 if model.checkpoint else model.depth
+    return 4 * 4 * per_token / 2 + width * KEPT * layers * model.d_model * recipe.batch_size * length
+
+
 def _seconds(record: Record) -> bool:
-    value = record.timing.get("total_seconds")
-    return isinstance(value, int | float) and value > 0
+    return _amount(record.timing.get("total_seconds")) is not None
 
 
 def _same(cell: Cell, here: Sequence[Record]) -> Record | None:
@@ -114,16 +208,26 @@ def _same(cell: Cell, here: Sequence[Record]) -> Record | None:
 
 
 def _of(record: Record, ratio: float, basis: str) -> Cost:
-    timing = record.timing
-    joules = timing.get("energy_joules")
-    memory = timing.get("peak_memory_bytes") or timing.get("process_peak_memory_bytes")
+    joules = _joules(record)
     return Cost(
-        ratio * timing["total_seconds"],
+        ratio * record.timing["total_seconds"],
         basis,
-        memory if ratio == 1.0 else None,  # memory does not grow with the length of a run
+        _memory(record),
         None if joules is None else ratio * joules,
         True,
     )
+
+
+def _memory(record: Record) -> float | None:
+    return _amount(record.timing.get("peak_memory_bytes")) or _amount(record.timing.get("process_peak_memory_bytes"))
+
+
+def _joules(record: Record) -> float | None:
+    return _amount(record.timing.get("energy_joules"))
+
+
+def _amount(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf else None
 
 
 def _cell(record: Record) -> Cell | None:
@@ -149,6 +253,12 @@ def _assumed(cell: Cell, operations: float, cores: int) -> Cost:
         return Cost(None, "no estimate: no record is near, and the peak rate of this hardware is not known")
     share = f"an assumed {SUSTAINED_SHARE:.0%} of the peak rate"
     return Cost(operations / (SUSTAINED_SHARE * peak), f"{near} at {share}")
+
+
+def assumed_update_seconds(cell: Cell, cores: int) -> float | None:
+    """Seconds of one update by the assumed rates, None where operations or the peak rate are not known."""
+    operations = update_operations(cell)
+    return None if operations is None else _assumed(cell, operations, cores).seconds
 
 
 def update_operations(cell: Cell) -> float | None:

@@ -107,6 +107,14 @@ def test_other_protocols_are_shown_and_not_tested():
     assert line.split() == ["protocol.name", "lra.listops/generated", "another", "all"]
 
 
+def test_another_recipe_on_the_same_examples_is_tested():
+    first, second = make_record("jax", 0, 0.38), make_record("jax", 0, 0.46)
+    second = changed(second, protocol={**second.protocol, "differences": ["epochs is 2"], "comparable_to": ""})
+    found = comparison.compare([first], [second])
+    assert len(comparison.seed_tests(found)) == len(comparison.example_tests(found)) == 1
+    assert "protocol.differences" in compare.text(found)
+
+
 def test_other_examples_are_not_paired():
     first, second = make_record("jax", 0, 0.38), make_record("jax", 0, 0.46)
     assert second.predictions is not None
@@ -206,7 +214,7 @@ def test_what_one_side_lacks_is_a_dash_and_not_equal(tmp_path, capsys):
     (status,) = [line for line in lines if "seed 2" in line and " status " in line]
     assert status.split()[-2:] == ["measured", "failed"]
     assert "Over seeds" not in lines
-    assert compare.summary(comparison.compare([lost], [lost])).startswith("1 cells in both, 0 with equal metrics")
+    assert compare.summary(comparison.compare([lost], [lost])).startswith("1 cell in both, 0 with equal metrics")
     sides = [store([whole], tmp_path / name / "runs") for name in "ab"]
     assert command.main([str(side) for side in sides]) == 0
     assert f"A is {sides[0]}, B is {sides[1]}" in capsys.readouterr().out

@@ -1,15 +1,20 @@
 """Models on the same examples are paired, and nothing else is."""
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 from report_records import LABELS, Factory
 
+import reports
 from reports import frames, pages, published, records
 from reports.paired import PairedTest, paired_blocks, paired_tests
 from reports.records import Predictions, Record
 from reports.render import Renderer
 from reports.statistics import holm
+
+MEASURED = Path(reports.__file__ or "").parent / "measured"
 
 
 def predictions(accuracy: float, seed: int, labels: np.ndarray = LABELS) -> Predictions:
@@ -36,6 +41,32 @@ def test_architectures_and_twins_are_paired_with_the_same_seed_and_examples(make
     assert found[0].adjusted < 1e-6
     assert [test.adjusted for test in found] == holm([test.result.p for test in found]).tolist()
     assert found[1].adjusted > 0.001
+
+
+def test_recipes_part_no_architectures_and_part_twins(make: Factory) -> None:
+    other = {**make().protocol, "differences": ["epochs is 8"], "comparable_to": "", "step_loss": "over 2 updates"}
+    found = paired(
+        make(id="a"),
+        make(id="b", architecture="s4", protocol=other),
+        make("torch", id="c", recipe={"epochs": 2}),
+        make("torch", id="d"),
+    )
+    assert [(test.first.cell.id, test.second.cell.id) for test in found] == [("b", "a"), ("a", "d")]
+    assert paired(make(), make(architecture="s4", protocol={**make().protocol, "selection": "last epoch"})) == []
+    recipes = [{"model": {"layer": {"architecture": "block_state", "variant": name}}} for name in ("SH", "MF")]
+    variants = [make(id=r["model"]["layer"]["variant"], architecture="block_state", recipe=r) for r in recipes]
+    (between,) = paired(*variants)
+    assert (between.first.cell.id, between.second.cell.id) == ("MF", "SH")
+
+
+def test_the_measured_architectures_are_paired() -> None:
+    found = paired(*records.read_all(MEASURED))
+    small = [test for test in found if test.profile == "small" and test.first.cell.seed == 0]
+    names = {(t.first.cell.architecture, t.second.cell.architecture) for t in small if t.first.cell.framework == "jax"}
+    assert {("ema", "s4"), ("ema", "s5"), ("s4", "s5"), ("s4d", "s5"), ("s5", "s5")} <= names
+    assert [test.adjusted for test in found] == holm([test.result.p for test in found]).tolist()
+    table = paired_blocks(frames.groups(records.read_all(MEASURED), published.shipped()))
+    assert f"{len(found)} in all" in table[-1].spans[0].text  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 from tiny_runs import OPTIONS, cell
 
-from reports import records
+from reports import contended, records
 from reports.records import Record
 from suite import run
 from suite.data import open_dataset
+from suite.hardware import detect
 from suite.hardware.profiles import PROFILES
 from suite.launch import budget, cost, result
 from suite.launch.cost import Cost, Estimator
@@ -57,7 +58,7 @@ def test_the_nearest_record_is_scaled_by_operations():
     found = Estimator(known, 2).estimate(longer)
     assert found.seconds == pytest.approx(100 * ratio)
     assert found.joules == pytest.approx(1e3 * ratio)
-    assert (found.measured, found.memory) == (True, None)
+    assert (found.measured, found.memory) == (True, 7)  # another number of epochs needs the same memory
     assert base.id in found.basis
     assert "times the operations of cell" in found.basis
     own = Estimator(known[1:], 2).estimate(base)  # a batch of another size rather than another framework
@@ -102,7 +103,9 @@ def test_operations_of_a_run_are_its_updates_and_one_pass_of_each_evaluation():
     assert cost.update_operations(pair) == 3 * per_token * pair.recipe.batch_size * 2 * cost.positions(pair)
     gpu = Estimator([], 2).estimate(one(hardware="h100"))
     assert gpu.seconds == pytest.approx((whole or 0) / (0.1 * (PROFILES["h100"].float32 or 0)))
-    assert gpu.basis.endswith("at an assumed 10% of the peak rate")
+    assert "at an assumed 10% of the peak rate" in gpu.basis
+    assert gpu.joules == pytest.approx(700 * (gpu.seconds or 0))
+    assert gpu.basis.endswith("energy at an assumed 700 W, the power of the board")
 
 
 def test_there_is_no_estimate_where_nothing_is_known():
@@ -217,14 +220,94 @@ def test_the_command_says_what_a_budget_leaves_out(tmp_path, capsys):
     assert [line.split(":")[0] for line in lines[:2]] == ["left out", "left out"]
     assert "lra.listops s5 jax seed 2" in lines[0]
     assert "needs with its partners 3 min, 10 s are left" in lines[0]
-    assert lines[2] == "budget of 5 min: 4 of 6 cells"
+    assert lines[2] == "budget of 5 min: 3 of 5 cells; 1 measured already"
     assert "measured already, will not run" in lines[4]
     (estimated,) = [line for line in lines if " 1     smoke" in line and " jax " in line]
     assert f"2 min  1.0 GiB  10 Wh   measured, cell {of.id}" in estimated
     assert lines[-1] == "4 cells, estimated 5 min with 1 at a time, 30 Wh in 3 of them"
     assert not (tmp_path / "data").exists()
-    with pytest.raises(SystemExit):
-        run.main([*arguments, "--budget", "soon"])
+    for text in ("soon", "0h"):
+        with pytest.raises(SystemExit):
+            run.main([*arguments, "--budget", text])
+    capsys.readouterr()
+    assert run.main([*arguments, "--budget", "1s"]) == 0
+    shown = capsys.readouterr().out
+    assert "budget of 1 s: nothing fits; 1 measured already" in shown
+    assert shown.splitlines()[-1].startswith("0 cells, estimated 0 s")
+
+
+def test_cells_without_data_are_listed_apart(tmp_path, capsys):
+    of = cell("jax")
+    records.write(measured(of, 100.0), tmp_path / "runs")
+    tasks = ["--tasks", "lra.image", "lra.listops", "--architectures", "s5", "--frameworks", "jax"]
+    arguments = [*tasks, "--hardware", "cpu", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]
+    assert run.main([*arguments, "--dry-run", "--budget", "99h", "--jobs", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("budget of 99.0 h: 1 of 1 cell")
+    assert lines[0].endswith("; 1 without data here")
+    assert lines[1].startswith("without data here: lra.image; ")
+    assert "no data here, will not run" in lines[-2]
+    assert lines[-1].startswith("1 cell, estimated ")
+    assert lines[-1].endswith("; 1 more without data here will not run")
+
+
+def test_times_of_a_shared_device_price_nothing(monkeypatch):
+    base, longer = one(hardware="h200"), one(hardware="h200", overrides=("epochs=60",))
+    shared = measured(base, 9.0, peak_memory_bytes=2**30, energy_joules=900.0)
+    assert Estimator([shared], 2).estimate(base).seconds == 9
+    monkeypatch.setattr(contended, "why", lambda record: "shared" if record.timing["total_seconds"] == 9 else "")
+    found = Estimator([shared], 2).estimate(base)
+    assert not found.measured
+    assert found.basis.startswith("no record is near")
+    assert found.memory == 2**30
+    assert found.basis.endswith(f"memory of cell {base.id}; energy at an assumed 700 W, the power of the board")
+    own = measured(longer, 60.0)
+    by_other = Estimator([shared, own], 2).estimate(base)
+    assert longer.id in by_other.basis
+    assert by_other.seconds is not None
+    assert 1 < by_other.seconds < 60
+
+
+def test_another_chip_is_priced_by_the_ratio_of_peak_rates():
+    known = [measured(one(hardware="a100"), 100.0, peak_memory_bytes=2**30, energy_joules=3e4)]
+    found = Estimator(known, 2).estimate(one(hardware="h200"))
+    assert found.seconds == pytest.approx(100 * 19.5 / 67)
+    assert "on a100, times the ratio 0.291 of the peak rates of a100 and h200" in found.basis
+    assert found.memory == pytest.approx(2**30)
+    assert found.joules == pytest.approx(700 * 100 * 19.5 / 67)
+    coarse = measured(one(hardware="a100", overrides=("matmul_precision=tf32",)), 100.0)
+    asked = one(hardware="h200", overrides=("matmul_precision=tf32",))
+    assert Estimator([coarse], 2).estimate(asked).seconds == pytest.approx(100 * 156 / 494.7)
+    there = measured(one(hardware="h200", frameworks=("torch",), overrides=("batch_size=8",)), 50.0, energy_joules=1e4)
+    own = Estimator([*known, there], 2).estimate(one(hardware="h200"))
+    assert "peak rates" not in own.basis
+    assert own.joules == pytest.approx(1e4 / 50 * (own.seconds or 0))
+    assert "energy at" not in own.basis  # scaled with the time of the nearest record, which has it
+    (timed,) = cells(Selection(tasks=("lra.listops",), architectures=("s5",), frameworks=("jax",), hardware="h200"))
+    powered = Estimator([measured(timed, 80.0), there], 2).estimate(timed)
+    assert powered.joules == pytest.approx(1e4 / 50 * 80)
+    assert "energy at 200 W, the median of the mean powers of 1 records" in powered.basis
+
+
+def test_memory_grows_with_the_batch_and_names_its_record():
+    known = [measured(one(), 100.0, peak_memory_bytes=2**30)]
+    found = Estimator(known, 2).estimate(one(overrides=("batch_size=8",)))
+    own, theirs = (cost.footprint(of) for of in (one(overrides=("batch_size=8",)), one()))
+    assert found.memory == pytest.approx(2**30 * (own or 0) / (theirs or 1))
+    assert (found.memory or 0) < 2**30
+    assert f"that of cell {one().id}, by parameters and activations" in found.basis
+
+
+def test_a_gpu_that_is_not_here_is_planned_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detect, "present", lambda: ["cpu"])
+    arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--profile", "paper"]
+    arguments += ["--hardware", "h200", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]
+    assert run.main([*arguments, "--dry-run", "--seeds", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "measured, cell a91de63ed256" in lines[1]
+    assert lines[2] == "NVIDIA H200 141 GB SXM is not on this machine: these are plans, and nothing of it runs here"
+    assert run.main(arguments) == 2
+    assert "--dry-run prices it from here" in capsys.readouterr().err
 
 
 def test_costs_survive_hostile_records():

@@ -12,6 +12,7 @@ from tiny_runs import OPTIONS, ROOT, cell, record
 from reports.records import read_all
 from suite import run
 from suite.arguments import EXAMPLE, duration
+from suite.hardware import detect
 from suite.launch import cost, local
 from suite.matrix import Selection, cells
 from suite.tasks import BENCHMARKS
@@ -203,7 +204,7 @@ def test_a_failed_cell_means_status_1_and_a_summary(tmp_path, capsys):
     arguments += ["--set", "optimizer.groups.regular.rate=1e30", "--out", str(tmp_path / "runs")]
     assert run.main([*arguments, "--data", str(tmp_path / "data")]) == 1
     shown = capsys.readouterr().out
-    assert "1 cells: 1 failed" in shown
+    assert "1 cell: 1 failed" in shown
     assert re.search(r"failed: lra\.listops s5 torch seed 0, cell [0-9a-f]{12}: diverged at step \d+", shown)
     assert "report:" in shown
 
@@ -290,6 +291,6 @@ def test_an_unknown_data_set_is_no_traceback(tmp_path, capsys):
 
 def test_cells_share_the_cores_of_a_cpu_and_take_turns_on_a_gpu():
     found = cells(Selection(architectures=("s5",), tasks=("lra.listops",), seeds=(0, 1, 2, 3)))
-    assert run.default_jobs(found) == min(len(found), run._cores())
+    assert run.default_jobs(found) == min(len(found), detect.cores())
     assert run.default_jobs(found[:1]) == 1
     assert run.default_jobs(cells(Selection(architectures=("s5",), tasks=("lra.listops",), hardware="h200"))) == 1

@@ -17,6 +17,7 @@ from tiny_runs import cell, launch
 
 from reports.records import Record, read
 from suite import provenance, verify
+from suite.hardware import detect
 from suite.launch import cell as child
 from suite.launch import local, result
 from suite.matrix import Cell, Selection, cells
@@ -245,7 +246,13 @@ def test_a_speed_cell_repeats_its_gate_and_no_time(tmp_path, inside, capsys):
     assert "times are not compared" in shown
     (line,) = [line for line in shown.splitlines() if line.startswith("gates passed")]
     assert line.split()[2:4] == ["2", "2"]
-    assert "reproduced within rounding, others are shown" in shown
+    end = "gate passes again within rounding, others are shown and not judged; times not verified; judged: gates passed"
+    assert shown.splitlines()[-1] == end
+    store(made(of, tables={"gate": gate}, metrics={"longest_ratio": 2.0}, status="failed", reason="lost"), tmp_path)
+    assert verify.main([str(path)]) == 2
+    captured = capsys.readouterr()
+    assert "reproduced" not in captured.out
+    assert "the record is 'failed' (lost): its gate passes again (judged: gates passed), but" in captured.err
     gate[1]["passed"] = False
     store(made(of, tables={"gate": gate}, metrics={"longest_ratio": 2.0}), tmp_path)
     assert verify.main([str(path)]) == 1
@@ -298,6 +305,23 @@ def test_what_a_run_here_may_come_to(measured, monkeypatch, capsys):
     faked(monkeypatch, OSError(28, "No space left on device"))
     assert run(measured, *arguments) == 2
     assert "No space left on device: choose a folder that can be written" in capsys.readouterr().err
+
+
+def test_a_time_limit_that_cannot_be_met_is_said_before_the_run(measured, changed, monkeypatch, capsys):
+    calls = faked(monkeypatch)
+    path = changed(lambda v: v["timing"].update(step_seconds_p20=1900, step_seconds_p50=2000, step_seconds_p80=2100))
+    assert run(measured, path) == 2
+    error = capsys.readouterr().err
+    assert "the first loss of the record is the mean of updates 1 to 1, which take about 33 min on cpu here" in error
+    assert error.strip().endswith("but the time limit is 10 min: give --time-limit 50m")
+    assert calls == []
+    (paper,) = cells(Selection(tasks=("lra.listops",), architectures=("s5",), frameworks=("jax",), profile="paper"))
+    far = made(dataclasses.replace(paper, hardware="h200"), timing={"step_seconds_p50": 0.01})
+    monkeypatch.setattr(detect, "cores", lambda: 2)
+    with pytest.raises(source.CannotVerify, match=r"updates 1 to 39, .* at an assumed rate.* or verify it on h200"):
+        verify.reachable(far, paper, 600.0)
+    verify.reachable(far, paper, 36_000.0)
+    verify.reachable(far, dataclasses.replace(paper, hardware="h200"), 600.0)
 
 
 def test_circumstances_say_what_differs(measured, monkeypatch):
