@@ -113,9 +113,12 @@ class Place:
         missing, release = self.missing, manifest.read(self.data_set.name).release.of(self.settings.reads)
         if len(missing) == len(release.files) or self.settings.source == "local":
             return f"the original files are not in {self.raw}"
-        fallback = self.settings.without(missing)
-        is_are = "is" if len(missing) == 1 else "are"
-        return f"{', '.join(missing)} {is_are} not in {self.raw}{f'. {fallback}' if fallback else ''}"
+        return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in {self.raw}"
+
+    @property
+    def next(self) -> str:
+        """What to do where original files are missing, also without them."""
+        return ". ".join(filter(None, (self.remedy, self.settings.without(self.missing))))
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -209,7 +212,7 @@ def prepare_dataset(
     wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
     source, data_set = wanted.settings.source, wanted.data_set
     if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
-        raise NoData(f"{name} ({source}): {wanted.absent}. {wanted.remedy}")
+        raise NoData(f"{name} ({source}): {wanted.absent}. {wanted.next}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:
             with contextlib.suppress(CorruptData):
