@@ -254,6 +254,13 @@ def test_a_speed_cell_repeats_its_gate_and_no_time(tmp_path, inside, capsys):
     here = made(of, tables={"gate": [{**row, "error": 1e-7, "passed": True} for row in gate]})
     compared = agreement.speed(made(of, tables={"gate": gate}), here, strict=False)
     assert [one.judgment for one in compared][:2] == ["not reproduced", "not judged"]
+    short = made(of, tables={"gate": gate[:1]})
+    for recorded, found, told in (
+        (here, short, "layer ema in the record and None"),
+        (short, here, "None in the record"),
+    ):
+        (_, alone, *_) = agreement.speed(recorded, found, strict=False)
+        assert f"gates of one side only is {told}" in alone.outside
 
 
 def faked(monkeypatch, *runs: Again | Exception) -> list[tuple[int | None, bool]]:
