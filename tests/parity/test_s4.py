@@ -30,6 +30,7 @@ def test_steps_of_another_rate(framework, config):
     x, state = np.random.default_rng(0).standard_normal((2, LENGTH, 2)), np.ones((2, 2, 2, 2))
     outputs = found.call({"u": x, "state": state}, step_rescale=2.0, scan="recurrent").outputs
     y, last = reference.bank(config, values, x, state, step_rescale=2.0)
+    assert last is not None
     np.testing.assert_allclose(outputs["y"], y, rtol=0, atol=1e-10)
     np.testing.assert_allclose(outputs["state"], last, rtol=0, atol=1e-10)
 
