@@ -140,8 +140,8 @@ WIDER = {"d_model": 64, "query_size": 32, "value_size": 128, "feedforward_size":
 SMALL = lra.Scaling(20_000, 2_000, 8, 50, 4, WIDER)
 SCALINGS: dict[tuple[lra.Task, Profile], lra.Scaling] = {
     ("listops", "smoke"): SMOKE_LISTOPS,
-    ("text", "smoke"): lra.Scaling(200, 50, 2, 5, 2, WIDTHS),
-    ("retrieval", "smoke"): lra.Scaling(100, 25, 2, 4, 2, WIDTHS),
+    ("text", "smoke"): lra.Scaling(100, 25, 2, 5, 2, WIDTHS),
+    ("retrieval", "smoke"): lra.Scaling(60, 20, 2, 4, 2, WIDTHS),
     ("pathx", "small"): lra.Scaling(2_000, 500, 5, 10, 4, {**WIDER, "chunk_size": 1024}),
     **lra.long({**WIDTHS, "chunk_size": 256}, {**WIDER, "chunk_size": 1024}),
 }

@@ -188,8 +188,8 @@ SMALL = lra.Scaling(20_000, 2_000, 8, 50, 4, {"d_model": 64, "heads": 4, "head_w
 NARROW = {**WIDTHS, "heads": 2, "head_width": 16}
 SCALINGS: dict[tuple[lra.Task, Profile], lra.Scaling] = {
     ("listops", "smoke"): SMOKE_LISTOPS,
-    ("text", "smoke"): lra.Scaling(120, 40, 2, 4, 2, NARROW),
-    ("retrieval", "smoke"): lra.Scaling(60, 20, 2, 2, 2, NARROW),
+    ("text", "smoke"): lra.Scaling(40, 20, 2, 4, 2, NARROW),
+    ("retrieval", "smoke"): lra.Scaling(20, 10, 2, 2, 2, NARROW),
 }
 
 
