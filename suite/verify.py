@@ -209,7 +209,7 @@ def conclude(compared: Sequence[Quantity], strict: bool, record: Record, gate_on
         )
     how = "bit for bit" if judgments == {"bit for bit"} else "within rounding"
     left = ", others are shown and not judged" if "not judged" in judgments else ""
-    named = "judged: " + ", ".join(one.name for one in compared if one.judgment != "not judged")
+    named = "judged: " + ", ".join(one.name for one in compared if one.compared and one.judgment != "not judged")
     if gate_only and record.status != "measured":
         raise CannotVerify(
             f"the record is {record.status!r} ({one_line(record.reason)}): its gate passes again ({named}), but the "
