@@ -67,7 +67,7 @@ def profiles_table() -> Table:
         rows.append(Row((plain(item.title), plain(item.name, style="code"), *rates, memory, source)))
     columns = (
         Column("Chip"),
-        Column("--hardware"),
+        Column("Name"),
         Column("float32, T/s", numeric=True),
         Column("TF32, T/s", numeric=True),
         Column("bfloat16, T/s", numeric=True),

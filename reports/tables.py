@@ -208,7 +208,7 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
                 )
             )
         )
-    blocks: list[Block] = [Table(caption, columns, tuple(rows))]
+    blocks: list[Block] = [Table(caption, columns, tuple(rows), "dense")]
     if notes:
         items = tuple(
             (Span(f"[{index + 1}]", style="strong"), Span(" · ".join(note))) for index, note in enumerate(notes)

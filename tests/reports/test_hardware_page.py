@@ -103,6 +103,8 @@ def test_machines_that_differ_in_cores_only_are_one_row() -> None:
     assert "| Fast CPU | 4 to 17 | 580.1 |" in page
     assert "[cell 1](cells/lra.listops-s5-torch-smoke-4.md)" in page
     assert "[and 1 more](cells.md)" in page
+    processors = [make_record("jax", n, provenance={"hardware": {"cpu": "Slow CPU", "cores": n}}) for n in (2, 8)]
+    assert "| cpu (Slow CPU) | Slow CPU | 2 to 8 |" in shown(*processors)
 
 
 def test_profiles_of_chips_are_those_of_the_suite() -> None:

@@ -6,7 +6,7 @@ import pytest
 from report_document import Document
 from report_records import make_record, store
 
-from reports import build, names, tables
+from reports import build, figures, frames, names, published, speed, tables
 from reports.render import text_of
 
 
@@ -76,3 +76,13 @@ def test_a_page_of_a_record_has_no_raw_names(tmp_path: Path) -> None:
     short = make_record(status="failed", reason="killed", log_tail="line 1")
     site = build.build([store([short], tmp_path / "few")], tmp_path / "short").parent
     assert Document(site / "cells" / f"{short.cell.id}.html").count("details") == 0
+
+
+def test_names_of_layers_are_explained_and_one_value_has_no_figure() -> None:
+    assert speed.meaning("BST:MF:S4") == "Block-State Transformer layer, multi-filter, whose states come from S4"
+    assert speed.meaning("about 25 %").startswith("SeqBoat whose initial gate lets about 25 %")
+    assert speed.meaning("s5") == ""
+    (one,) = frames.groups([make_record()], published.shipped())
+    (two,) = frames.groups([make_record(), make_record(seed=1)], published.shipped())
+    assert figures.seed_dots(one, "one") is None
+    assert figures.seed_dots(two, "two") is not None
