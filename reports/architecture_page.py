@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from reports import ablation_page, architectures, diagrams, frames, tables
+from reports import ablation_page, architectures, diagrams, frames, names, tables
 from reports.architectures import Architecture
 from reports.blocks import (
     Block,
@@ -51,7 +51,7 @@ def architecture_page(report: Report, name: str) -> Page:
         if frames.kind(record) == "other":
             blocks += [Heading(f"{record.cell.task}, {record.cell.hardware}", anchor=f"record-{record.cell.id}")]
             blocks.append(Paragraph((Span(frames.text(record.protocol.get("name"))), tables.record_link(record))))
-            blocks += [tables.rows_table(title, record.tables[title]) for title in sorted(record.tables)]
+            blocks += [tables.rows_table(names.title(key), record.tables[key]) for key in sorted(record.tables)]
     blocks += not_run(report, {group.task for group in groups}, name)
     blocks += tables.every_check(found, name)
     trail = (

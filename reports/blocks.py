@@ -50,13 +50,15 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """A table with a caption; style facts is a compact list of names and values, which is not sorted. `search` names a
-    field that keeps the rows with every word typed into it; long tables have one anyway."""
+    field that keeps the rows with every word typed into it; long tables have one anyway. `folded` is what stands in its
+    place until it is opened. Style dense lets every cell wrap, so that many columns fit."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     style: str = ""
     search: str = ""
+    folded: str = ""
     block: str = field(default="table", init=False)
 
 
@@ -91,10 +93,11 @@ class Items:
 
 @dataclass(frozen=True)
 class Code:
-    """Text as it is: a command or the end of a log."""
+    """Text as it is: a command or the end of a log; `folded` is shown when its caption is opened."""
 
     text: str
     caption: str = ""
+    folded: bool = False
     block: str = field(default="code", init=False)
 
 

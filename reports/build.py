@@ -15,6 +15,7 @@ from reports import (
     architecture_page,
     architectures,
     atomic,
+    benchmark_page,
     cells,
     console,
     contradictions,
@@ -23,6 +24,7 @@ from reports import (
     language,
     overview,
     pages,
+    parity_page,
     published,
     published_pages,
     records,
@@ -56,10 +58,11 @@ def site_pages(found: Sequence[records.Record], names: Sequence[str]) -> list[Pa
     groups = {record.cell.id: group for group in (*report.groups, *report.changed) for record in group.records}
     made = [pages.record_page(record, groups.get(record.cell.id)) for record in found]
     made += [pages.task_page(report, task) for task in report.tasks]
+    made += benchmark_page.benchmark_pages(report)
     made += [ablation_page.study_page(study) for study in report.studies]
     made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
-    made += [cells.cells_page(found), speed.speed_page(found)]
+    made += [parity_page.parity_page(report), cells.cells_page(found), speed.speed_page(found)]
     made.append(hardware.hardware_page(found))
     made.append(overview.overview(report) if found else overview.empty(report, names))
     return made
@@ -142,7 +145,7 @@ def text_table(runs_dirs: Sequence[Path]) -> str:
     report = pages.Report.of(records.read_all(runs_dirs), published.shipped())
     found = [block for block in result_table(report.groups, "Results") if isinstance(block, Table) and block.rows]
     if any(record.tables.get("parity") for record in report.records):
-        found.append(overview.parity_summary(report))
+        found.append(parity_page.rungs_table(report))
     if report.studies:
         found.append(ablation_page.summary_table(report.studies))
     return "\n".join(render_text(table) for table in found) or "no results yet\n"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports import frames, tables
+from reports import frames, names, tables
 from reports.blocks import Block, Cell, Code, Column, Page, Paragraph, Row, Span, Table, chip, plain
 from reports.console import counted
 from reports.frames import FRAMEWORKS
@@ -35,13 +35,13 @@ def cells_table(records: Sequence[Record]) -> Table:
         Column("Seed", numeric=True),
         Column("Profile"),
         Column("Headline metric"),
-        Column("Hardware"),
-        Column("Commit"),
+        Column("Hardware, commit"),
     )
     rows = []
     for record in sorted(records, key=_order):
         cell = record.cell
-        changed = [Span(f"{cell.factor} = {cell.level}", "", "quiet", line=True)] if cell.factor else []
+        told = (frames.variant(record), f"{cell.factor} = {cell.level}" if cell.factor else "")
+        changed = [Span(words, "", "quiet", line=True) for words in told if words]
         cells = (
             plain(cell.id, tables.cell_path(record)),
             Cell((chip(record.status), *([Span(tables.reason(record), "", "quiet")] if record.reason else []))),
@@ -51,11 +51,10 @@ def cells_table(records: Sequence[Record]) -> Table:
             Cell((Span(str(cell.seed)),), cell.seed),
             plain(cell.profile),
             headline_cell(record),
-            plain(frames.machine(record)),
-            plain(commit(record), style="code"),
+            Cell((Span(frames.machine(record)), Span(commit(record), "", "code", line=True))),
         )
         rows.append(Row(cells))
-    return Table(counted(len(rows), "cell"), columns, tuple(rows), search="Search cells")
+    return Table(counted(len(rows), "cell"), columns, tuple(rows), "dense", search="Search cells")
 
 
 def _order(record: Record) -> tuple[object, ...]:
@@ -80,7 +79,7 @@ def headline_cell(record: Record) -> Cell:
     value = frames.shown(record.metrics.get(name), name)
     if value is None:
         return plain("–", style="quiet")
-    words = Span(name.replace("_", " "), "", "quiet", line=True)
+    words = Span(names.words(name), "", "quiet", line=True)
     return Cell((Span(frames.metric_text(name, record.metrics[name]), "", "value"), words), value)
 
 

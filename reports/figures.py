@@ -144,9 +144,9 @@ def twin_difference(group: Group, name: str) -> Figure | None:
 
 
 def seed_dots(group: Group, name: str) -> Figure | None:
-    """Every seed's headline value against the published value and its standard deviation."""
+    """Every seed's headline value against the published value and its standard deviation; one value needs no figure."""
     entries = [entry for entry in group.entries.values() if entry.values]
-    if not entries:
+    if sum(len(entry.values) for entry in entries) < 2:
         return None
     number = group.reference[1] if group.reference and group.reference[1].unit == group.unit else None
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 import pandas as pd
 
+from reports import names
 from reports.published import Number, PaperNumbers, Published
 from reports.records import Record
 from reports.statistics import Sample, summarize, wilson_interval
@@ -86,12 +87,7 @@ class Group:
     @property
     def variant(self) -> str:
         """What sets the layers apart from others of their architecture, in the words of their config."""
-        model = self.records[0].recipe.get("model") if self.records else None
-        layer: Any = model.get("layer") if isinstance(model, dict) else None
-        if not isinstance(layer, dict):
-            return ""
-        said = [text(layer.get(name)) for name in VARIANTS.get(text(layer.get("architecture")), ())]
-        return ":".join(filter(None, said))
+        return variant(self.records[0]) if self.records else ""
 
     @property
     def title(self) -> str:
@@ -124,6 +120,16 @@ class Group:
     def protocol_name(self) -> str:
         """The published protocol that is followed, else the protocol's own name."""
         return text(self.protocol.get("comparable_to") or self.protocol.get("name"))
+
+
+def variant(record: Record) -> str:
+    """What sets the layers of a record apart from others of their architecture, in the words of their config."""
+    model = record.recipe.get("model")
+    layer: Any = model.get("layer") if isinstance(model, dict) else None
+    if not isinstance(layer, dict):
+        return ""
+    said = [text(layer.get(name)) for name in VARIANTS.get(text(layer.get("architecture")), ())]
+    return ":".join(filter(None, said))
 
 
 def text(value: Any) -> str:
@@ -235,8 +241,8 @@ def _corrected(found: list[Group]) -> list[Group]:
 
 def _group(key: tuple[str, ...], records: list[Record], published: Published) -> Group:
     benchmark, task, architecture, profile, metric, recipe, _ = key
-    reference = published.reference(task, architecture)
     protocol = records[0].protocol
+    reference = published.reference(task, architecture, text(protocol.get("published_row")))
     entries = {}
     for name in (*FRAMEWORKS, *sorted({r.cell.framework for r in records} - set(FRAMEWORKS))):
         mine = tuple(sorted((r for r in records if r.cell.framework == name), key=lambda r: (r.cell.seed, r.cell.id)))
@@ -387,17 +393,8 @@ def metric_text(name: str, value: float | None) -> str:
     number = shown(value, name)
     if number is None:
         return "not finite"
-    return f"{number:.2f} %" if unit_of(name) else f"{number:,.0f}" if number.is_integer() else f"{number:.6g}"
-
-
-def timing_text(name: str, value: Any) -> Any:
-    """A timing with its unit, by the ending of its name."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    if "_seconds" in name:
-        return f"{1000 * value:.2f} ms" if value < 1 else f"{value:.2f} s"
+    if unit_of(name):
+        return f"{number:.2f} %"
     if name.endswith("_bytes"):
-        return f"{value / 2**20:.1f} MiB"
-    if name.endswith("_joules"):
-        return f"{value / 3600:.4g} Wh"
-    return f"{value:.6g}"
+        return names.amount(number)
+    return f"{number:,.0f}" if number.is_integer() else f"{number:.6g}"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from reports import frames, tables
+from reports import chips, frames, tables
 from reports.blocks import Block, Cell, Code, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, plain
 from reports.machines import machines_table
 from reports.records import Record
@@ -36,6 +36,7 @@ def hardware_page(records: Sequence[Record]) -> Page:
     blocks: list[Block] = [Paragraph((Span(LEAD),), "lead")]
     if run:
         blocks += [Heading("Measured on", anchor="machines"), machines_table(run)]
+    blocks += [Heading("Peak rates of chips", anchor="chips"), profiles_table()]
     blocks += [Heading("Compiled for absent chips", anchor="compiled"), Paragraph((Span(COMPILED),))]
     if not found:
         blocks.append(Paragraph((chip("not run"), Span("This compiles the JAX cells of a benchmark for a TPU v4:"))))
@@ -53,6 +54,34 @@ def hardware_page(records: Sequence[Record]) -> Page:
     if told:
         blocks += [Heading("Definitions", 3), Items(tuple(told), style="note")]
     return Page("hardware", "Hardware", "hardware", tuple(blocks))
+
+
+def profiles_table() -> Table:
+    """One row per chip: peak rates, bandwidth, memory, and where the numbers are from."""
+    rows = []
+    for item in chips.shipped():
+        rates = (_rate(item.float32), _rate(item.tf32), _rate(item.bfloat16), _rate(item.bandwidth))
+        memory = Cell((Span(f"{item.memory / 2**30:.1f} GiB" if item.memory else "–"),), item.memory or "")
+        dated = [Span(f"checked {item.checked}", "", "quiet", line=True)] if item.checked else []
+        source = Cell((Span(item.source, item.url), *dated))
+        rows.append(Row((plain(item.title), plain(item.name, style="code"), *rates, memory, source)))
+    columns = (
+        Column("Chip"),
+        Column("Name"),
+        Column("float32, T/s", numeric=True),
+        Column("TF32, T/s", numeric=True),
+        Column("bfloat16, T/s", numeric=True),
+        Column("Bandwidth, TB/s", numeric=True),
+        Column("Memory", numeric=True),
+        Column("Source", grow=True),
+    )
+    caption = "Peak rates of one chip, dense operations, and its memory; shares of a roofline are of these numbers"
+    return Table(caption, columns, tuple(rows), "dense")
+
+
+def _rate(value: float | None) -> Cell:
+    """A rate in units of 10^12 per second."""
+    return Cell((Span("–" if value is None else f"{value / 1e12:g}"),), "" if value is None else value)
 
 
 def chips_table(found: Sequence[Record]) -> Table:

@@ -160,19 +160,6 @@ def mean_cell(found: Sequence[float], digits: int) -> Cell:
     return Cell((Span(f"{sample.mean:,.{digits}f}{spread}"),), sample.mean)
 
 
-def learned(group: Group) -> list[Span]:
-    """Whether every seed needs fewer bits than a model that knows only how often each token occurs."""
-    measured = [record for record in group.records if record.status == "measured"]
-    pairs = [(record.metrics.get("bits_per_byte"), record.metrics.get("unigram_bits_per_byte")) for record in measured]
-    known = [(own, other) for own, other in pairs if own is not None and other is not None]
-    if not known:
-        return []
-    below = all(own < other for own, other in known)
-    verb = "learns: every seed needs fewer bits per byte than" if below else "is not shown to learn: compare with"
-    told = f"{group.title} on {group.task}, profile {group.profile} {verb} token frequencies ({known[0][1]:.3f}):"
-    return [Span(told), Span(", ".join(f"{own:.3f}" for own, _ in known) + ".")]
-
-
 def learning(section: Sequence[Group]) -> Figure | None:
     """Validation bits per byte at every evaluation."""
     curves = [(group.title, over_seeds(group, _evaluations)) for group in sorted(section, key=BY_TITLE)]

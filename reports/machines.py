@@ -1,11 +1,12 @@
 """The machines that records were measured on, with what ran on them."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports import frames
-from reports.blocks import Column, Row, Table, number, plain
+from reports import frames, tables
+from reports.blocks import Cell, Column, Row, Span, Table, number, plain
 from reports.records import Record
 
 
@@ -17,7 +18,7 @@ def machines_table(run: Sequence[Record]) -> Table:
         cards = said.get("gpus") if isinstance(said.get("gpus"), list) else []
         cards = [card for card in cards if isinstance(card, dict)]  # pyright: ignore[reportOptionalIterable]
         drivers = sorted({frames.text(card.get("driver")) for card in cards} - {""})
-        key = (frames.machine(record), *(frames.text(said.get(name)) for name in ("cpu", "cores")), ", ".join(drivers))
+        key = (_device(record), frames.text(said.get("cpu")), ", ".join(drivers))
         members.setdefault(key, []).append(record)
     columns = (
         Column("Machine"),
@@ -34,9 +35,11 @@ def machines_table(run: Sequence[Record]) -> Table:
     for key, own in sorted(members.items()):
         times, energies = (_total(own, name) for name in ("total_seconds", "energy_joules"))
         cells = (
-            *(plain(text or "–") for text in key),
+            *(plain(text or "–") for text in key[:2]),
+            plain(_cores(own)),
+            plain(key[2] or "–"),
             plain(", ".join(_versions(own)) or "–"),
-            plain(_few([frames.text(record.provenance.get("commit"))[:12] for record in own])),
+            Cell(tuple(_commits(own))),
             plain(str(len(own))),
             number(None if times is None else times / 3_600),
             number(None if energies is None else energies / 3.6e6),
@@ -44,7 +47,36 @@ def machines_table(run: Sequence[Record]) -> Table:
         rows.append(Row(cells))
     told = "Hours and energy are sums over the records that hold them; energy is that of whole GPU boards, "
     told += "counted for every run that shared one"
-    return Table(told, columns, tuple(rows))
+    return Table(told, columns, tuple(rows), "dense")
+
+
+def _device(record: Record) -> str:
+    """The machine in words, without its number of cores, in which machines of one kind differ."""
+    return re.sub(r", \d+ cores\)$", ")", frames.machine(record))
+
+
+def _cores(records: Sequence[Record]) -> str:
+    """The fewest and the most cores."""
+    found = [_mapping(record.provenance.get("hardware")).get("cores") for record in records]
+    counts = sorted({count for count in found if isinstance(count, int) and not isinstance(count, bool)})
+    return "–" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+SHOWN = 3
+"""Cells of a commit that a row links to."""
+
+
+def _commits(records: Sequence[Record]) -> Iterator[Span]:
+    """Every commit, with its first cells."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(frames.text(record.provenance.get("commit"))[:12], []).append(record)
+    for commit, own in sorted(found.items()):
+        yield Span(commit or "unknown", "", "code", line=True)
+        for index, record in enumerate(own[:SHOWN]):
+            yield Span(f"cell {index + 1}" if index == 0 else str(index + 1), tables.cell_path(record), "quiet")
+        if own[SHOWN:]:
+            yield Span(f"and {len(own) - SHOWN} more", "cells.*", "quiet")
 
 
 def _total(records: Sequence[Record], name: str) -> float | None:

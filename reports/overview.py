@@ -2,7 +2,18 @@
 
 from collections.abc import Sequence
 
-from reports import ablation_page, architectures, claims, frames, language, tables
+from reports import (
+    ablation_page,
+    architectures,
+    benchmark_page,
+    benchmarks,
+    claims,
+    frames,
+    language,
+    parity_page,
+    tables,
+)
+from reports import conclusions as concluded
 from reports.blocks import (
     Block,
     Code,
@@ -19,10 +30,9 @@ from reports.blocks import (
     chip,
     plain,
 )
-from reports.frames import FRAMEWORKS, Entry, Group
+from reports.frames import FRAMEWORKS, Group
 from reports.pages import Report
-from reports.statistics import mean_interval, summarize
-from reports.verdicts import STATUS_MEANING, signed
+from reports.verdicts import STATUS_MEANING
 
 INTRODUCTION = (
     "Every architecture is built twice, in JAX and in PyTorch, run from the same weights on the same batches, and set "
@@ -42,6 +52,8 @@ def empty(report: Report, runs: Sequence[str]) -> Page:
                 tasks="lra.listops", architectures="s5", frameworks=FRAMEWORKS, seeds="0", profile="smoke"
             )
         ),
+        Heading("Benchmarks", anchor="benchmarks"),
+        benchmark_page.summary_table(report),
         *claim_blocks(report),
         Heading("Architectures", anchor="architectures"),
         architecture_table(report),
@@ -63,8 +75,10 @@ def overview(report: Report) -> Page:
         drawn = report.drawn(shown)[:2]
         if drawn:
             blocks += [Heading(f"Learning curves: {group_name(shown)}"), Figures(drawn)]
+    blocks += [Heading("Benchmarks", anchor="benchmarks"), benchmark_page.summary_table(report)]
     blocks += claim_blocks(report)
-    blocks += [Heading("Equivalence of the twins", anchor="equivalence"), parity_summary(report)]
+    ladders = (*parity_page.summary(report), Span("Every architecture on every rung", f"{parity_page.PATH}.*"))
+    blocks += [Heading("Equivalence of the twins", anchor="equivalence"), Paragraph(ladders)]
     blocks += [Heading("Architectures", anchor="architectures"), architecture_table(report)]
     blocks += [Heading("Pages"), Items(tuple(pages(report)))]
     return Page("index", "Long-sequence benchmark report", "results", tuple(blocks))
@@ -120,21 +134,17 @@ def conclusions(report: Report) -> list[Spans]:
     if reasons and not judged:
         told = f"Nothing here confirms or contradicts a published number: {'; '.join(reasons)}."
         lines.append([Span(told)])
-    for group in report.groups:
-        found = language.learned(group) if group.benchmark in frames.LANGUAGE else learned(group)
-        lines += [line for line in (found, apart(group)) if line]
+    lines += [*concluded.learned(report.groups), *concluded.twins(report.groups), *concluded.lengths(report.groups)]
+    lines += [*concluded.speeds(report.records), *concluded.activation(report.groups)]
     lines += ablation_page.conclusions(report.studies)
     failed = [record for record in report.records if record.status == "failed"]
     if failed:
         links = [Span(record_name(record), tables.cell_path(record)) for record in failed[:5]]
         more = [Span(f"and {len(failed) - 5} more")] if len(failed) > 5 else []
         lines.append([Span(f"{len(failed)} of {len(report.records)} cells failed:"), *links, *more])
-    for name in report.architectures:
-        checks = frames.parity(report.records, name)
-        if len(checks):
-            passed = sum(value is True for value in checks["passed"])
-            told = f"Parity ladder of {name}: {passed} of {len(checks)} checks pass."
-            lines.append([Span(told), Span("Measured errors", f"{tables.architecture_path(name)}#parity")])
+    checks = [check for found in parity_page.ladders(report).values() for check in found]
+    if checks:
+        lines.append([Span("Twins:"), *parity_page.summary(report), Span("Parity", f"{parity_page.PATH}.*")])
     return lines
 
 
@@ -142,68 +152,6 @@ def record_name(record: frames.Record) -> str:
     """A record in words."""
     cell = record.cell
     return f"{cell.architecture} on {cell.task}, {tables.title(cell.framework)}, seed {cell.seed}"
-
-
-def learned(group: Group) -> Spans:
-    """Whether every seed lies above the majority class, by the Wilson interval of its test split."""
-    entries = [entry for entry in group.entries.values() if entry.summary]
-    majority = group.majority
-    if majority is None or not entries or not group.unit:
-        return []
-    low = [value for value in frames.seeds(group)["low"] if value is not None and value > majority]
-    above = len(low) == sum(len(entry.values) for entry in entries)
-    verb = "learns: every seed lies above" if above else "is not shown to learn in every seed: compare with"
-    told = f"{group_name(group)} {verb} the majority class ({majority:.2f} %):"
-    return [Span(told), Span(", ".join(f"{tables.title(e.framework)} {mean_text(e)}" for e in entries) + ".")]
-
-
-def mean_text(entry: Entry) -> str:
-    """Mean and number of seeds."""
-    return f"{entry.summary.mean:.2f} % (n = {entry.summary.n})" if entry.summary else "–"
-
-
-def apart(group: Group) -> Spans:
-    """How far the twins' final values lie apart over the seeds that both ran."""
-    by_seed = [
-        {
-            r.cell.seed: frames.shown(r.metrics.get(group.metric), group.metric)
-            for r in group.entries[name].with_status("measured")
-        }
-        for name in FRAMEWORKS
-    ]
-    shared = sorted(set(by_seed[0]) & set(by_seed[1]))
-    pairs = [(by_seed[0][seed], by_seed[1][seed]) for seed in shared]
-    differences = [a - b for a, b in pairs if a is not None and b is not None]
-    if not differences:
-        return []
-    sample = summarize(differences)
-    interval = mean_interval(sample)
-    unit = " points" if group.unit else ""
-    told = f"{group_name(group)}: JAX − PyTorch is {signed(sample.mean)}{unit} over {sample.n} shared "
-    told += "seeds" if sample.n > 1 else "seed"
-    return [Span(told + (f", 95 % interval {signed(interval[0])} to {signed(interval[1])}." if interval else "."))]
-
-
-def parity_summary(report: Report) -> Table:
-    """One row per architecture: how much of the parity ladder was run and passed."""
-    rows = []
-    for name in report.architectures:
-        checks = frames.parity(report.records, name)
-        passed = sum(value is True for value in checks["passed"])
-        status = "not run" if not len(checks) else "passed" if passed == len(checks) else "failed"
-        rungs = ", ".join(rung for rung in frames.RUNGS if rung in set(checks["rung"])) or "–"
-        told = f"{passed} of {len(checks)}" if len(checks) else "–"
-        command = tables.run_command(benchmarks=frames.EQUIVALENCE, architectures=name)
-        cells = (
-            plain(name, f"{tables.architecture_path(name)}#parity"),
-            tables.Cell((chip(status),)),
-            plain(told),
-            plain(rungs),
-            plain(command, style="code"),
-        )
-        rows.append(Row(cells))
-    columns = (Column("Architecture"), Column("Status"), Column("Checks passed"), Column("Rungs"), Column("Command"))
-    return Table("Parity ladder, JAX against PyTorch against the float64 oracle", columns, tuple(rows))
 
 
 def architecture_table(report: Report) -> Table:
@@ -230,9 +178,11 @@ def pages(report: Report) -> list[tuple[Span, ...]]:
     """Links to the pages below this one."""
     found = [
         (Span("Cells"), Span("every record, to be searched", "cells.*")),
+        (Span("Parity"), Span("every architecture on every rung of the ladder", f"{parity_page.PATH}.*")),
         (Span("Layer speed"), Span("times, ratios, growth and rooflines of single layers", "speed.*")),
         (Span("Hardware"), Span("machines, and programs compiled for chips that were not there", "hardware.*")),
     ]
+    found += [(Span("Benchmark"), Span(known.title, known.path)) for known in benchmarks.shipped()]
     if language.sections(report.groups):
         found.append((Span("Benchmark"), Span("Language models", f"{language.PATH}.*")))
     found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import architectures, contended, figures, frames, language, tables
+from reports import architectures, benchmarks, contended, figures, frames, language, names, tables
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -35,12 +35,17 @@ from reports.verdicts import STATUS_MEANING, UNSTATED_RUNS, VERDICT_MEANING
 SECTIONS = (
     Span("Results", "index.*", kind="results"),
     Span("Cells", "cells.*", kind="cells"),
+    Span("Parity", "parity.*", kind="parity"),
     Span("Layer speed", "speed.*", kind="speed"),
     Span("Hardware", "hardware.*", kind="hardware"),
     Span("Published numbers", "published.*", kind="published"),
     Span("Contradictions", "contradictions.*", kind="contradictions"),
     Span("Methods", "methods.*", kind="methods"),
 )
+
+
+SHORT_LOG = 12
+"""Lines of a log that are shown at once."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,16 @@ def task_page(report: Report, task: str) -> Page:
     pairs = report.published.on_task(task)
     if pairs:
         blocks += [Heading("Published numbers"), published_table(f"Published on {task}", pairs)]
-    return Page(
-        tables.task_path(task)[:-2], task, "results", tuple(blocks), (Span("Results", "index.*"), Span("/ task"))
-    )
+    return Page(tables.task_path(task)[:-2], task, "results", tuple(blocks), (*_above(report, task), Span("/ task")))
+
+
+def _above(report: Report, task: str) -> tuple[Span, ...]:
+    """The way to the page of a task: the overview, and the page of its benchmark where it has one."""
+    known = benchmarks.of_task(task)
+    above = Span(known.title, known.path) if known else None
+    if language.sections([group for group in report.groups if group.task == task]):
+        above = Span("Language models", f"{language.PATH}.*")
+    return (Span("Results", "index.*"), *((Span("/"), above) if above else ()))
 
 
 def record_page(record: Record, group: Group | None) -> Page:
@@ -127,19 +139,23 @@ def record_page(record: Record, group: Group | None) -> Page:
     name += f", {cell.factor} = {cell.level}" if cell.factor else ""
     status = [chip(record.status), Span(f"profile {cell.profile}, {frames.machine(record)}")]
     if record.reason:
-        status.append(Span(record.reason, "", "strong", line=True))
-    blocks: list[Block] = [Paragraph(tuple(status), "lead"), *_origin(record)]
+        status.append(Span(tables.reason(record), "", "strong", line=True))
+    blocks: list[Block] = [Paragraph(tuple(status), "lead")]
+    if tables.reason(record) != record.reason:
+        blocks.append(Code(record.reason, "The whole reason", folded=True))
+    blocks += _origin(record)
     if record.log_tail:
-        blocks.append(Code(record.log_tail, "End of the log"))
+        blocks.append(Code(record.log_tail, "End of the log", folded=record.log_tail.count("\n") > SHORT_LOG))
     if group:
         made = tuple(figures.of_record(record, group))
         blocks += [Heading("Learning curves"), Figures(made)] if made else []
     for title in sorted(record.tables):
-        blocks += [Heading(f"Table: {title}"), tables.rows_table(title, record.tables[title])]
+        words = names.title(title)
+        blocks += [Heading(words), tables.rows_table(f"{words} of this record", record.tables[title])]
     hashes = _hashes(record)
     sections = (
-        ("Metrics", {name: frames.metric_text(name, value) for name, value in record.metrics.items()}),
-        ("Timing", {name: frames.timing_text(name, value) for name, value in record.timing.items()}),
+        ("Metrics", {key: frames.metric_text(key, value) for key, value in record.metrics.items()}),
+        ("Timing", {key: names.value(key, value) or value for key, value in record.timing.items()}),
         ("Protocol", record.protocol),
         ("Recipe", record.recipe),
         ("Provenance", record.provenance if hashes is None else {**record.provenance, "data": "below"}),
@@ -147,21 +163,32 @@ def record_page(record: Record, group: Group | None) -> Page:
     )
     for title, values in sections:
         if values:
-            blocks += [Heading(title, anchor=title.lower()), tables.facts_table(f"{title} of this record", values)]
+            blocks += [Heading(title, anchor=title.lower()), _facts(title, values)]
             blocks += contended_notes([record]) if title == "Timing" else []
     if record.predictions:
         kept = record.predictions
         told = f"{kept.count} predictions over {kept.classes} classes on split {kept.split}, labels sha256 "
         said = (Span(told), Span(kept.labels_sha256, "", "code"))
         blocks += [Heading("Predictions"), Paragraph((*said, Span("; they are in the raw record.")))]
+    known = benchmarks.of_task(cell.task)
     trail = (
         Span("Results", "index.*"),
         Span("/"),
+        *((Span(known.title, known.path), Span("/")) if known else ()),
         Span(cell.task, tables.task_path(cell.task)) if group else Span(cell.task),
         Span("/"),
         Span(cell.architecture, tables.architecture_path(cell.architecture)),
     )
     return Page(tables.cell_path(record)[:-2], name, "results", tuple(blocks), trail)
+
+
+NOTES = {"Recipe": "Fields are named as --set takes them."}
+"""What is told of a section before its table; such fields keep their own names, as do files."""
+
+
+def _facts(title: str, values: dict[str, Any]) -> Table:
+    caption = " ".join(filter(None, (f"{title} of this record.", NOTES.get(title))))
+    return tables.facts_table(caption, values, named=title not in ("Recipe", "Data"))
 
 
 def contended_notes(found: Sequence[Record]) -> list[Block]:

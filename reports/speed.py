@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -123,7 +124,7 @@ def speed_page(records: Sequence[Record]) -> Page:
         blocks.append(Paragraph((chip("not run"), Span("This would measure every layer on this machine:"))))
         blocks.append(Code(tables.run_command(benchmarks="speed", profile="smoke")))
     else:
-        blocks.append(summary(found))
+        blocks += [summary(found), *legend(found)]
     for run in found:
         blocks += run_blocks(run)
     return Page("speed", "Layer speed", "speed", tuple(blocks))
@@ -155,6 +156,36 @@ def summary(found: Sequence[SpeedRun]) -> Table:
         )
         rows.append(Row(cells))
     return Table("What was measured", columns, tuple(rows))
+
+
+VARIANTS = {"SH": "single-head", "MH": "multi-head", "MF": "multi-filter"}
+LAYERS = {
+    "Slide": "Transformer layer with a sliding window, without any state",
+    "BRECT": "Block-Recurrent Transformer layer",
+    "einsum": "the sliding-window layer with its attention written as matrix products over blocks",
+    "fused": "the same layer with the framework's fused attention kernel",
+    "flex": "the same layer with PyTorch's FlexAttention, compiled for its mask",
+    "every token": "SeqBoat with its attention on every token",
+}
+"""Names of layers on the page of speed, in words."""
+
+
+def meaning(layer: str) -> str:
+    """What a layer of the page is; empty for one that has the name of its architecture."""
+    if match := re.fullmatch(r"about (\d+) %", layer):
+        return f"SeqBoat whose initial gate lets about {match[1]} % of the tokens through to its attention"
+    if match := re.fullmatch(r"BST:(SH|MH|MF):(\w+)", layer):
+        return f"Block-State Transformer layer, {VARIANTS[match[1]]}, whose states come from {match[2]}"
+    return LAYERS.get(layer, "")
+
+
+def legend(found: Sequence[SpeedRun]) -> Iterator[Block]:
+    """What the names of the layers stand for."""
+    names = dict.fromkeys(layer for run in found for layer in run.layers)
+    told = [(Span(name, "", "strong"), Span(meaning(name))) for name in names if meaning(name)]
+    if told:
+        yield Heading("Names of layers", anchor="layers")
+        yield Items(tuple(told))
 
 
 def run_blocks(run: SpeedRun) -> Iterator[Block]:
@@ -260,7 +291,8 @@ def measurement_table(run: SpeedRun) -> Table:
             number(_finite(row["compile_seconds"]), 1),
         )
         rows.append(Row(cells))
-    return Table("Every measurement of this run", columns, tuple(rows))
+    folded = f"Every measurement: {len(rows)} rows"
+    return Table("Every measurement of this run", columns, tuple(rows), folded=folded)
 
 
 def _finite(value: float) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import frames
+from reports import frames, names
 from reports.blocks import Block, Cell, Code, Column, Heading, Items, Paragraph, Row, Span, Table, chip, number, plain
 from reports.frames import FRAMEWORK_TITLE, FRAMEWORKS, Entry, Group
 from reports.published import Number, PaperNumbers
@@ -17,8 +17,8 @@ ERRORS = ("error_jax", "error_torch", "error_between")
 
 
 def title(framework: str) -> str:
-    """A framework's name as it is printed."""
-    return FRAMEWORK_TITLE.get(framework, framework)
+    """A framework's name as it is printed; both of a cell that compares them."""
+    return " and ".join(FRAMEWORK_TITLE.get(name, name) for name in framework.split("+"))
 
 
 def task_path(task: str) -> str:
@@ -167,14 +167,14 @@ def verdict_cell(group: Group) -> Cell:
 def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
     """The result table of some groups, with a row for every reference number nobody ran, and protocol footnotes."""
     extra = sorted({name for group in groups for name in group.entries} - set(FRAMEWORKS))
-    names = (*FRAMEWORKS, *extra)
+    sources = (*FRAMEWORKS, *extra)
     # In the order of the rows; a row without a number needs none.
     told = [group for group in groups if group.differences and any(entry.values for entry in group.entries.values())]
     notes = list(dict.fromkeys(group.differences for group in told))
     columns = (
         Column("Task"),
         Column("Architecture"),
-        *(Column(title(name)) for name in names),
+        *(Column(title(name)) for name in sources),
         Column("Majority class", numeric=True),
         Column("Published"),
         Column("Verdict", grow=True),
@@ -183,13 +183,15 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
     rows = []
     for group in groups:
         mark = f" [{notes.index(group.differences) + 1}]" if group in told else ""
-        cells = [entry_cell(group.entries[n], group) if n in group.entries else Cell((chip("not run"),)) for n in names]
+        cells = [
+            entry_cell(group.entries[n], group) if n in group.entries else Cell((chip("not run"),)) for n in sources
+        ]
         siblings = [g for g in groups if (g.task, g.title, g.profile) == (group.task, group.title, group.profile)]
         recipe = [Span(f"recipe {group.recipe}", "", "quiet", line=True)] if len(siblings) > 1 else []
         run = (
             Span(group.profile, "", "strong"),
             Span(", ".join(group.hardware), "", "quiet"),
-            Span((group.protocol_name or "–") + mark, "", "quiet", line=True),
+            Span((names.protocol(group.protocol_name) or "–") + mark, "", "quiet", line=True),
         )
         metric = [] if group.unit else [Span(metric_words(group), "", "quiet", line=True)]
         variant = [Span(group.variant, "", "quiet", line=True)] if group.variant else []
@@ -206,7 +208,7 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
                 )
             )
         )
-    blocks: list[Block] = [Table(caption, columns, tuple(rows))]
+    blocks: list[Block] = [Table(caption, columns, tuple(rows), "dense")]
     if notes:
         items = tuple(
             (Span(f"[{index + 1}]", style="strong"), Span(" · ".join(note))) for index, note in enumerate(notes)
@@ -284,9 +286,9 @@ def every_check(records: Sequence[Record], architecture: str) -> Iterator[Block]
 
 def checks_table(checks: Sequence[dict[Any, Any]], caption: str) -> Table:
     """Checks with their errors and tolerances, one row each."""
-    names = ("rung", "check", "case", "dtype")
+    keys = ("rung", "check", "case", "dtype")
     columns = (
-        *(Column(name.capitalize(), grow=name in ("check", "case")) for name in names),
+        *(Column(name.capitalize(), grow=name in ("check", "case")) for name in keys),
         *(Column(t, numeric=True) for t in ("JAX to oracle", "PyTorch to oracle", "JAX to PyTorch", "Tolerance")),
         Column("Status"),
     )
@@ -294,7 +296,7 @@ def checks_table(checks: Sequence[dict[Any, Any]], caption: str) -> Table:
     for check in checks:
         status = chip("passed" if check["passed"] is True else "failed", href=cell_path(check["record"]))
         errors = [error_cell(check[name]) for name in (*ERRORS, "tolerance")]
-        rows.append(Row((*(plain(frames.text(check[name])) for name in names), *errors, Cell((status,)))))
+        rows.append(Row((*(plain(frames.text(check[name])) for name in keys), *errors, Cell((status,)))))
     return Table(caption, columns, tuple(rows))
 
 
@@ -320,13 +322,14 @@ def ladder_table(frame: pd.DataFrame, caption: str) -> Table:
             passed = sum(check["passed"] is True for check in checks)
             status = "not run" if not checks else "passed" if passed == len(checks) else "failed"
             count = plain(f"{passed} of {len(checks)}" if checks else "–")
-            errors = [error_cell(_largest(check[name] for check in checks)) for name in ERRORS]
+            errors = [error_cell(largest(check[name] for check in checks)) for name in ERRORS]
             what = (plain(rung), plain(frames.RUNGS.get(rung, "")), plain(dtype or "–"))
             rows.append(Row((*what, Cell((chip(status),)), count, *errors, worst_cell(checks))))
     return Table(caption, columns, tuple(rows))
 
 
-def _largest(values: Iterable[object]) -> float | None:
+def largest(values: Iterable[object]) -> float | None:
+    """The largest number of some values, None where there is none."""
     found = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return max(found, default=None)
 
@@ -338,7 +341,7 @@ def worst_cell(checks: Sequence[dict[Any, Any]]) -> Cell:
     """
     found: list[tuple[float, float, float]] = []
     for check in checks:
-        tolerance, error = _largest([check["tolerance"]]), _largest(check[name] for name in ERRORS)
+        tolerance, error = largest([check["tolerance"]]), largest(check[name] for name in ERRORS)
         if tolerance is not None and error is None and check["passed"] is not True:
             error = float("inf")
         if tolerance is not None and error is not None:
@@ -358,22 +361,27 @@ def error_cell(value: object) -> Cell:
     return Cell((Span("0" if value == 0 else f"{value:.1e}"),), float(value))
 
 
-def value_cell(value: object) -> Cell:
-    """Any value of an open-ended table."""
-    if isinstance(value, float):
-        return Cell((Span(f"{value:.4g}"),), value)
-    return plain(frames.text(value) or "–")
+def value_cell(name: str, value: object) -> Cell:
+    """Any value of an open-ended table, with its unit."""
+    told = names.value(name, value)
+    if told is None or isinstance(value, bool):
+        return plain(told or frames.text(value) or "–")
+    return Cell((Span(told),), value if isinstance(value, int | float) else None)
 
 
-def facts_table(caption: str, values: dict[str, Any]) -> Table:
-    """An open-ended dictionary as two columns, nested names dotted."""
-    rows = tuple(Row((plain(name), plain(value))) for name, value in frames.leaves(values))
+def facts_table(caption: str, values: dict[str, Any], named: bool = True) -> Table:
+    """An open-ended dictionary as two columns, its names in words unless they are not to be `named`."""
+    found = frames.leaves(values)
+    pairs = [(names.path(key), names.text(key, value)) if named else (key, value) for key, value in found]
+    rows = tuple(Row((plain(key), plain(value))) for key, value in pairs)
     return Table(caption, (Column("Name"), Column("Value", grow=True)), rows, style="facts")
 
 
 def rows_table(caption: str, rows: Sequence[dict[str, Any]]) -> Table:
     """An open-ended table of a record: columns of words first, then columns of numbers, each by name."""
     named = {name for row in rows for name in row}
-    names = sorted(named, key=lambda name: (not any(isinstance(row.get(name), str) for row in rows), name))
-    cells = [tuple(value_cell(row.get(name)) for name in names) for row in rows]
-    return Table(caption, tuple(Column(name) for name in names), tuple(Row(row) for row in cells))
+    numeric = {name: not any(isinstance(row.get(name), str | list | dict | bool) for row in rows) for name in named}
+    order = sorted(named, key=lambda name: (numeric[name], name))
+    cells = [tuple(value_cell(name, row.get(name)) for name in order) for row in rows]
+    columns = tuple(Column(names.title(name), numeric=numeric[name]) for name in order)
+    return Table(caption, columns, tuple(Row(row) for row in cells))

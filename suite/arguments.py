@@ -61,6 +61,9 @@ def arguments_parser() -> argparse.ArgumentParser:
                       help="of the ablations, e.g. s5.blocks; default: all; --list names them")  # fmt: skip
     what.add_argument("--on", default="", metavar="TASK", dest="changed_task",
                       help="the task whose recipes the factors change, e.g. lm.book; default: lra.listops")  # fmt: skip
+    what.add_argument("--rows", nargs="+", default=[], metavar="NAME",
+                      help="rows of the papers' tables in place of each architecture's own published recipe, e.g. "
+                      "BST:MF:S4, with --profile paper; --list names them")  # fmt: skip
     what.add_argument("--architectures", nargs="+", default=[], metavar="NAME", help="default: all")
     what.add_argument("--frameworks", nargs="+", default=[], metavar="NAME", help="jax, torch; default: the installed")
     what.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="N", help="default: 0")

@@ -13,7 +13,16 @@ from implementations import catalog
 from implementations.common.config import ConfigError, nearest
 from suite import recipes
 from suite.ablations import factors
-from suite.recipes.base import PROFILES, Profile, Recipe, apply_overrides, override_settings
+from suite.recipes import rows
+from suite.recipes.base import (
+    PROFILES,
+    Profile,
+    Recipe,
+    apply_overrides,
+    differences,
+    override_settings,
+    require_fit,
+)
 from suite.tasks import BENCHMARKS, FRAMEWORKS, Task, all_tasks
 
 
@@ -24,7 +33,8 @@ class SelectionError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Selection:
     """What a command line asks for; empty benchmarks and tasks mean everything, empty architectures and factors all of
-    them. `changed_task` is the task whose recipes the factors change, where it is not each factor's own."""
+    them. `changed_task` is the task whose recipes the factors change, where it is not each factor's own. `rows` of the
+    papers' tables, by name, take the place of the architectures' own recipes."""
 
     benchmarks: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -36,6 +46,7 @@ class Selection:
     overrides: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
     changed_task: str = ""
+    rows: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,15 +162,32 @@ def left_out(selection: Selection) -> list[str]:
 
 
 def published(cell: Cell) -> Recipe | None:
-    """The paper's own recipe of a cell's task and architecture; of an ablation, of the task that it changes."""
-    recipe = recipes.recipes(cell.architecture).get(cell.base_task or cell.task)
-    return recipe("paper") if recipe else None
+    """The paper's own recipe of a cell's task and architecture, or the row of its table that a paper cell is nearest
+    to; of an ablation, of the task that it changes."""
+    function = recipes.recipes(cell.architecture).get(cell.base_task or cell.task)
+    recipe = function("paper") if function else None
+    others = rows.of(cell.architecture, cell.task) if recipe is not None and cell.profile == "paper" else {}
+    near = [one for one in (recipe, *others.values()) if one is not None]
+    if len(near) < 2 or cell.recipe is None:
+        return recipe
+    return min(near, key=lambda one: len(differences(cell.recipe, one)) if cell.recipe else 0)
+
+
+def published_row(cell: Cell) -> str:
+    """The name of the row whose recipe a paper cell runs, or ""."""
+    found = rows.of(cell.architecture, cell.task) if cell.profile == "paper" and cell.recipe else {}
+    return next((name for name, one in found.items() if cell.recipe and not differences(cell.recipe, one)), "")
 
 
 def _parts(selection: Selection) -> tuple[list[Task], list[str], list[str]]:
     """The tasks, architectures and frameworks of a selection, everything where it names none."""
     tasks = _tasks(selection)
     architectures = _known("architecture", selection.architectures, catalog.names()) or list(catalog.names())
+    if _known("row", selection.rows, rows.ROWS):
+        if selection.profile != "paper":
+            raise SelectionError(f"--rows are published recipes, profile {selection.profile} has none: --profile paper")
+        with_rows = {rows.ROWS[name].architecture for name in selection.rows}
+        architectures = [name for name in architectures if name in with_rows]
     frameworks = _known("framework", selection.frameworks, FRAMEWORKS) or list(FRAMEWORKS)
     return tasks, architectures, frameworks
 
@@ -217,6 +245,10 @@ def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
         return [_What()]
     if task.run == "ablation":
         return _changed(architecture, selection)
+    if selection.rows:
+        found = rows.of(architecture, task.name).items()
+        changed = [apply_overrides(one, selection.overrides) for name, one in found if name in selection.rows]
+        return [_What(recipe) for recipe in changed]
     recipe = _recipe(architecture, task.name, selection)
     return [] if recipe is None else [_What(recipe)]
 
@@ -224,7 +256,11 @@ def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
 def _recipe(architecture: str, task: str, selection: Selection) -> Recipe | None:
     function = recipes.recipes(architecture).get(task)
     recipe = function(selection.profile) if function else None
-    return None if recipe is None else apply_overrides(recipe, selection.overrides)
+    if recipe is None:
+        return None
+    changed = apply_overrides(recipe, selection.overrides)
+    require_fit(changed)
+    return changed
 
 
 def _changed(architecture: str, selection: Selection) -> list[_What]:

@@ -31,8 +31,10 @@ from suite.launch import ahead, budget, cost, local, result
 from suite.launch import devices as shared
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
+from suite.launch.measured_data import OtherData
 from suite.matrix import Cell, Selection, SelectionError, cells, left_out
 from suite.recipes.base import PROFILES
+from suite.recipes.rows import ROWS
 from suite.tasks import BENCHMARKS, FRAMEWORKS, all_tasks
 from suite.training import weights
 
@@ -61,6 +63,7 @@ def select(options: argparse.Namespace) -> list[Cell]:
         overrides=overrides,
         factors=tuple(options.factors),
         changed_task=options.changed_task,
+        rows=tuple(options.rows),
     )
     found = cells(selection)
     for line in left_out(selection):
@@ -89,6 +92,7 @@ def print_list() -> None:
     rows = [("benchmark", name, f"{count} task{'s' if count > 1 else ''}") for name, count in counts.items()]
     rows += [("task", task.name, task.title) for task in tasks]
     rows += [("architecture", name, catalog.get(name).title) for name in catalog.names()]
+    rows += [("row", one.name, f"{one.architecture}; {one.table}") for one in ROWS.values()]
     rows += [("factor", one.name, f"{', '.join(one.levels)}; {one.paper}") for one in factors().values()]
     rows += [("hardware", one.name, one.title) for one in HARDWARE.values()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
@@ -112,7 +116,7 @@ def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cel
     for cell in found:
         if absent:
             expected = ahead.cost(cell, options.out, options.compilations, options.shared.get(cell.id, 1), compiled)
-        elif options.resume and local.finished(options.out, cell):
+        elif options.resume and local.finished(options.out, cell, data_root(options.data)):
             expected = cost.Cost(0.0, MEASURED_ALREADY, measured=True)
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
             expected = cost.Cost(0.0, NO_DATA, measured=True)
@@ -215,7 +219,7 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
     if ahead.is_absent(found[0].hardware):
         return ahead.run(found, launch_options(options, arguments))
     display, out = Display(), options.out
-    kept = {cell.id for cell in found if options.resume and local.finished(out, cell)}
+    kept = {cell.id for cell in found if options.resume and local.finished(out, cell, data_root(options.data))}
     outcomes = [Outcome(cell, "kept", "measured already") for cell in found if cell.id in kept]
     for cell in [cell for cell in found if detect.why_not(cell.framework, cell.hardware)]:
         outcomes.append(
@@ -328,13 +332,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         detect.HardwareError,
         catalog.MissingFramework,
         records.RecordError,
+        OtherData,
     ) as error:
         print(error, file=sys.stderr)
         return USAGE
     try:
         with alone(options.out):
             status = summary(run(found, options, arguments))
-    except (InUse, Unwritable) as error:
+    except (InUse, Unwritable, OtherData) as error:
         print(error, file=sys.stderr)
         return USAGE
     except records.RecordError as error:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from implementations.common.config import Config, ConfigError
+from implementations.common.config import Config
 from implementations.common.conventions import Activation
 from implementations.common.initializers import Keys, lecun_normal, normal
 from implementations.ops.attention import Method
@@ -91,16 +91,6 @@ class BlockRecurrentConfig(Config):
         """How many tokens' keys and values the state keeps, and the states read: 2 W, or W."""
         return 2 * self.window if self.read_previous else self.window
 
-    def cache_shapes(self, batch: int, kept: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of the keys and values of `kept` tokens."""
-        shape = (batch, kept, self.heads, self.head_width)
-        return {"keys": shape, "values": shape, "valid": shape[:2]}
-
-    def state_shapes(self, batch: int) -> dict[str, Any]:
-        """The shapes of the leaves of a state."""
-        states = (batch, self.states, self.d_model)
-        return {**self.cache_shapes(batch, self.cached), "position": (batch,), "states": states}
-
     @property
     def z_tanh(self) -> bool:
         """Whether z passes through tanh."""
@@ -171,6 +161,11 @@ class FeedbackConfig(Config):
         return self.recurrent.d_model
 
     @property
+    def window(self) -> int:
+        """W, the tokens of a block."""
+        return self.recurrent.window
+
+    @property
     def causal(self) -> bool:
         """Always."""
         return True
@@ -184,24 +179,6 @@ class FeedbackConfig(Config):
     def mask_padding(self) -> bool:
         """Whether padded tokens are seen by nothing."""
         return self.recurrent.mask_padding
-
-    def state_shapes(self, batch: int) -> dict[str, Any]:
-        """The shapes of the leaves of a state."""
-        own, other = self.recurrent.state_shapes(batch), self.recurrent.cache_shapes(batch, self.recurrent.window)
-        return {"layers": {str(i): own if i in self.indices else other for i in range(self.depth)}}
-
-
-def check_state(state: Any, shapes: dict[str, Any], name: str = "state") -> None:
-    """Raise `ConfigError` naming the first leaf that is missing, unknown or of another shape."""
-    for key in sorted({*shapes, *state}):
-        if key not in shapes or key not in state:
-            raise ConfigError(f"{name} has {', '.join(sorted(state))}: expected {', '.join(sorted(shapes))}")
-        if isinstance(shapes[key], dict):
-            check_state(state[key], shapes[key], f"{name}.{key}")
-        elif tuple(state[key].shape) != shapes[key]:
-            raise ConfigError(
-                f"{name}.{key} has shape {tuple(state[key].shape)}: expected {shapes[key]}, as of `initial_state`"
-            )
 
 
 def initial_bias(config: BlockRecurrentConfig, keys: Keys) -> np.ndarray:

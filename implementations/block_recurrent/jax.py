@@ -14,8 +14,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.block_recurrent.cell.jax import State, StateSide, TokenSide, extended, in_blocks, shifted
-from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig, check_state
-from implementations.common.config import require_segment, require_state
+from implementations.block_recurrent.config import BlockRecurrentConfig, FeedbackConfig
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.ops.attention import Method
 from implementations.ops.attention.jax import attend
@@ -79,8 +79,8 @@ class BlockRecurrentLayer(nnx.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model, mask)
+        check_state(self, state, x.shape[0])
         state = self.initial_state(x.shape[0]) if state is None else state
-        check_state(state, config.state_shapes(x.shape[0]))
         mask = mask if config.mask_padding else None
         valid, length = genuine(x, mask)
         if mask is not None:
@@ -216,8 +216,8 @@ class FeedbackStack(nnx.Module):
         config = self.config
         require_segment(x.shape, config.d_model, mask)
         window, total = config.recurrent.window, x.shape[1]
+        check_state(self, state, x.shape[0])
         state = self.initial_state(x.shape[0]) if state is None else state
-        check_state(state, config.state_shapes(x.shape[0]))
         mask = mask if config.mask_padding else None
         valid, length = genuine(x, mask)
         if mask is not None:

@@ -23,7 +23,7 @@ from implementations.block_state.windows.torch import (
     window_ends,
     windows,
 )
-from implementations.common.config import refuse_state, require_caches, require_segment, require_state
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import (
     Dropout,
@@ -258,10 +258,8 @@ class BlockStateLayer(nn.Module):
 
     def check(self, x: Tensor, state: dict[str, Tensor] | None, mask: Bool[Tensor, "B L"] | None) -> None:
         """Raise `ConfigError` where the input, the state or the mask is not of this layer."""
-        config = self.config
-        require_segment(x.shape, config.d_model, mask)
-        refuse_state(config, state)
-        require_caches(state, None if state is None else self.initial_state(1), x.shape[0])
+        require_segment(x.shape, self.config.d_model, mask)
+        check_state(self, state, x.shape[0])
 
     def _contexts(self, x, state, mask, position, scan):
         """The contexts of every token ("SH", "MH") or at the end of every window ("MF"), and the filters' state."""

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import functools
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 S = TypeVar("S")
@@ -45,12 +45,6 @@ def _require_streaming(config: Config, without: str) -> None:
         raise ConfigError(f"{found}: a layer that cannot stream {without}; it streams with {remedy}")
 
 
-def refuse_state(config: Config, state: Any) -> None:
-    """Raise `ConfigError` where a state is given to a layer that cannot stream; the message says what would stream."""
-    if state is not None:
-        _require_streaming(config, "takes no state")
-
-
 def require_state(state: S | None, *configs: Config) -> S:
     """The state; `ConfigError` unless the layers of these configs stream and there is one of theirs to reset."""
     for config in configs:
@@ -60,24 +54,30 @@ def require_state(state: S | None, *configs: Config) -> S:
     return state
 
 
-def require_caches(
-    state: Mapping[str, Any] | None, fresh: Mapping[str, Any] | None, batch: int, grows: Sequence[str] = ()
-) -> None:
-    """Raise `ConfigError` unless a state, where there is one, has what `fresh`, the initial state of one sequence, has,
-    for a batch; those that it `grows` have any number of positions."""
-    if state is None or fresh is None:
+def check_state(layer: Any, state: Any, batch: int) -> None:
+    """Raise `ConfigError` where a layer that cannot stream is given a state (the message says what would stream), or
+    one is not as its `initial_state` makes it for a batch; an axis that is empty there grows with what was seen."""
+    if state is not None:
+        _require_streaming(layer.config, "takes no state")
+        _require_alike("state", state, layer.initial_state(0), batch)
+
+
+def _require_alike(name: str, found: Any, fresh: Any, batch: int) -> None:
+    """`fresh` is the part `name` of the state of no sequence: making it costs a device nothing."""
+    made = "as `initial_state` makes it"
+    if isinstance(fresh, Mapping):
+        if not isinstance(found, Mapping) or found.keys() != fresh.keys():
+            what = f"has {', '.join(found)}" if isinstance(found, Mapping) else f"is of {type(found).__name__}"
+            raise ConfigError(f"{name} {what}: expected a dictionary with {', '.join(fresh)}, {made}")
+        for key, value in fresh.items():
+            _require_alike(f"{name}[{key!r}]", found[key], value, batch)
         return
-    if not isinstance(state, Mapping):
-        raise ConfigError(f"state is of {type(state).__name__}: expected a dictionary with {', '.join(fresh)}")
-    for name, value in fresh.items():
-        shape, told = (batch, *value.shape[1:]), "is missing"
-        if name in state:
-            found = tuple(state[name].shape)
-            free = name in grows and len(found) == len(shape)
-            shape = (batch, found[1], *shape[2:]) if free else shape
-            told = "" if found == shape else f"has shape {found}"
-        if told:
-            raise ConfigError(f"state[{name!r}] {told}: expected {shape}, as `initial_state` makes it")
+    if not hasattr(found, "shape"):
+        raise ConfigError(f"{name} is of {type(found).__name__}: expected an array, {made}")
+    shape, free = tuple(found.shape), len(found.shape) == len(fresh.shape)
+    expected = (batch, *(shape[i] if free and not n else n for i, n in enumerate(fresh.shape) if i))
+    if shape != expected:
+        raise ConfigError(f"{name} has shape {shape}: expected {expected}, {made}")
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import einsum, ending, parameter, trailing
 from implementations.ema.config import EMAConfig, initial_ema
@@ -79,10 +79,7 @@ class MultiHeadEMA(nnx.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model, mask)
-        refuse_state(config, state)
-        expected = config.state_shape(x.shape[0])
-        if state is not None and tuple(state.shape) != expected:
-            raise ConfigError(f"state has shape {tuple(state.shape)}: expected {expected} (EMAConfig.state_shape)")
+        check_state(self, state, x.shape[0])
         inputs = x if mask is None else jnp.where(mask[..., None], x, 0.0)
         if config.bidirectional:
             forward, backward = jnp.split(self.kernel(config.taps(x.shape[1])), 2, axis=0)

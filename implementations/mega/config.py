@@ -86,6 +86,11 @@ class MegaConfig(Config):
         return self.chunk_size or self.max_positions
 
     @property
+    def longest(self) -> int | None:
+        """The longest sequence that the layer takes, None for any."""
+        return self.max_positions if self.bias == "simple" and self.chunk_size is None else None
+
+    @property
     def ema(self) -> EMAConfig:
         """The config of the moving average."""
         return EMAConfig(

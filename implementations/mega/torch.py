@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError, refuse_state, require_caches, require_segment, require_state
+from implementations.common.config import ConfigError, check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import (
     Linear,
@@ -344,9 +344,7 @@ class MegaLayer(nn.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model, mask)
-        refuse_state(config, state)
-        grows = () if config.chunk_size else ("keys", "values", "genuine")
-        require_caches(state, None if state is None else self.initial_state(1), x.shape[0], grows)
+        check_state(self, state, x.shape[0])
         if mask is not None and config.mask_padding:
             x = torch.where(mask[..., None], x, 0.0)
         x, state = self.attention(x, state, mask, training=training, dropout_seed=dropout_seed)

@@ -12,7 +12,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, ending, owned, parameter, trailing
 from implementations.ops.convolution.torch import causal_convolution, two_sided_convolution
@@ -91,10 +91,7 @@ class S4Bank(nn.Module):
         kernel of the segment's length; "auto" steps where there is one position, and else is the convolution's "auto".
         """
         config = self.config
-        refuse_state(config, state)
-        shape = (u.shape[0], config.d_model, config.kept_states, 2)
-        if state is not None and tuple(state.shape) != shape:
-            raise ConfigError(f"state has shape {tuple(state.shape)}: expected (B, D, N / 2, 2) = {shape}")
+        check_state(self, state, u.shape[0])
         method = choose(config, scan, u.shape[1])
         padding = None
         if mask is not None:

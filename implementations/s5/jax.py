@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common import conventions
-from implementations.common.config import refuse_state, require_segment, require_state
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import BatchNorm, Dropout, LayerNorm, Linear, einsum, gelu, parameter
 from implementations.ops.scan import Method, choose
@@ -88,6 +88,12 @@ class S5SSM(nnx.Module):
         for name, values in initial_ssm(config, keys).items():
             setattr(self, name, parameter(keys, values))
 
+    def initial_state(self, batch: int) -> Float[Array, "B P 2"] | None:
+        """The state before the first position: zero, or None where it cannot stream."""
+        if not self.config.causal:
+            return None
+        return jnp.zeros((batch, self.config.kept_states, 2), self.D[...].dtype)
+
     def __call__(
         self,
         u: Float[Array, "B L D"],
@@ -106,7 +112,7 @@ class S5SSM(nnx.Module):
         config's.
         """
         config = self.config
-        refuse_state(config, state)
+        check_state(self, state, u.shape[0])
         method = choose(scan or config.scan, timesteps is not None)
         Lambda_re = self.Lambda_re[...]
         if config.clip_eigs:
@@ -161,9 +167,7 @@ class S5Layer(nnx.Module):
 
     def initial_state(self, batch: int) -> Float[Array, "B P 2"] | None:
         """The state before the first token: zero, or None where the layer cannot stream."""
-        if not self.config.causal:
-            return None
-        return jnp.zeros((batch, self.config.kept_states, 2), self.ssm.D[...].dtype)
+        return self.ssm.initial_state(batch)
 
     def reset(self, state: Float[Array, "B P 2"] | None, start: Bool[Array, " B"]) -> Float[Array, "B P 2"]:
         """The state, emptied for the sequences of the batch at which a document starts."""

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from implementations.common import conventions
-from implementations.common.config import refuse_state, require_segment, require_state
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import BatchNorm, Dropout, LayerNorm, Linear, einsum, gelu, owned, parameter
 from implementations.ops.scan import Method, choose
@@ -88,6 +88,12 @@ class S5SSM(nn.Module):
         for name, values in initial_ssm(config, keys).items():
             setattr(self, name, parameter(keys, values))
 
+    def initial_state(self, batch: int) -> Float[Tensor, "B P 2"] | None:
+        """The state before the first position: zero, or None where it cannot stream."""
+        if not self.config.causal:
+            return None
+        return torch.zeros((batch, self.config.kept_states, 2), dtype=self.D.dtype, device=self.D.device)
+
     def forward(
         self,
         u: Float[Tensor, "B L D"],
@@ -106,7 +112,7 @@ class S5SSM(nn.Module):
         config's.
         """
         config = self.config
-        refuse_state(config, state)
+        check_state(self, state, u.shape[0])
         method = choose(scan or config.scan, timesteps is not None)
         Lambda_re = self.Lambda_re
         if config.clip_eigs:
@@ -162,9 +168,7 @@ class S5Layer(nn.Module):
 
     def initial_state(self, batch: int) -> Float[Tensor, "B P 2"] | None:
         """The state before the first token: zero, or None where the layer cannot stream."""
-        if not self.config.causal:
-            return None
-        return torch.zeros((batch, self.config.kept_states, 2), dtype=self.ssm.D.dtype, device=self.ssm.D.device)
+        return self.ssm.initial_state(batch)
 
     def reset(self, state: Float[Tensor, "B P 2"] | None, start: Bool[Tensor, " B"]) -> Float[Tensor, "B P 2"]:
         """The state, emptied for the sequences of the batch at which a document starts."""

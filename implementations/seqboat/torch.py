@@ -16,7 +16,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import ConfigError, refuse_state, require_segment, require_state
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.shards.torch import batch_max
 from implementations.common.torch import (
@@ -105,18 +105,6 @@ class SeqBoatLayer(nn.Module):
             empty[name] = torch.where(start.reshape(-1, *[1] * (value.ndim - 1)), torch.zeros_like(value), value)
         return empty
 
-    def _check(self, x, state, mask):
-        """Raise `ConfigError` for inputs of a wrong shape."""
-        config = self.config
-        require_segment(x.shape, config.d_model, mask)
-        refuse_state(config, state)
-        if state is None:
-            return
-        kept = state["keys"].shape[1] if config.window is None else config.window
-        expected = (x.shape[0], kept, config.query_size)
-        if tuple(state["keys"].shape) != expected:
-            raise ConfigError(f"state['keys'] has shape {tuple(state['keys'].shape)}: expected (B, W, Z) = {expected}")
-
     def forward(
         self,
         x: Float[Tensor, "B L D"],
@@ -133,7 +121,8 @@ class SeqBoatLayer(nn.Module):
         in the state. `return_activity` adds a third output, the share of each row's genuine positions that are active.
         """
         config = self.config
-        self._check(x, state, mask)
+        require_segment(x.shape, config.d_model, mask)
+        check_state(self, state, x.shape[0])
         genuine = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
         counted = mask if config.mask_padding else None
         if counted is not None:

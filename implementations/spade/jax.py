@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import ConfigError, refuse_state, require_caches, require_segment, require_state
+from implementations.common.config import ConfigError, check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import ElementDropout, LayerNorm, Linear, activate, ending, parameter, trailing
 from implementations.mega.jax import GatedAttention
@@ -278,8 +278,7 @@ class SpadeLayer(nnx.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model, mask)
-        refuse_state(config, state)
-        require_caches(state, None if state is None else self.initial_state(1), x.shape[0])
+        check_state(self, state, x.shape[0])
         if config.positions == "shared" and bias is None:
             raise ConfigError("SpadeConfig.positions is 'shared': expected the relative bias of another layer as bias")
         if mask is not None and config.mask_padding:
@@ -346,7 +345,7 @@ class SpadeStack(nnx.Module):
 
         The state of layer i is found under `layer{i}_` and its own names.
         """
-        refuse_state(self.config, state)
+        check_state(self, state, x.shape[0])
         layers: Any = self.layers
         after = {}
         for i, layer in enumerate(layers):

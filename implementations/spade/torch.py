@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from implementations.common.config import ConfigError, refuse_state, require_caches, require_segment, require_state
+from implementations.common.config import ConfigError, check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import ElementDropout, LayerNorm, Linear, activate, ending, owned, parameter, trailing
 from implementations.mega.torch import GatedAttention
@@ -281,8 +281,7 @@ class SpadeLayer(nn.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model, mask)
-        refuse_state(config, state)
-        require_caches(state, None if state is None else self.initial_state(1), x.shape[0])
+        check_state(self, state, x.shape[0])
         if config.positions == "shared" and bias is None:
             raise ConfigError("SpadeConfig.positions is 'shared': expected the relative bias of another layer as bias")
         if mask is not None and config.mask_padding:
@@ -350,7 +349,7 @@ class SpadeStack(nn.Module):
 
         The state of layer i is found under `layer{i}_` and its own names.
         """
-        refuse_state(self.config, state)
+        check_state(self, state, x.shape[0])
         layers: Any = self.layers
         after = {}
         for i, layer in enumerate(layers):

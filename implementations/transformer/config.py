@@ -96,6 +96,11 @@ class TransformerConfig(Config):
         """The absolute positions that a model adds to its input."""
         return self.positions if self.positions in ("sinusoidal", "learned") else "none"
 
+    @property
+    def longest(self) -> int | None:
+        """The longest sequence that a model of these layers takes, None for any."""
+        return self.max_length if self.positions == "learned" else None
+
 
 def initial_bias(config: TransformerConfig, keys: Keys) -> np.ndarray:
     """The table of a relative bias, (H, buckets) or (H, 2 max_distance - 1), normal of deviation D^-1/2 (T5)."""

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
-from implementations.common.config import refuse_state, require_segment, require_state
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.jax import Dropout, FeedForward, LayerNorm, Linear, RMSNorm, ending, parameter, trailing
 from implementations.ops.attention import Method
@@ -177,7 +177,7 @@ class TransformerLayer(nnx.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model, mask)
-        refuse_state(config, state)
+        check_state(self, state, x.shape[0])
         mask = mask if config.mask_padding else None
         if mask is not None:
             x = jnp.where(mask[..., None], x, 0.0)

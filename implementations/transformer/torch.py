@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from implementations.common.config import refuse_state, require_segment, require_state
+from implementations.common.config import check_state, require_segment, require_state
 from implementations.common.initializers import Keys
 from implementations.common.torch import (
     Dropout,
@@ -191,7 +191,7 @@ class TransformerLayer(nn.Module):
         """
         config = self.config
         require_segment(x.shape, config.d_model, mask)
-        refuse_state(config, state)
+        check_state(self, state, x.shape[0])
         mask = mask if config.mask_padding else None
         if mask is not None:
             x = torch.where(mask[..., None], x, 0.0)

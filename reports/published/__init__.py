@@ -124,9 +124,14 @@ class Published:
         }
         self._by_anchor = {paper.anchor(number): (paper, number) for paper in papers for number in paper.numbers}
 
-    def reference(self, task: str, architecture: str) -> tuple[PaperNumbers, Number] | None:
-        """The paper and its number for one task and architecture, or None."""
-        return self._references.get((task, architecture))
+    def reference(self, task: str, architecture: str, row: str = "") -> tuple[PaperNumbers, Number] | None:
+        """The paper and its number for one task and architecture, or None; of a row that is named, that row's by the
+        protocol of the reference."""
+        found = self._references.get((task, architecture))
+        if not row or found is None or found[1].name == row:
+            return found
+        known = [(paper, number) for paper, number in self.on_task(task) if number.protocol == found[1].protocol]
+        return next((each for each in known if (each[1].architecture, each[1].name) == (architecture, row)), None)
 
     def number(self, anchor: str) -> tuple[PaperNumbers, Number]:
         """The number with that anchor and its paper; raises PublishedError."""

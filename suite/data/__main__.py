@@ -165,7 +165,7 @@ def _import(options: argparse.Namespace) -> int:
 def _after_files(name: str, root: Path) -> str:
     """What comes after some original files were taken: the rest of them, or the preparation."""
     place = catalog.place(name, root, {})
-    return place.remedy if place.settings.source == "released" and not place.has_raw else place.command
+    return place.next if place.settings.source == "released" and not place.has_raw else place.command
 
 
 def _doctor(options: argparse.Namespace) -> int:

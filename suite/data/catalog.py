@@ -97,10 +97,36 @@ class Place:
         return self.root / "raw" / manifest.read(self.data_set.name).raw
 
     @property
+    def missing(self) -> list[str]:
+        """The original files that these settings read and that do not lie there."""
+        release = manifest.read(self.data_set.name).release.of(self.settings.reads)
+        return [file.name for file in release.files if not raw.is_there(file, self.raw)]
+
+    @property
     def has_raw(self) -> bool:
         """Whether every original file that these settings read lies there."""
-        release = manifest.read(self.data_set.name).release.of(self.settings.reads)
-        return self.raw.is_dir() and all(raw.is_there(file, self.raw) for file in release.files)
+        return self.raw.is_dir() and not self.missing
+
+    @property
+    def absent(self) -> str:
+        """What is missing of the original files, in words: all of them, or which."""
+        missing, release = self.missing, manifest.read(self.data_set.name).release.of(self.settings.reads)
+        if len(missing) == len(release.files) or self.settings.source == "local":
+            return f"the original files are not in {self.raw}"
+        return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in {self.raw}"
+
+    @property
+    def next(self) -> str:
+        """What to do where original files are missing, also without them."""
+        return ". ".join(filter(None, (self.remedy, self.settings.without(self.missing))))
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of the prepared files by name, as they were written; empty where it is not prepared.
+
+        Raises CorruptData.
+        """
+        return store.read_meta(self.directory).files if self.directory.exists() else {}
 
     @property
     def command(self) -> str:
@@ -167,7 +193,9 @@ def open_dataset(
         return wanted.open(verify)
     if prepare and available(name, root, **settings):
         return prepare_dataset(name, root, jobs=jobs, **settings)
-    raise NoData(f"{name} is not prepared in {wanted.root}. {wanted.remedy}")
+    source, partly = wanted.settings.source, wanted.raw.is_dir() and wanted.missing
+    why = f": {wanted.absent}" if source == "released" and partly else ""
+    raise NoData(f"{name} is not prepared in {wanted.root}{why}. {wanted.remedy}")
 
 
 def prepare_dataset(
@@ -184,7 +212,7 @@ def prepare_dataset(
     wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
     source, data_set = wanted.settings.source, wanted.data_set
     if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
-        raise NoData(f"{name} ({source}): the original files are not in {wanted.raw}. {wanted.remedy}")
+        raise NoData(f"{name} ({source}): {wanted.absent}. {wanted.next}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:
             with contextlib.suppress(CorruptData):

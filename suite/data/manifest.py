@@ -52,13 +52,17 @@ class Preparation(Entry, frozen=True):
 
 
 class Selection(Entry, frozen=True):
-    """Settings that differ from the defaults, and the sha256 of the arrays that they give; `checked` says how."""
+    """Settings that differ from the defaults, and the sha256 of the arrays that they give; `checked` says how.
+
+    Not `binding`: the arrays of the files that `checked` names, where other files with these settings are as good.
+    """
 
     name: Text
     settings: dict[str, Setting]
     sha256: dict[str, Sha256]
     source: Text | None = None
     checked: Text | None = None
+    binding: bool = True
 
 
 class ReleasedFile(Entry, frozen=True):
@@ -136,6 +140,7 @@ class Manifest(Entry, frozen=True):
     description: Text
     licence: Licence
     citations: list[Citation]
+    protocol: Annotated[dict[str, Text], msgspec.Meta(min_length=1)]
     splits: dict[str, Annotated[int, msgspec.Meta(ge=0)]]
     release: Release
     defects: list[Defect]
@@ -150,14 +155,14 @@ class Manifest(Entry, frozen=True):
             raise ValueError("expected at least 1 sequence of train and test - at `$.splits`")
 
     def pinned(self, settings: dict[str, Any]) -> dict[str, str]:
-        """The sha256 of the files that these settings must give; empty where the manifest pins none."""
+        """The sha256 of the files that these settings must give; empty where the manifest pins none that bind."""
         source = settings.get("source")
         made = self.generator if source == "generated" else self.preparation
         if made is None:
             return {}
         given = {name: value for name, value in settings.items() if name != "source"}
         for selection in self.selections:
-            if self.source(selection) == source and made.settings | self.splits | selection.settings == given:
+            if selection.binding and self.source(selection) == source and made.settings | self.splits | selection.settings == given:
                 return selection.sha256
         return {}
 

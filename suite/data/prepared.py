@@ -1,5 +1,6 @@
 """Prepared data as the training loop sees them: memory-mapped splits that give padded batches."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,6 +124,12 @@ class Prepared:
         if verify:
             self.verify()
         self.train, self.validation, self.test = (self._open(split) for split in SPLITS)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the lines `<sha256 of a file>  <its name>` of the prepared files, in the order of the names."""
+        lines = (f"{digest}  {file}\n" for file, digest in sorted(self.files.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def verify(self) -> None:
         """Hash every file and compare with `meta.json` and, where the manifest pins these data, with the manifest."""

@@ -126,6 +126,10 @@ class Settings:
         """Whether these settings read a file of the release, called as the manifest calls it."""
         return True
 
+    def without(self, missing: Sequence[str]) -> str:
+        """A sentence on what can be had without some files of the release, empty where nothing can."""
+        return ""
+
     def facts(self) -> dict[str, Any]:
         """What a data set adds to `protocol()`: at least `split_rule`, `input`, `maximum_length` and `classes`.
 

@@ -15,6 +15,7 @@ from implementations.common.config import Config
 from implementations.common.conventions import MatmulPrecision
 from implementations.common.jax import compiling_for
 from suite.hardware.ahead_of_time import PAIRED, TOPOLOGIES, Row, abstract_batch, blank, described, does_not_fit
+from suite.hardware.program_text import without_numbers
 from suite.recipes.base import Recipe
 from suite.speed.config import Mode
 from suite.speed.jax import Bench
@@ -120,8 +121,8 @@ class Compiler:
         return Layer(config, precision, self.devices[0])
 
     def key(self, lowered: Any) -> str:
-        """What programs share that are the same for this compiler."""
-        text = f"{self.name}\n{self.devices[0].device_kind}\n{lowered.as_text()}"
+        """What programs share that are the same for this compiler up to numbers that only their results depend on."""
+        text = f"{self.name}\n{self.devices[0].device_kind}\n{without_numbers(lowered.as_text())}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def compiled(self, lowered: Any) -> Row:

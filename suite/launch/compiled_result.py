@@ -14,6 +14,8 @@ from suite.matrix import Cell
 DEFINITIONS = {
     "compiled": "for the chips of the topology that share a batch, none being here; no data are read and nothing is "
     "run: there is no time",
+    "programs": "those that are the same but for single numbers on which only results depend, such as a threshold, "
+    "have one `key` and are compiled once",
     "chips": "that share a program: the batch by rows, where they divide its size, with a copy of the parameters each; "
     "all numbers are those of one of them",
     "collectives": "operations through which the chips exchange numbers, as often as they stand in the program",

@@ -323,6 +323,7 @@ POSITIONS = {
     "lra.image": 1_024,
     "lra.pathfinder": 1_024,
     "lra.pathx": 16_384,
+    "lra.path256": 65_536,
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from reports.records import Record
 from suite.data import Prepared
 from suite.data.qmsum import texts
+from suite.launch.measured_data import completed
 from suite.launch.result import curves, record_cell, timing
 from suite.matrix import Cell
 from suite.rouge import MEASURES, rouge
@@ -38,7 +39,7 @@ def measured(
         cell=record_cell(cell),
         status="measured",
         recipe=cell.recipe.to_dict(),
-        protocol=facts,
+        protocol=completed(facts, data),
         metrics={
             **{name: value for name, value in best.items() if name not in ("epoch", "epoch_step")},
             **{f"untrained_{name}": max(scores[name] for scores in untrained.values()) for name in MEASURES},

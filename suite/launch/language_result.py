@@ -8,6 +8,7 @@ from typing import Any
 from reports.records import Record
 from suite.data.text.prepared import PreparedText
 from suite.launch import comparable
+from suite.launch.measured_data import completed
 from suite.launch.result import curves, record_cell, timing
 from suite.matrix import Cell
 from suite.training.language import loop as language_loop
@@ -32,7 +33,7 @@ def measured(
         cell=record_cell(cell),
         status="measured",
         recipe=cell.recipe.to_dict(),
-        protocol={**data.protocol, **comparable.after(facts, data.protocol)},
+        protocol=completed({**data.protocol, **comparable.after(facts, data.protocol)}, data),
         metrics={
             **{name: best[f"test_{name}"] for name in METRICS},
             **{f"validation_{name}": best[f"validation_{name}"] for name in METRICS},

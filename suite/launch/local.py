@@ -17,11 +17,11 @@ from typing import IO, Any, Literal
 
 from reports import records
 from suite import provenance
-from suite.data import DataError, Prepared
+from suite.data import DataError, NoData, Prepared
 from suite.hardware import ahead_of_time
 from suite.hardware.profiles import PROFILES
 from suite.launch import cell as child
-from suite.launch import result
+from suite.launch import measured_data, result
 from suite.launch.display import Display
 from suite.launch.workers import Turn, Workers
 from suite.matrix import Cell
@@ -287,10 +287,17 @@ def without_places(text: str) -> str:
     return text
 
 
-def finished(out: Path, cell: Cell) -> bool:
-    """Whether the cell has a measured record already; a damaged record raises RecordError."""
+def finished(out: Path, cell: Cell, data: Path | None = None) -> bool:
+    """Whether the cell has a measured record already, on the data under `data` where they are prepared there.
+
+    Raises RecordError for a damaged record and OtherData for one of other data.
+    """
     path = records_path(out, cell)
-    return path.exists() and records.read(path).status == "measured"
+    record = records.read(path) if path.exists() else None
+    if record is None or record.status != "measured":
+        return False
+    measured_data.check(record, cell, data)
+    return True
 
 
 def prepare(cells: Sequence[Cell], open_data: Callable[[str, dict[str, Any]], Prepared]) -> dict[str, DataError | None]:
@@ -301,8 +308,9 @@ def prepare(cells: Sequence[Cell], open_data: Callable[[str, dict[str, Any]], Pr
         key = json.dumps(cell.recipe.data.to_dict(), sort_keys=True) if cell.recipe else ""
         if cell.recipe and key not in opened:
             try:
-                open_data(cell.recipe.data.name, cell.recipe.data.settings)
-                opened[key] = None
+                data = open_data(cell.recipe.data.name, cell.recipe.data.settings)
+                without = f"{data.name} is prepared without its train split: nothing can be trained on {data.directory}"
+                opened[key] = None if data.train.count else NoData(without)
             except DataError as error:
                 opened[key] = error
         found[cell.id] = opened.get(key)

@@ -10,6 +10,7 @@ from implementations import parameters
 from reports.records import Record
 from suite.data import store
 from suite.data.text.prepared import PreparedText
+from suite.launch.measured_data import completed
 from suite.launch.result import curves, record_cell, timing
 from suite.matrix import Cell
 from suite.training.checkpoint import CheckpointError
@@ -30,7 +31,7 @@ def measured(
         cell=record_cell(cell),
         status="measured",
         recipe=cell.recipe.to_dict(),
-        protocol={**data.protocol, **facts, "splits": data.protocol["splits"]},
+        protocol=completed({**data.protocol, **facts}, data),
         metrics={
             **{name: value for name, value in last.items() if name not in ("epoch", "epoch_step")},
             **{f"unigram_{name}": value for name, value in untrained.items()},

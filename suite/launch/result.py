@@ -20,6 +20,7 @@ from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import energy
 from suite.launch import comparable
+from suite.launch.measured_data import completed
 from suite.matrix import Cell
 from suite.recipes.base import Recipe, differences
 from suite.speed.config import SpeedSettings
@@ -77,6 +78,8 @@ def protocol(cell: Cell) -> dict[str, Any]:
     changed = differences(recipe, published) if published else ["no published recipe is known"]
     if cell.factor:
         facts = {**facts, "ablation": ablation(cell)}
+    if row := matrix.published_row(cell):
+        facts = {**facts, "published_row": row}
     every = window(recipe)
     if recipe.language is not None:
         return language_protocol(recipe, task, facts, changed, every)
@@ -101,10 +104,18 @@ def protocol(cell: Cell) -> dict[str, Any]:
         or "every epoch, on all examples; the last batch is filled up and the filling discarded",
         "training": "shuffled epochs; the examples that fill no batch sit an epoch out",
         "step_loss": _LOSSES[recipe.model.objective] + (f", averaged over {every} updates" if every > 1 else ""),
-        "comparable_to": "" if changed else task.comparable_to,
+        "comparable_to": "" if changed else task.published(cell.architecture),
+        **({} if changed else unpublished(task, cell.architecture)),
         "differences": [*changed, *facts.get("differences", [])],
         "test_count": recipe.data.settings.get("test"),
     }
+
+
+def unpublished(task: Task, architecture: str) -> dict[str, str]:
+    """Why the numbers of an architecture stand beside no published ones, where the recipe is this project's own."""
+    if task.protocols is None or architecture in task.protocols:
+        return {}
+    return {"not_comparable": f"no paper prints {task.title} of {architecture}: the recipe is this project's own"}
 
 
 def ablation(cell: Cell) -> dict[str, Any]:
@@ -186,7 +197,7 @@ def measured(
         cell=record_cell(cell),
         status="measured",
         recipe=cell.recipe.to_dict(),
-        protocol=facts,
+        protocol=completed(facts, data),
         metrics=metrics,
         curves=curves(cell.recipe, run),
         tables={TABLE: list(rates)} if rates else {},

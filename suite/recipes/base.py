@@ -289,6 +289,22 @@ def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     return recipe.rescaled(**{f.name: getattr(new, f.name) for f in dataclasses.fields(new)})
 
 
+def require_fit(recipe: Recipe) -> None:
+    """Raise ConfigError, naming layer and data, where sequences of labelled data are longer than a layer takes."""
+    data_set = DATA_SETS.get(recipe.data.name)
+    if data_set is None or recipe.kind:
+        return
+    found = ((getattr(layer, "longest", None), type(layer).__name__) for layer in recipe.model.layers)
+    limits = [(most, name) for most, name in found if most is not None]
+    if not limits:
+        return
+    least, name = min(limits)
+    longest = data_set.settings.from_dict(recipe.data.settings).protocol()["maximum_length"]
+    if longest > least:
+        of = f"the sequences of {data_set.settings.TITLE} have {longest:,}"
+        raise ConfigError(f"{name} takes at most {least:,} positions: {of}")
+
+
 def override_settings(config: C, overrides: Sequence[str]) -> C:
     """A config with `path=value` texts applied; raises ConfigError."""
     values = copy.deepcopy(config.to_dict(complete=True))

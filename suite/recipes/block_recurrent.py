@@ -70,7 +70,7 @@ TABLE: dict[str, BlockRecurrentConfig] = {
     for name, gate in (("lstm", "lstm"), ("fixed", "fixed"))
     for configuration in ("dual", "single", "skip")
 }
-"""The recurrent layers of table 1; "Feedback" is `feedback()`."""
+"""The recurrent layers of table 1; rows "Feedback" are in `suite/recipes/block_recurrent_feedback.py`."""
 
 
 def lra_listops(profile: Profile = "paper") -> Recipe:
@@ -130,11 +130,29 @@ RECIPES: dict[str, Callable[[Profile], Recipe]] = {"lra.listops": lra_listops}
 
 
 def operations_per_token(model: ModelConfig) -> float:
-    """Floating-point operations of one forward pass per position: both directions' products, the states' by block."""
+    """Floating-point operations of one forward pass per position: both directions' products, the states' by block.
+
+    The layers of a stack with feedback that do not recur have a second query, for the states.
+    """
     layer = model.layer
-    assert isinstance(layer, BlockRecurrentConfig)
+    encoder = 2 * model.input_size * model.d_model
+    if not isinstance(layer, FeedbackConfig):
+        assert isinstance(layer, BlockRecurrentConfig)
+        return model.depth * _layer_operations(layer) + encoder
+    own, recurrent = layer.recurrent, len(layer.indices)
+    tokens = _token_operations(own) + 20 * own.d_model
+    return model.depth * (recurrent * _layer_operations(own) + (layer.depth - recurrent) * tokens) + encoder
+
+
+def _token_operations(layer: BlockRecurrentConfig) -> float:
+    """Of the tokens of a layer: their products, and attention to tokens and states."""
+    D, inner = layer.d_model, layer.heads * layer.head_width
+    return 12 * D * inner + 4 * D * layer.d_ff + 4 * inner * (2 * layer.window + 2 * layer.states)
+
+
+def _layer_operations(layer: BlockRecurrentConfig) -> float:
+    """Of a recurrent layer."""
     D, inner, S, W = layer.d_model, layer.heads * layer.head_width, layer.states, layer.window
-    tokens = 12 * D * inner + 4 * D * layer.d_ff + 4 * inner * (2 * W + 2 * S)
     maps = 3 if layer.gate == "lstm" else 1  # z, and under an LSTM gate i and f
     states = 8 * D * inner + 4 * inner * (S + layer.cached)
     if layer.configuration != "single":
@@ -142,7 +160,7 @@ def operations_per_token(model: ModelConfig) -> float:
     if layer.configuration != "skip":
         read = 2 * inner if layer.configuration == "single" else D
         states += 2 * read * layer.d_ff + maps * 2 * layer.d_ff * D
-    return model.depth * (tokens + states * S / W + 20 * D) + 2 * model.input_size * D
+    return _token_operations(layer) + states * S / W + 20 * D
 
 
 def language_layers(size: language.Size) -> language.Layers:
@@ -158,9 +176,9 @@ def language_layers(size: language.Size) -> language.Layers:
     return language.Layers(layer, depth, placed)
 
 
-def published_language(task: language.Task) -> Recipe:
-    """Rec:fixed:skip of table 1 on books, papers or source code; others are `--set model.layer.gate=lstm`."""
-    layer = TABLE["Rec:fixed:skip"]
+def published_language(task: language.Task, gate: str = "fixed", configuration: str = "skip") -> Recipe:
+    """Rec:fixed:skip of table 1 on books, papers or source code; the others are in `suite/recipes/rows.py`."""
+    layer = TABLE[f"Rec:{gate}:{configuration}"]
     recurs = {i % DEPTH for i in RECURRENT}
     placed = tuple((i, layer.sliding) for i in range(DEPTH) if i not in recurs)
     return meliad.recipe(task, language.Layers(layer, DEPTH, placed))

@@ -159,16 +159,22 @@ def language_layers(size: language.Size) -> language.Layers:
     return language.Layers(with_contexts, depth, placed, SSM_LEAVES)
 
 
-def published_language(task: language.Task) -> Recipe:
-    """BST:SH:S4 of table 1 on books, papers or source code; others are `--set model.layer.variant=MF`."""
-    placed = tuple((i, other) for i, other in enumerate(stack()) if i + 1 not in PLACES["small"])
+def published_language(
+    task: language.Task,
+    variant: Literal["SH", "MH", "MF"] = "SH",
+    kernel: Literal["s4", "unstructured"] = "s4",
+    size: Size = "small",
+) -> Recipe:
+    """BST:SH:S4 of table 1 on books, papers or source code; the others are in `suite/recipes/rows.py`."""
+    layers = stack(variant, kernel, size)
+    placed = tuple((i, other) for i, other in enumerate(layers) if i + 1 not in PLACES[size])
     source = {
         "model.layer": "arXiv 2306.09539, table 1: window 512, SSM state 16, contexts in layers 1, 7 and 9 (their "
         "places and the dropout are not confirmed)",
         "optimizer": "arXiv 2306.09539: the training setup of the Block-Recurrent Transformer, so Adafactor; a "
         "note that says Adam is not confirmed",
     }
-    return meliad.recipe(task, language.Layers(layer(), DEPTH, placed), source)
+    return meliad.recipe(task, language.Layers(layer(variant, kernel, size), DEPTH, placed), source)
 
 
 LANGUAGE_RECIPES = language.recipes(language_layers, {task: partial(published_language, task) for task in meliad.TASKS})

@@ -20,6 +20,8 @@ DROPOUT = 0.05
 SOURCE = {
     "model.layer, depth, placed": f"{REPOSITORY} transformer/configs: size/medium_150M.gin, base_memory.gin, recurrent",
     "model.embedding_stddev, scale_logits": f"{REPOSITORY}: deviation 1, tied to the output, logits over sqrt(D)",
+    "model.layer.dropout": "0.05; not expressed in Transformer and Block-State layers: the authors drop entries of the "
+    "attention's weights too, as the Block-Recurrent layers do here",
     "model.output_dropout": f"{REPOSITORY}: 0.05, also before the output",
     "model.input_size": "the T5 vocabulary, 32,128 entries; arXiv and GitHub there: another of 32k, not published",
     "model.compute_dtype": f"{REPOSITORY}: activations in bfloat16, parameters in float32",

@@ -93,7 +93,7 @@ class Published:
     def recipe(self, task: lra.Task, layer: BankConfig, source: dict[str, str]) -> Recipe:
         """The training run of the file with layers of that config."""
         selection: Selection = "best test accuracy" if task == "text" else "best validation accuracy"
-        return Recipe(
+        recipe = Recipe(
             model=lra.model(task, layer, self.n_layers),
             optimizer=self.optimizer(),
             batch_size=self.batch_size,
@@ -107,6 +107,7 @@ class Published:
                 **source,
             },
         )
+        return lra.derived(recipe) if task == "path256" else recipe
 
 
 PUBLISHED: dict[lra.Task, Published] = {
@@ -117,12 +118,17 @@ PUBLISHED: dict[lra.Task, Published] = {
     "pathfinder": Published("s4-pathfinder.yaml", 256, 64, None, True, 64, 0.004, 200, 500_000, 50_000, 0.001),
     "pathx": Published("s4-pathx.yaml", 256, 64, None, True, 16, 0.001, 50, 500_000, 50_000, 0.001, dt_min=0.0001),
 }
+PUBLISHED["path256"] = dataclasses.replace(PUBLISHED["pathx"], dt_min=PUBLISHED["pathx"].dt_min / 4)
 
 # The one place where smoke and small depart from the paper; lengths as in S5's smoke recipe of ListOps.
 SMOKE_LISTOPS = lra.Scaling(
     6_000, 1_000, 8, 50, 2, {"d_model": 32, "state_size": 4, "truncated_length": 128}, lengths=(20, 128)
 )
 SMOKE = lra.Scaling(1_000, 250, 2, 25, 2, {"d_model": 32, "state_size": 8, "n_ssm": 1})
+SCALINGS: dict[tuple[lra.Task, Profile], lra.Scaling] = {
+    ("listops", "smoke"): SMOKE_LISTOPS,
+    **lra.long({"d_model": 16, "state_size": 8, "n_ssm": 1}, {"d_model": 64, "state_size": 16, "n_ssm": 1}),
+}
 SMALL = lra.Scaling(20_000, 2_000, 8, 50, 4, {"d_model": 64, "state_size": 16, "n_ssm": 1})
 
 
@@ -130,7 +136,7 @@ def published(task: lra.Task, profile: Profile = "paper") -> Recipe:
     """The recipe of a task in a profile."""
     numbers = PUBLISHED[task]
     recipe = numbers.recipe(task, S4Config(truncated_length=lra.LENGTH[task], **numbers.shared()), {})
-    return lra.profiled(recipe, profile, SMALL, SMOKE_LISTOPS if task == "listops" else SMOKE)
+    return lra.profiled(recipe, profile, *lra.of(SCALINGS, task, SMALL, SMOKE))
 
 
 def lra_listops(profile: Profile = "paper") -> Recipe:
@@ -163,6 +169,11 @@ def lra_pathx(profile: Profile = "paper") -> Recipe:
     return published("pathx", profile)
 
 
+def lra_path256(profile: Profile = "paper") -> Recipe:
+    """Path-256, from s4-pathx.yaml."""
+    return published("path256", profile)
+
+
 RECIPES: dict[str, Callable[[Profile], Recipe]] = {
     "lra.listops": lra_listops,
     "lra.text": lra_text,
@@ -170,6 +181,7 @@ RECIPES: dict[str, Callable[[Profile], Recipe]] = {
     "lra.image": lra_image,
     "lra.pathfinder": lra_pathfinder,
     "lra.pathx": lra_pathx,
+    "lra.path256": lra_path256,
 }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from implementations.s4.config import S4DConfig
 from suite.recipes import language, lra
 from suite.recipes.base import Profile, Recipe
-from suite.recipes.s4 import PUBLISHED, REPOSITORY, SMALL, SMOKE, SMOKE_LISTOPS, operations_per_token
+from suite.recipes.s4 import PUBLISHED, REPOSITORY, SCALINGS, SMALL, SMOKE, operations_per_token
 
 __all__ = ["RECIPES", "operations_per_token"]
 
@@ -35,7 +35,8 @@ def published(task: lra.Task, profile: Profile = "paper") -> Recipe:
     """The recipe of a task in a profile."""
     numbers = PUBLISHED[task]
     recipe = numbers.recipe(task, S4DConfig(initialization="legs", discretization="zoh", **numbers.shared()), SOURCE)
-    return lra.profiled(recipe, profile, SMALL, _without_length(SMOKE_LISTOPS) if task == "listops" else SMOKE)
+    small, smoke = lra.of(SCALINGS, task, SMALL, SMOKE)
+    return lra.profiled(recipe, profile, small, _without_length(smoke))
 
 
 def lra_listops(profile: Profile = "paper") -> Recipe:
@@ -68,6 +69,11 @@ def lra_pathx(profile: Profile = "paper") -> Recipe:
     return published("pathx", profile)
 
 
+def lra_path256(profile: Profile = "paper") -> Recipe:
+    """Path-256, from Path-X."""
+    return published("path256", profile)
+
+
 RECIPES: dict[str, Callable[[Profile], Recipe]] = {
     "lra.listops": lra_listops,
     "lra.text": lra_text,
@@ -75,6 +81,7 @@ RECIPES: dict[str, Callable[[Profile], Recipe]] = {
     "lra.image": lra_image,
     "lra.pathfinder": lra_pathfinder,
     "lra.pathx": lra_pathx,
+    "lra.path256": lra_path256,
 }
 
 

@@ -148,10 +148,8 @@ def ladder(record: Record, again: Record, strict: bool) -> list[Quantity]:
     sides = [_rows(side, "parity", ("rung", "check", "case", "dtype")) for side in (record, again)]
     both = [key for key in sides[0] if key in sides[1]]
     errors = [[side[key].get(name) for key in both for name in _ERRORS] for side in sides]
-    alone = [key for side in sides for key in side if key not in both]
-    only = equal("checks of one side only", [f"rung {' '.join(key)}" for key in alone], [None] * len(alone), strict)
     found = [_passed("checks passed", sides, both), equal("errors of the checks", *errors, strict=strict)]
-    return [*found, *([only] if alone else [])]
+    return [*found, *_alone("checks of one side only", "rung", sides, strict)]
 
 
 _ERRORS = ("error_jax", "error_torch", "error_between", "tolerance")
@@ -167,6 +165,7 @@ def speed(record: Record, again: Record, strict: bool) -> list[Quantity]:
     operations = [[side[key].get("operations") for key in shared] for side in programs]
     return [
         _passed("gates passed", gates, both),
+        *_alone("gates of one side only", "layer", gates, strict=True),  # every layer has one, whatever the version
         equal("errors of the gates", *errors, strict=strict),
         equal("operations of the programs", *operations, strict=strict),
     ]
@@ -174,6 +173,13 @@ def speed(record: Record, again: Record, strict: bool) -> list[Quantity]:
 
 def _rows(record: Record, table: str, names: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
     return {tuple(text(row.get(name)) for name in names): row for row in record.tables.get(table, [])}
+
+
+def _alone(name: str, kind: str, sides: Sequence[dict[tuple[str, ...], Any]], strict: bool) -> list[Quantity]:
+    """The rows that one side lacks, where there are any."""
+    keys = [key for key in {**sides[0], **sides[1]} if not (key in sides[0] and key in sides[1])]
+    values = [[f"{kind} {' '.join(key)}" if key in side else None for key in keys] for side in sides]
+    return [equal(name, *values, strict=strict)] if keys else []
 
 
 def _passed(name: str, sides: Sequence[dict[tuple[str, ...], Any]], both: Sequence[tuple[str, ...]]) -> Quantity:

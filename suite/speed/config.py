@@ -113,6 +113,12 @@ def block_recurrent(d_model: int, heads: int, window: int) -> Config:
     )  # fmt: skip
 
 
+def feedback(d_model: int, heads: int, window: int) -> Config:
+    """The least stack with feedback: a Block-Recurrent layer, and one that reads its states; two layers, not one."""
+    recurrent = block_recurrent(d_model, heads, window).to_dict()
+    return _config("block_recurrent_feedback", recurrent=recurrent, depth=2, recurrent_layers=[0])
+
+
 def listed() -> dict[str, Callable[[int, int, int], Config]]:
     """Layer of an architecture as a function of (d_model, heads, window), causal; one entry per architecture here."""
     return {
@@ -126,6 +132,7 @@ def listed() -> dict[str, Callable[[int, int, int], Config]]:
         ),
         "transformer": slide,
         "block_recurrent": block_recurrent,
+        "block_recurrent_feedback": feedback,
         "block_state": block_state,
         "spade": lambda d, heads, window: _config(
             "spade", d_model=d, heads=heads, d_ff=4 * d, causal=True, window=window, s4_state_size=16

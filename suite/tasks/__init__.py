@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 FRAMEWORKS = ("jax", "torch")
@@ -36,7 +36,8 @@ class Task:
     language model. `frameworks` is "each" where every framework has its own cell, "both" where one cell
     compares them. `architecture` limits a task to one architecture. `missing_data` is the remedy shown where the data
     set has no loader here. `settings(architecture, profile)` gives what a cell without training measures, None
-    where the task has no cell for the architecture.
+    where the task has no cell for the architecture. `protocols`, where it is there, is `comparable_to` by architecture:
+    of one that is not in it no paper printed a number.
     """
 
     name: str
@@ -51,6 +52,11 @@ class Task:
     architecture: str | None = None
     missing_data: str = ""
     settings: Callable[[str, Any], Any] | None = None
+    protocols: Mapping[str, str] | None = None
+
+    def published(self, architecture: str) -> str:
+        """The published protocol that the paper recipe of an architecture follows, or ""."""
+        return self.comparable_to if self.protocols is None else self.protocols.get(architecture, "")
 
 
 def all_tasks() -> dict[str, Task]:

@@ -17,10 +17,11 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
+from implementations.common.config import ConfigError
 from suite.data import Batch, Prepared, Split
 from suite.data.batches import evaluation_batches, indices
 from suite.recipes.base import Recipe
-from suite.training.checkpoint import CheckpointStore
+from suite.training.checkpoint import CheckpointError, CheckpointStore
 from suite.training.measures import Found, measure
 
 BLOCK_STEPS = 50
@@ -108,6 +109,16 @@ def resampled(batch: Batch, every: int) -> Batch:
     return Batch(batch.inputs[:, ::every], (batch.lengths + every - 1) // every, batch.labels)
 
 
+def check_vocabulary(recipe: Recipe, least: int) -> None:
+    """Raise ConfigError unless a model that reads tokens has all of the data's `least`; others it would not see."""
+    found = recipe.model.input_size
+    if recipe.model.input_kind == "tokens" and found < least:
+        raise ConfigError(
+            f"Recipe.model.input_size is {found}: expected at least {least}, the vocabulary of {recipe.data.name}; set "
+            f"it with --set model.input_size={least}"
+        )
+
+
 def train(
     recipe: Recipe, data: Prepared, backend: Backend, seed: int, store: CheckpointStore, controls: Controls
 ) -> Run:
@@ -122,11 +133,18 @@ class Loop:
         self, recipe: Recipe, data: Any, backend: Any, seed: int, store: CheckpointStore, controls: Controls
     ) -> None:
         self.recipe, self.data, self.backend = recipe, data, backend
+        check_vocabulary(recipe, self.vocabulary())
+        self.data_digest: str = getattr(data, "digest", "")
         self.seed, self.store, self.controls = seed, store, controls
         self.run = Run()
         self.first_step = True
         self.clock = self.saved_at = time.perf_counter()
         self.energy = controls.energy()
+
+    def vocabulary(self) -> int:
+        """How many tokens the data know: no token is that large, padding counted; 0 where they do not say."""
+        facts = self.data.protocol
+        return facts.get("vocabulary_size") or len(facts.get("vocabulary", ()))
 
     def batch(self, step: int) -> Any:
         """The batch of an update, a pure function of seed and step."""
@@ -240,6 +258,7 @@ class Loop:
         self._count_energy()
         run.peak_memory = max((m for m in (run.peak_memory, self.backend.peak_memory()) if m), default=None)
         values = {f.name: getattr(run, f.name) for f in dataclasses.fields(run) if f.name not in _ARRAYS}
+        values["data"] = self.data_digest
         arrays = {f"backend.{name}": array for name, array in self.backend.state().items()}
         arrays["losses"] = np.array(run.losses, np.float64)
         arrays |= {name: getattr(run, name) for name in _SELECTED if getattr(run, name) is not None}
@@ -259,6 +278,11 @@ class Loop:
         arrays = checkpoint.arrays
         selected: dict[str, Any] = {name: arrays.get(name) for name in _SELECTED}
         values = {"energy_joules": None, **checkpoint.values}
+        if (read := values.pop("data", self.data_digest)) != self.data_digest:
+            raise CheckpointError(
+                f"the checkpoint in {self.store.folder} is of other data (sha256 {read[:16]}, here "
+                f"{self.data_digest[:16]}): choose another --out, or start anew with --no-resume"
+            )
         self.run = Run(**values, losses=arrays["losses"].tolist(), **selected)
         state = {name.removeprefix("backend."): a for name, a in arrays.items() if name.startswith("backend.")}
         self.backend.load_state(state)

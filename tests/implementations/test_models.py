@@ -65,11 +65,11 @@ def masked(name, mask):
     config = get(name).config.of_width(16)
     return layer_class(name, framework)(config, Keys(0))(tensor(np.zeros((2, 3, 16), f)), mask=tensor(mask))
 
-def streamed(name):
-    config = get(name).config.of_width(16)
-    config = config.replace(**config.streaming)
+def streamed(name, spoil=lambda state: state):
+    config = get(name).config
+    config = config.of_width(16, **config.of_width(16).streaming)
     layer = layer_class(name, framework)(config, Keys(0))
-    return layer(tensor(np.zeros((2, 3, 16), f)), layer.initial_state(3))
+    return layer(tensor(np.zeros((2, 3, 16), f)), spoil(layer.initial_state(3)))
 
 def call(config, *arguments, **named):
     given = [tensor(a) for a in arguments]
@@ -85,7 +85,10 @@ for name, wrong in {
     "scan": lambda: call(layer, x, scan="fft"),
     "steps": lambda: call(layer, x, timesteps=steps, scan="chunked"),
     **{f"mask of {name}": lambda name=name: masked(name, np.ones((2, 4), bool)) for name in names()},
-    **{f"state of {name}": lambda name=name: streamed(name) for name in ("mega", "spade", "block_state")},
+    **{f"state of {name}": lambda name=name: streamed(name) for name in names()},
+    "state keys": lambda: streamed("transformer", lambda state: {"keys": state["keys"], "value": state["values"]}),
+    "state kind": lambda: streamed("transformer", lambda state: list(state.values())),
+    "state leaf": lambda: streamed("transformer", lambda state: {**state, "keys": None}),
     "mask kind": lambda: masked("s5", np.ones((2, 3), f)),
     "lengths": lambda: model(tokens, np.zeros((2, 3), np.int32), tensor(np.ones(3, np.int32))),
     "tokens axes": lambda: model(tokens, np.zeros((2, 3, 1), np.int32)),
@@ -100,7 +103,21 @@ for name, wrong in {
 print(json.dumps(found))
 """
 
-AS_MADE = ", as `initial_state` makes it"
+STATES = {
+    "s5": ("", "32, 2"),
+    "s4": ("", "16, 32, 2"),
+    "s4d": ("", "16, 32, 2"),
+    "ema": ("", "16, 16"),
+    "mega": ("['ema']", "16, 16"),
+    "seqboat": ("['mixer']", "16, 16"),
+    "transformer": ("['keys']", "0, 4, 32"),
+    "spade": ("['s4']", "16, 32, 2"),
+    "spade_stack": ("['layer0_s4']", "16, 32, 2"),
+    "block_recurrent": ("['keys']", "128, 4, 32"),
+    "block_recurrent_feedback": ("['layers']['0']['keys']", "64, 4, 32"),
+    "block_state": ("['keys']", "64, 4, 32"),
+}
+"""The first leaf of every layer's state, and its shape behind the batch."""
 MESSAGES = {
     "layer width": "x has shape (2, 3, 5): expected (B, L, D) with L at least 1 and D = d_model = 4",
     "layer axes": "x has shape (3, 4): expected (B, L, D) with L at least 1 and D = d_model = 4",
@@ -109,9 +126,13 @@ MESSAGES = {
     "scan": "scan method is 'fft': expected one of 'auto', 'associative', 'chunked', 'convolution'",
     "steps": "scan method is 'chunked': coefficients that change with the position need 'associative' or 'auto'",
     **{f"mask of {name}": "mask has shape (2, 4) of {bool}: expected booleans (B, L) = (2, 3)" for name in names()},
-    "state of mega": "state['ema'] has shape (3, 16, 16): expected (2, 16, 16)" + AS_MADE,
-    "state of spade": "state['s4'] has shape (3, 16, 32, 2): expected (2, 16, 32, 2)" + AS_MADE,
-    "state of block_state": "state['keys'] has shape (3, 64, 4, 32): expected (2, 64, 4, 32)" + AS_MADE,
+    **{
+        f"state of {name}": f"state{leaf} has shape (3, {shape}): expected (2, {shape}), as `initial_state` makes it"
+        for name, (leaf, shape) in STATES.items()
+    },
+    "state keys": "state has keys, value: expected a dictionary with keys, values, valid, as `initial_state` makes it",
+    "state kind": "state is of list: expected a dictionary with keys, values, valid, as `initial_state` makes it",
+    "state leaf": "state['keys'] is of NoneType: expected an array, as `initial_state` makes it",
     "mask kind": "mask has shape (2, 3) of {float32}: expected booleans (B, L) = (2, 3)",
     "lengths": "mask has shape (3, 3) of {bool}: expected booleans (B, L) = (2, 3)",
     "tokens axes": "inputs have shape (2, 3, 1) of {int32}: expected (B, L) integer tokens",

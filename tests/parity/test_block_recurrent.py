@@ -99,10 +99,8 @@ def test_wrong_arguments_are_named(framework, config):
         with pytest.raises(ConfigError, match=r"expected \(B, L, D\) with L at least 1 and D = d_model = 6"):
             layer(tensor(framework, np.zeros(shape)))
     other = make(framework, config.replace(window=3) if config is SMALL else config.replace(depth=3))
-    with pytest.raises(ConfigError, match="state"):
+    with pytest.raises(ConfigError, match=r"^state.* as `initial_state` makes it$"):
         layer(tensor(framework, np.zeros((1, 3, 6))), other.initial_state(1))
-    with pytest.raises(ConfigError, match="state"):
-        layer(tensor(framework, np.zeros((1, 3, 6))), layer.initial_state(2))
 
 
 def test_initial_values_are_the_authors():

@@ -196,10 +196,12 @@ def test_what_is_drawn_is_distributed_as_in_the_authors_code():
     assert values["C"].shape == (4, 300, 4, 2)
     assert abs(values["C"].std() * 2**0.5 - 1) < 0.03
     assert abs(values["D"].std() - 1) < 0.15
-    share = (values["log_step"] - np.log(0.01)) / np.log(20)
-    assert 0 < share.min() < 0.02
-    assert 0.98 < share.max() < 1
-    assert abs(share.mean() - 0.5) < 0.1
+    soft = initial_bank(S4Config(**size, dt_transform="softplus"), Keys(0))
+    for steps in (np.exp(values["log_step"]), np.log1p(np.exp(soft["log_step"]))):
+        share = np.log(steps / 0.01) / np.log(20)
+        assert 0 < share.min() < 0.02
+        assert 0.98 < share.max() < 1
+        assert abs(share.mean() - 0.5) < 0.1
 
 
 def test_the_reverse_kernel_begins_where_it_is_told(framework):

@@ -11,6 +11,7 @@ from test_hostile import HOSTILE
 from reports import build, frames, hardware, pages
 from reports.records import Record
 from reports.render import Renderer
+from suite.hardware.profiles import PROFILES
 
 STEP = {
     "program": "training step", "batch": 50, "length": 2048, "fits": True, "peak_memory_bytes": 3 * 2**30,
@@ -84,9 +85,39 @@ def test_machines_are_listed_with_what_ran_on_them() -> None:
         for seed in range(2)
     ]  # fmt: skip
     page = shown(*found, make_record(timing={}), make_record(status="no data"))
-    assert "2.13 | 000000000000 / 111111111111 | 2 | 1.00 | 2.00 |" in page
+    assert "2.13 | 000000000000 [cell 1](" in page
+    assert "<br>111111111111 [cell 1](" in page
+    assert "| 2 | 1.00 | 2.00 |" in page
     assert "| h200 (NVIDIA H200) | Fast CPU | 16 | 580.1 | python 3.11, torch 2.13 |" in page
-    assert "| cpu (Example CPU, 2 cores) | Example CPU | 2 | – | jax 1.0 | 0123456789ab | 1 | – | – |" in page
+    assert "| cpu (Example CPU) | Example CPU | 2 | – | jax 1.0 | 0123456789ab [cell 1](" in page
+
+
+def test_machines_that_differ_in_cores_only_are_one_row() -> None:
+    cards = {"cpu": "Fast CPU", "gpus": [{"name": "NVIDIA H200", "driver": "580.1"}]}
+    found = [
+        make_record("torch", n, hardware="h200", provenance={"hardware": cards | {"cores": n}, "commit": "c" * 40})
+        for n in (4, 8, 16, 17)
+    ]
+    page = shown(*found)
+    assert page.count("| h200 (NVIDIA H200) |") == 1
+    assert "| Fast CPU | 4 to 17 | 580.1 |" in page
+    assert "[cell 1](cells/lra.listops-s5-torch-smoke-4.md)" in page
+    assert "[and 1 more](cells.md)" in page
+    processors = [make_record("jax", n, provenance={"hardware": {"cpu": "Slow CPU", "cores": n}}) for n in (2, 8)]
+    assert "| cpu (Slow CPU) | Slow CPU | 2 to 8 |" in shown(*processors)
+
+
+def test_profiles_of_chips_are_those_of_the_suite() -> None:
+    page = shown(make_record())
+    assert "| NVIDIA H200 141 GB SXM | h200 | 67 | 494.7 | 989.4 | 4.8 | 131.3 GiB |" in page
+    assert "| Google TPU v5e | tpu-v5e | – | – | 197 | 0.819 | 16.0 GiB |" in page
+    assert "](https://docs.cloud.google.com/tpu/docs/v5e) <br>checked 2026-11-22 |" in page
+    h200 = PROFILES["h200"]
+    assert (h200.float32, h200.tf32, h200.bfloat16, h200.bandwidth, h200.memory) == (
+        67e12, 494.7e12, 989.4e12, 4.8e12, 141e9,
+    )  # fmt: skip
+    v4 = PROFILES["tpu-v4"]
+    assert (v4.kind, v4.float32, v4.bfloat16, v4.bandwidth, v4.memory) == ("tpu", None, 275e12, 1.2288e12, 32 * 2**30)
 
 
 def test_without_records_the_page_gives_the_command() -> None:

@@ -1,9 +1,11 @@
 """Original files fetched from a server of the test's own and imported in every layout; hostile archives."""
 
+import dataclasses
 import functools
 import http.server
 import io
 import os
+import re
 import stat
 import tarfile
 import threading
@@ -16,6 +18,7 @@ import pytest
 
 from suite.data import DataError, acquire, catalog, doctor, download, manifest, open_dataset, raw, store, unpack
 from suite.data.__main__ import main
+from suite.data.settings import SPLITS
 
 COUNTS = {"train": 4, "test": 4}
 
@@ -351,3 +354,26 @@ def test_the_read_me_says_of_every_data_set_how_far_it_was_checked():
     text = (manifest.FOLDER / "README.md").read_text(encoding="utf-8")
     checked = text.partition("## What was checked on genuine files")[2]
     assert [name for name in catalog.names() if f"`{name}`" not in checked] == []
+
+
+def test_the_read_me_has_the_hashes_of_every_selection():
+    text = (manifest.FOLDER / "README.md").read_text(encoding="utf-8").partition("## Hashes of what was prepared")[2]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| (\S+) \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
+    found = {(name, selection): hashes for name, selection, *hashes in rows}
+    expected = {}
+    for name in catalog.names():
+        for selection in manifest.read(name).selections:
+            hashes = (selection.sha256.get(f"{split}/tokens.npy") for split in SPLITS)
+            expected[name, selection.name] = [f"`{each[:16]}`" if each else "-" for each in hashes]
+    assert found == expected
+
+
+def test_manifests_name_every_variant_as_a_protocol():
+    for name in catalog.names():
+        told, settings = manifest.read(name).protocol, catalog.find(name).settings
+        fields = {field.name: field for field in dataclasses.fields(settings)}
+        variants = fields["variant"].metadata["choices"] if "variant" in fields else ()
+        assert set(variants) <= set(told), name
+        if "tokenizer" in fields and settings.SOURCES != ("local",):
+            assert set(fields["tokenizer"].metadata["choices"]) <= set(told), name
+        assert all(len(line) > 40 for line in told.values()), name

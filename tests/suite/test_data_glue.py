@@ -169,7 +169,7 @@ def built(framework: str, pooling: str) -> tuple[Any, np.ndarray]:
     assert recipe is not None
     found = backend(framework, recipe)
     rng = np.random.default_rng(0)
-    batch = Batch(rng.integers(1, 259, (3, 12)).astype(np.int32), np.int32([12, 5, 9]), np.int32([0, 1, 1]))
+    batch = Batch(rng.integers(1, 259, (3, 12)).astype(np.int32), *np.array([[12, 5, 9], [0, 1, 1]], np.int32))
     logits = found.evaluate(batch)
     if framework == "torch":
         found.train_step(batch, recipe.optimizer.rates(1), 1)

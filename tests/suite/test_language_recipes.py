@@ -12,12 +12,16 @@ from suite.recipes import language, recipes
 from suite.recipes.base import Profile, Recipe, differences
 from suite.tasks import all_tasks
 
-ARCHITECTURES = ("s5", "s4", "s4d", "ema", "mega", "seqboat", "transformer", "spade", "block_recurrent", "block_state")
+ARCHITECTURES = (
+    *("s5", "s4", "s4d", "ema", "mega", "seqboat", "transformer", "spade"),
+    *("block_recurrent", "block_recurrent_feedback", "block_state"),
+)
 SIZES: tuple[Profile, ...] = ("smoke", "small")
 PAPERS = {
     ("pg19", "transformer"), ("pg19", "block_recurrent"), ("pg19", "block_state"),
     ("arxiv", "transformer"), ("arxiv", "block_recurrent"), ("arxiv", "block_state"),
     ("github", "transformer"), ("github", "block_recurrent"), ("github", "block_state"),
+    ("pg19", "block_recurrent_feedback"), ("arxiv", "block_recurrent_feedback"), ("github", "block_recurrent_feedback"),
     ("wikitext103", "spade"), ("enwik8", "seqboat"),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from suite.data import open_dataset
 from suite.data.batches import indices
 from suite.recipes.base import Recipe
 from suite.training import loop
-from suite.training.checkpoint import CheckpointStore
+from suite.training.checkpoint import CheckpointError, CheckpointStore
 from suite.training.loop import Controls, Diverged, Stopped, dropout_seed, train
 
 
@@ -132,6 +132,15 @@ def test_without_validation_examples_only_the_test_split_is_looked_at(setting):
 def test_divergence_names_the_update(setting, step):
     with pytest.raises(Diverged, match=f"diverged at step {step}: the loss is nan"):
         go(setting, Counting(diverge_at=step))
+
+
+def test_a_checkpoint_of_other_data_is_refused(setting):
+    with pytest.raises(Stopped):
+        go(setting, last_step=12)
+    parts = {name: getattr(setting.data, name) for name in ("train", "validation", "test", "protocol")}
+    setting.data = SimpleNamespace(**parts, digest="0" * 64)
+    with pytest.raises(CheckpointError, match=r"is of other data .*, here 0000000000000000.*--no-resume"):
+        go(setting)
 
 
 def test_a_stop_writes_a_checkpoint_and_the_next_run_goes_on(setting):

@@ -72,7 +72,7 @@ def ended(**changes: Any) -> Record:
     """A run of two epochs to its end."""
     curves = {
         "step": [1, 2], "step_loss": [2.0, 1.0], "epoch": [1, 2], "epoch_step": [1, 2],
-        "train_loss": [2.0, 1.0], "validation_accuracy": [0.5, 0.5],
+        "train_loss": [2.0, 1.0], "validation_accuracy": [0.5, 0.5], "test_nll_nats_per_token": [3.0, 2.0],
     }  # fmt: skip
     return made(cell("torch"), **{"curves": curves, "metrics": {"test_accuracy": 0.5}, "tables": {}, **changes})
 
@@ -84,6 +84,7 @@ def ended(**changes: Any) -> Record:
         ({"metrics": {}}, "metric test_accuracy is None in the record and 0.5 here", "not judged"),
         ({"tables": {"rates": [{"layer": 1}]}}, "table rates is 1 rows in the record", "not judged"),
         ({"curves": {"train_loss": [2.0, 1.1]}}, "train_loss at update 2 is 1.1", "not reproduced"),
+        ({"curves": {"test_nll_nats_per_token": [3.0, 2.1]}}, "test_nll_nats_per_token at update 2", "not reproduced"),
         ({"curves": {"validation_accuracy": [0.5, 0.4]}}, "validation_accuracy at update 2 is 0.4", "not judged"),
         ({"predictions": 1}, "labels of the predictions", "not reproduced"),
     ],
@@ -109,7 +110,7 @@ def test_the_same_numbers_are_the_same_bits_whatever_is_allowed():
     for bound in (agreement.exact, lambda update: 1e-6):
         found = agreement.training(ended(), Again(2, ended().curves, ended()), bound)
         assert {(one.judgment, one.identical == one.compared) for one in found} == {("bit for bit", True)}
-        assert len(found) == 4
+        assert len(found) == 5
 
 
 def test_the_largest_deviation_is_shown_and_programs_are_told_apart_by_mode():
@@ -125,7 +126,15 @@ def test_the_largest_deviation_is_shown_and_programs_are_told_apart_by_mode():
 def test_a_run_that_got_farther_than_its_record_is_compared_as_far_as_that_goes():
     cut = {name: values[:1] for name, values in ended().curves.items()}
     found = agreement.training(ended(curves=cut), Again(2, ended().curves), agreement.exact)
-    assert {one.name: one.compared for one in found} == {"step_loss": 1, "train_loss": 1, "validation_accuracy": 1}
+    assert {one.name: one.compared for one in found} == dict.fromkeys(
+        ("step_loss", "train_loss", "validation_accuracy", "test_nll_nats_per_token"), 1
+    )
+
+
+def test_tables_of_other_columns_are_no_rows_to_compare():
+    sides = [ended(tables={"rates": [{name: 1}]}) for name in ("layer", "share")]
+    (*_, one) = agreement.training(sides[0], Again(2, sides[1].curves, sides[1]), agreement.exact)
+    assert one.outside == "table rates is 1 rows in the record and 1 rows of other columns here"
 
 
 def test_updates_fill_whole_points_of_the_recorded_curve(tmp_path):
@@ -173,5 +182,7 @@ def test_initial_values_move_by_one_rounding():
     apart = np.abs(moved["parameters.a"] - state["parameters.a"]) / np.spacing(np.abs(state["parameters.a"]))
     assert apart[:2].tolist() in ([1, 1], [1, 2], [2, 1], [2, 2])
     assert apart[2] == 0
+    twins = rounding.moved({f"parameters.{name}": np.ones(64, np.float32) for name in "ab"})
+    assert (twins["parameters.a"] != twins["parameters.b"]).any()
     assert moved["first_moment.a"] is state["first_moment.a"]
     assert moved["parameters.a"].dtype == np.float32

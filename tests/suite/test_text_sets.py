@@ -17,6 +17,8 @@ from suite.data.text import pg19
 from suite.data.text.batches import evaluation_carried, evaluation_strided
 from suite.data.text.catalog import TEXT_SETS
 from suite.data.text.prepared import PreparedText
+from suite.launch import local
+from suite.matrix import Selection, cells
 
 BOOKS = {
     "train": {"20": "Call me\r\nIshmael. ", "3": "Some  years ago--never mind", "100": "é à la mode\n" * 30},
@@ -204,6 +206,36 @@ def test_raw_wikitext_reads_the_raw_files_only(tmp_path):
         prepare_dataset("wikitext103", tmp_path / "data", released=raw, source="local")
 
 
+def test_held_out_wikitext_needs_no_training_text(wiki, tmp_path):
+    (wiki / "wikitext-2" / "wiki.train.tokens").unlink()
+    root, given = tmp_path / "data", {"tokenizer": "bytes", "held_out": True}
+    prepared = prepare_dataset("wikitext2", root, released=wiki, source="local", **given)
+    assert [getattr(prepared, split).count for split in SPLITS] == [0, 1, 1]
+    assert documents(prepared, "test") == [WIKI["test"].encode()]
+    assert "nothing can be trained" in " ".join(prepared.protocol["differences"])
+    with pytest.raises(SettingsError, match="is that of the training text; take tokenizer 'bytes' with held_out"):
+        open_dataset("wikitext2", root, held_out=True)
+    assert "held_out" not in catalog.find("wikitext2").settings().to_dict()
+    (one,) = cells(Selection(tasks=("lm.wikitext103",), architectures=("s5",), frameworks=("torch",)))
+    refused = local.prepare([one], lambda name, settings: prepared)[one.id]
+    assert isinstance(refused, NoData)
+    assert "wikitext2 is prepared without its train split" in str(refused)
+
+
+def test_missing_parts_are_named_with_what_can_be_had_without_them(tmp_path):
+    root = tmp_path / "data"
+    write(root / "raw" / "wikitext103", {f"wiki.{part}.tokens": b"x" for part in ("valid", "test")})
+    for ask in (prepare_dataset, open_dataset):
+        with pytest.raises(NoData) as caught:
+            ask("wikitext103", root)
+        said = str(caught.value)
+        assert "wiki.train.tokens is not in" in said
+        assert ("--tokenizer bytes --held-out true" in said) == (ask is prepare_dataset)
+        assert "wiki.test" not in said
+    with pytest.raises(NoData, match="the original files are not in"):
+        prepare_dataset("wikitext103", root, tokenizer="bytes", text="raw")
+
+
 def test_another_wikitext_is_refused(wiki, tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"wiki\.valid\.tokens is not the released file"):
         prepare_dataset("wikitext2", tmp_path / "data", released=wiki)
@@ -283,9 +315,9 @@ def test_manifests_agree_with_the_code(name):
         key: value for key, value in settings().to_dict().items() if key not in ("source", *SPLITS)
     }
     for selection in description.selections:
-        chosen = settings(**selection.settings)
-        assert description.pinned(chosen.to_dict()) == selection.sha256
-        assert description.pinned(settings(**(selection.settings | {"train": 1})).to_dict()) == {}
+        given = {"source": description.source(selection), **selection.settings}
+        assert description.pinned(settings(**given).to_dict()) == (selection.sha256 if selection.binding else {})
+        assert description.pinned(settings(**(given | {"train": 1})).to_dict()) == {}
     assert description.defects
     for archive in description.release.archives:
         assert archive.size

@@ -142,6 +142,7 @@ def test_a_number_that_contradicts_another_needs_no_run(measured, changed, capsy
         (lambda v: v["cell"].update(hardware="h10"), "unknown hardware 'h10'"),
         (lambda v: v["provenance"].update(command="python x.py"), "not written by python -m suite.run; repeat its"),
         (lambda v: v["provenance"]["data"].update({"test/labels.npy": "0" * 64}), "1 of 9 data files are not those"),
+        (lambda v: v["provenance"]["data"].pop("test/labels.npy"), "1 of 8 data files are not those"),
         (lambda v: v["provenance"].pop("data"), "holds no hashes of its data"),
         (lambda v: v.update(status="compiled"), "is of a compilation"),
         (lambda v: v.update(status="failed", metrics={}, curves={}, reason="lost"), "is 'failed' (lost): it holds no"),
@@ -261,6 +262,13 @@ def test_a_speed_cell_repeats_its_gate_and_no_time(tmp_path, inside, capsys):
     here = made(of, tables={"gate": [{**row, "error": 1e-7, "passed": True} for row in gate]})
     compared = agreement.speed(made(of, tables={"gate": gate}), here, strict=False)
     assert [one.judgment for one in compared][:2] == ["not reproduced", "not judged"]
+    short = made(of, tables={"gate": gate[:1]})
+    for recorded, found, told in (
+        (here, short, "layer ema in the record and None"),
+        (short, here, "None in the record"),
+    ):
+        (_, alone, *_) = agreement.speed(recorded, found, strict=False)
+        assert f"gates of one side only is {told}" in alone.outside
 
 
 def faked(monkeypatch, *runs: Again | Exception) -> list[tuple[int | None, bool]]:
@@ -370,6 +378,15 @@ def test_what_decides_the_bits(measured, monkeypatch):
     assert not alike(lambda origin: origin["hardware"].pop("cpu"))
     assert not alike(lambda origin: (origin["hardware"].update(cores=999), origin["environment"].popitem()))
     assert not alike(lambda origin: None, hardware="gpu")
+    gpu = dataclasses.replace(found, hardware="gpu")
+    assert circumstances.alike([], found)
+    assert not circumstances.alike([], gpu)
+    of = read(folder / "runs" / "records" / f"{found.id}.json")
+    of.provenance["hardware"]["gpus"] = [{"name": "A card", "driver": "1"}] * 2
+    cards = {one.name: one for one in circumstances.compare(of, gpu)}["GPUs"]
+    assert (cards.recorded, cards.same) == ("2 x A card (driver 1)", False)
+    of.provenance["environment"] = dict.fromkeys(provenance.ENVIRONMENT)
+    assert set(circumstances.environment(of).values()) == {None}  # to be unset, which empty is not
     monkeypatch.setattr(provenance, "changed_since", lambda head: None)
     monkeypatch.setattr(provenance, "commit", lambda: ("unknown", None))
     assert not alike(lambda origin: origin.update(commit="unknown"))

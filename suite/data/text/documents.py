@@ -27,11 +27,12 @@ def make(
     tokenizer: Tokenizer,
     words: Count,
     advance: Advance,
+    absent: str = "",
     **facts: Any,
 ) -> Made:
     """The arrays of every split from its documents, UTF-8 texts in order, and the measured facts of the protocol.
 
-    Raises DataError where a split has fewer documents than the settings ask for, or none at all.
+    The split `absent` may be empty. Raises DataError where a split has fewer documents than the settings ask for, or none at all.
     """
     splits = {}
     for split in SPLITS:
@@ -39,8 +40,9 @@ def make(
         texts = itertools.islice(documents[split], wanted) if wanted else documents[split]
         splits[split] = join(_encoded(texts, tokenizer, words, advance), tokenizer.dtype)
         found = len(splits[split].bytes)
-        if found < max(wanted, 1):
-            raise DataError(f"{settings.NAME}: {split} has {found} documents, expected at least {max(wanted, 1)}")
+        least = 0 if split == absent else max(wanted, 1)
+        if found < least:
+            raise DataError(f"{settings.NAME}: {split} has {found} documents, expected at least {least}")
     measured = {
         "vocabulary_size": tokenizer.vocabulary_size,
         "vocabulary_sha256": tokenizer.vocabulary_sha256,

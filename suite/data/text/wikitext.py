@@ -5,6 +5,7 @@ The tokenized text, `wiki.{train,valid,test}.tokens`, has rare words replaced by
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,13 +25,18 @@ _FILES = {"train": "train", "validation": "valid", "test": "test"}
 
 @dataclass(frozen=True)
 class _WikiTextSettings(TextSettings):
-    """`tokenizer` words goes with `text` tokens, bytes with either."""
+    """`tokenizer` words goes with `text` tokens, bytes with either.
+
+    `held_out` leaves the training text out, to check and to read the other two where it is not at hand; its vocabulary
+    of words is that of the training text, so it goes with bytes only.
+    """
 
     SHA1: ClassVar[dict[str, str]]
     """Published sha1 of the training texts, whose sha256 the manifest does not know."""
 
     tokenizer: str = choice("words", "bytes")
     text: str = choice("tokens", "raw")
+    held_out: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,13 +44,34 @@ class _WikiTextSettings(TextSettings):
             raise SettingsError(
                 f"{self.NAME}: tokenizer 'words' reads text 'tokens'; take tokenizer 'bytes' with 'raw'"
             )
+        if self.tokenizer == "words" and self.held_out:
+            raise SettingsError(
+                f"{self.NAME}: the vocabulary of tokenizer 'words' is that of the training text; take tokenizer 'bytes' "
+                "with held_out"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings; `held_out` only where it leaves something out."""
+        return {name: value for name, value in super().to_dict().items() if name != "held_out" or value}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that are read."""
+        return tuple(self.file(split) for split in SPLITS if not (self.held_out and split == "train"))
+
+    def without(self, missing: Sequence[str]) -> str:
+        """What can be had where the training text alone is missing."""
+        if self.held_out or tuple(missing) != (self.file("train"),):
+            return ""
+        raw = " --text raw" if self.text == "raw" else ""
+        return f"Validation and test text alone, without training: add --tokenizer bytes{raw} --held-out true"
 
     def file(self, split: str) -> str:
         """A split's file in the release."""
         return f"wiki.{_FILES[split]}.{self.text}"
 
     def reads(self, file: str) -> bool:
-        return file in map(self.file, SPLITS)
+        return file in self.files
 
     def text_facts(self) -> dict[str, Any]:
         return {
@@ -52,6 +79,7 @@ class _WikiTextSettings(TextSettings):
             "document_definition": "each split is one document; articles follow one another",
             "word_definition": "separated by white space, and one <eos> for every line",
             "text": "tokenized, rare words are <unk>; bytes are those of this text" if self.text == "tokens" else "raw",
+            **({"differences": ["the training text is left out: nothing can be trained"]} if self.held_out else {}),
             **(ByteTokenizer().facts() if self.tokenizer == "bytes" else {"unit": "word", "tokenizer": WORDS}),
         }
 
@@ -86,8 +114,10 @@ def words(text: bytes) -> int:
 
 
 def read(settings: _WikiTextSettings, folder: Path, advance: Advance) -> Made:
-    """The three files; the vocabulary is that of the training text. Raises DataError for another training text."""
-    documents = {split: [read_text(folder / settings.file(split))] for split in SPLITS}
+    """The files; the vocabulary is that of the training text. Raises DataError for another training text."""
+    documents = {split: [read_text(folder / settings.file(split))] for split in SPLITS[settings.held_out :]}
+    if settings.held_out:
+        return make(settings, {"train": [], **documents}, ByteTokenizer(), words, advance, absent="train")
     found, expected = hashlib.sha1(documents["train"][0]).hexdigest(), settings.SHA1[settings.text]
     if settings.source == "released" and found != expected:
         raise DataError(

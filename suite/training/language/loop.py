@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from implementations.common.config import ConfigError
 from suite.data.text import batches
 from suite.data.text.batches import LanguageBatch
 from suite.data.text.prepared import PreparedText
@@ -83,16 +82,6 @@ def of(recipe: Recipe) -> LanguageTraining:
     return recipe.language
 
 
-def check_vocabulary(recipe: Recipe, data: PreparedText) -> None:
-    """Raise ConfigError unless the model has every token of the data's vocabulary."""
-    found, least = recipe.model.input_size, data.protocol["vocabulary_size"]
-    if found < least:
-        raise ConfigError(
-            f"Recipe.model.input_size is {found}: expected at least {least}, the vocabulary of {data.name}; set it "
-            f"with --set model.input_size={least}"
-        )
-
-
 def evaluate(
     recipe: Recipe, backend: Backend, split: TextSplit, each: Any = lambda: None, length: int | None = None
 ) -> ByPosition:
@@ -122,7 +111,6 @@ class LanguageLoop(Loop):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        check_vocabulary(self.recipe, self.data)
         self.batches = training_batches(self.recipe, self.data.train, self.seed)
 
     def batch(self, step: int) -> LanguageBatch:

@@ -14,7 +14,7 @@ import numpy as np
 from implementations.common.config import ConfigError
 from implementations.models.config import EncoderDecoderConfig
 from suite.data.batches import evaluation_batches
-from suite.data.glue import FIRST_BYTE
+from suite.data.glue import FIRST_BYTE, VOCABULARY_SIZE
 from suite.data.text.prepared import PreparedText
 from suite.recipes.base import Recipe, SpanCorruption
 from suite.training import loop
@@ -70,6 +70,10 @@ class PretrainingLoop(Loop):
         check_text(self.recipe, self.data)
         assert isinstance(self.recipe.model, EncoderDecoderConfig)
         self.start = self.recipe.model.start
+
+    def vocabulary(self) -> int:
+        """Bytes plus 3, as the tasks that come after have them."""
+        return VOCABULARY_SIZE
 
     def batch(self, step: int) -> PairBatch:
         """The windows of an update."""

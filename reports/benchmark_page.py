@@ -1,0 +1,166 @@
+"""The page of one benchmark: every task by every architecture, in each framework, beside the published numbers."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from reports import benchmarks, tables
+from reports.benchmarks import Benchmark, Task
+from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, number, plain
+from reports.frames import FRAMEWORKS, PROFILES, Group
+from reports.pages import Report
+
+LEAD = (
+    "Mean ± sample standard deviation over all seeds. Numbers of different profiles or protocols are never averaged or "
+    "ranked together; verdicts stand on the pages of the tasks."
+)
+AVERAGE = "The average is that of the means of all tasks; it is there only where every task was measured once."
+
+
+def benchmark_pages(report: Report) -> list[Page]:
+    """A page for every benchmark, also of those of which nothing was run."""
+    return [benchmark_page(report, benchmark) for benchmark in benchmarks.shipped()]
+
+
+def benchmark_page(report: Report, benchmark: Benchmark) -> Page:
+    """One benchmark: a table for each profile with its missing cells, and where each task is told in full."""
+    known = {task.name for task in benchmark.tasks}
+    groups = [group for group in report.groups if group.task in known]
+    blocks: list[Block] = [Paragraph((Span(benchmark.about), Span(LEAD)), "lead")]
+    if benchmark.average:
+        blocks.append(Paragraph((Span(AVERAGE),), "note"))
+    for profile in profiles(groups):
+        own = [group for group in groups if group.profile == profile]
+        blocks += [Heading(f"Profile {profile}", anchor=f"profile-{profile}")]
+        blocks += profile_blocks(report, benchmark, own, profile)
+    links = [(Span(task.title, tables.task_path(task.name)),) for task in benchmark.tasks if task.name in report.tasks]
+    if links:
+        blocks += [Heading("Pages of tasks", anchor="tasks"), Items(tuple(links))]
+    trail = (Span("Results", "index.*"), Span("/ benchmark"))
+    return Page(benchmark.path[:-2], benchmark.title, "results", tuple(blocks), trail)
+
+
+def profiles(groups: Sequence[Group]) -> list[str]:
+    """The profiles of some groups, and that of the papers in any case."""
+    found = {"paper", *(group.profile for group in groups)}
+    return [name for name in PROFILES if name in found] + sorted(found - set(PROFILES))
+
+
+def profile_blocks(report: Report, benchmark: Benchmark, groups: Sequence[Group], profile: str) -> Iterator[Block]:
+    """One profile: results, and the commands of what is missing."""
+    names = benchmark.architectures({group.architecture for group in groups})
+    columns = [Column("Architecture"), Column("Source"), *(Column(task.title) for task in benchmark.tasks)]
+    columns += [Column("Average", numeric=True)] if benchmark.average else []
+    rows = [row for name in names for row in architecture_rows(report, benchmark, groups, name, profile)]
+    yield Table(f"{benchmark.title}, profile {profile}{units(groups)}", tuple(columns), tuple(rows), "dense")
+    missing = missing_table(benchmark, groups, names, profile)
+    if missing.rows:
+        yield missing
+
+
+def units(groups: Sequence[Group]) -> str:
+    """The metric, where all groups have one."""
+    words = {tables.metric_words(group) for group in groups}
+    return f": {words.pop()}" if len(words) == 1 else ""
+
+
+def architecture_rows(
+    report: Report, benchmark: Benchmark, groups: Sequence[Group], name: str, profile: str
+) -> Iterator[Row]:
+    """One architecture: a row for each framework, and one of its published numbers where there are any."""
+    own = [group for group in groups if group.architecture == name]
+    link = plain(name, tables.architecture_path(name))
+    made: dict[tuple[Cell, ...], list[str]] = {}  # frameworks of which nothing was run share a row
+    for framework in (*FRAMEWORKS, *sorted({key for group in own for key in group.entries} - set(FRAMEWORKS))):
+        cells = [task_cell(task, own, name, framework, profile) for task in benchmark.tasks]
+        cells += [number(average(benchmark, own, framework))] if benchmark.average else []
+        made.setdefault(tuple(cells), []).append(tables.title(framework))
+    for cells, frameworks in made.items():
+        yield Row((link, plain(", ".join(frameworks)), *cells))
+    references = [report.published.reference(task.name, name) for task in benchmark.tasks]
+    if any(references):
+        mean = [tables.published_cell(report.published.reference(f"{benchmark.name}.average", name))]
+        cells = [tables.published_cell(found) for found in references]
+        yield Row((link, Cell((chip("published"),)), *cells, *(mean if benchmark.average else [])))
+
+
+def task_cell(task: Task, groups: Sequence[Group], name: str, framework: str, profile: str) -> Cell:
+    """What one framework has of one task: each recipe that was run, else that nothing was, or can be."""
+    found = [g for g in groups if g.task == task.name and framework in g.entries and g.entries[framework].records]
+    if not found:
+        planned = name in task.architectures and profile in task.profiles
+        return Cell((chip("not run"),)) if planned else plain("no recipe", style="quiet")
+    spans: list[Span] = []
+    for group in found:
+        cell = tables.entry_cell(group.entries[framework], group)
+        told = [] if group.unit else [tables.metric_words(group)]
+        told += [f"{group.variant} recipe {group.recipe}".strip()] if len(found) > 1 else []
+        spans += [*cell.spans, *(Span(word, "", "quiet", line=True) for word in told)]
+    sort = tables.entry_cell(found[0].entries[framework], found[0]).sort if len(found) == 1 else None
+    return Cell(tuple(spans), sort)
+
+
+def average(benchmark: Benchmark, groups: Sequence[Group], framework: str) -> float | None:
+    """The mean over all tasks of one framework's means; None where one of them is missing, or there twice."""
+    means = []
+    for task in benchmark.tasks:
+        mine = [group.entries[framework] for group in groups if group.task == task.name and framework in group.entries]
+        found = [entry.summary.mean for entry in mine if entry.summary]
+        if len(found) != 1 or not all(group.unit for group in groups):
+            return None
+        means += found
+    return fmean(means)
+
+
+def missing_table(benchmark: Benchmark, groups: Sequence[Group], names: Sequence[str], profile: str) -> Table:
+    """One row per architecture and framework with cells that were not run, or did not come to a number."""
+    rows = []
+    for name in names:
+        planned = [task for task in benchmark.tasks if name in task.architectures and profile in task.profiles]
+        for frameworks, tasks in sorted(_missing(planned, groups, name).items()):
+            chosen = {"tasks": [task.name for task in tasks], "architectures": name}
+            command = tables.run_command(**chosen, frameworks=list(frameworks), profile=profile)
+            cells = (
+                plain(name, tables.architecture_path(name)),
+                plain(" and ".join(tables.title(framework) for framework in frameworks)),
+                plain(", ".join(task.title for task in tasks)),
+                plain(command, style="code"),
+            )
+            rows.append(Row(cells))
+    columns = (
+        Column("Architecture"),
+        Column("Frameworks"),
+        Column("Without a number", grow=True),
+        Column("Command", grow=True),
+    )
+    return Table(f"What is missing of profile {profile}", columns, tuple(rows))
+
+
+def _missing(planned: Sequence[Task], groups: Sequence[Group], name: str) -> dict[tuple[str, ...], list[Task]]:
+    """Tasks by the frameworks that have no number of them."""
+    found: dict[tuple[str, ...], list[Task]] = {}
+    for task in planned:
+        own = [group for group in groups if (group.task, group.architecture) == (task.name, name)]
+        done = {framework for group in own for framework, entry in group.entries.items() if entry.values}
+        without = tuple(framework for framework in FRAMEWORKS if framework not in done)
+        if without:
+            found.setdefault(without, []).append(task)
+    return found
+
+
+def summary_table(report: Report) -> Table:
+    """One row per benchmark: how many of its tasks have a number, and its page."""
+    rows = []
+    for benchmark in benchmarks.shipped():
+        names = {task.name for task in benchmark.tasks}
+        measured = [
+            group for group in report.groups if group.task in names and any(e.values for e in group.entries.values())
+        ]
+        done = {group.task for group in measured}
+        cells = (
+            plain(benchmark.title, benchmark.path),
+            plain(f"{len(done)} of {len(names)}"),
+            plain(", ".join(sorted({group.architecture for group in measured})) or "–"),
+        )
+        rows.append(Row(cells))
+    columns = (Column("Benchmark"), Column("Tasks with a number"), Column("Architectures", grow=True))
+    return Table("Benchmarks of several tasks, each with a page of its own", columns, tuple(rows))
