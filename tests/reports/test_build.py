@@ -153,7 +153,8 @@ def test_architectures_without_equivalence_records_get_the_command(make: Factory
     assert "python -m suite.run --benchmarks equivalence --architectures s5" in page.text
     assert "Every check" not in page.text
     task = Document(index.parent / "tasks" / "lra.listops.html").text
-    assert "python -m suite.run --tasks lra.listops --architectures s5 --frameworks torch --profile smoke" in task
+    command = "python -m suite.run --tasks lra.listops --architectures s5 --frameworks torch --seeds 0 --profile smoke"
+    assert command in task
 
 
 def test_equal_records_give_equal_bytes_in_any_process(runs: Path, site: Path, tmp_path: Path) -> None:
