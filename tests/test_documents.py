@@ -230,5 +230,5 @@ def test_the_examples_in_python_run():
     by_torch = names["y"]
     assert by_torch.shape == (2, 1, 64)
     exec(second, names)
-    assert names["y"].shape == (2, 1, 64)
-    assert abs(by_torch.detach().numpy() - names["y"]).max() < 1e-5
+    assert names["y"].shape == (2, 1001, 64)
+    assert abs(by_torch.detach().numpy() - names["y"][:, -1:]).max() < 1e-4

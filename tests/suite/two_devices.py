@@ -12,14 +12,11 @@ from typing import Any
 import language_texts
 import numpy as np
 
-from implementations.models.config import DualEncoderConfig, EncoderDecoderConfig
-from implementations.transformer.config import TransformerConfig
+from implementations.models.config import DualEncoderConfig
 from suite.data import Batch
-from suite.recipes.base import DataSpec, Generation, Recipe, SpanCorruption, apply_overrides
+from suite.recipes.base import Recipe, apply_overrides
 from suite.recipes.s5 import lra_retrieval
-from suite.training.generation.batches import PairBatch
 from suite.training.language.loop import training_batches
-from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
 SMALL = (
     *("model.depth=1", "model.layer.d_model=8", "model.layer.ssm_size=8", "model.layer.blocks=2"),
@@ -27,43 +24,16 @@ SMALL = (
     *("batch_size=4", "evaluation_batch_size=4", "optimizer.clip_norm=0.5"),
 )
 ROWS = 4
-VOCABULARY = 20
 STEPS = 3
 
 
 def recipes() -> dict[str, Recipe]:
-    """A classifier of pairs with batch norm over genuine positions, a language model that carries states, and an
-    encoder-decoder that learns to write, or to restore spans."""
+    """A classifier of pairs with batch norm over genuine positions, and a language model that carries states."""
     layer = language_texts.S5.replace(dropout=0.2)
     return {
         "classifier": apply_overrides(lra_retrieval("smoke"), [*SMALL, "model.layer.mask_padding=true"]),
         "language": language_texts.recipe(layer, batch_size=ROWS, evaluation_batch_size=ROWS),
-        "generation": writer(DataSpec("qmsum", {"train": 18}), generation=Generation(input_length=8, target_length=4)),
-        "pretraining": writer(DataSpec("book", {}), span_corruption=SpanCorruption(3, 8, 0.25, 2.0, 4)),
     }
-
-
-def writer(data: DataSpec, **how: Any) -> Recipe:
-    """An encoder-decoder of one layer each, with dropout."""
-    layer = TransformerConfig(d_model=8, heads=2, head_width=4, d_ff=8, dropout=0.2)
-    own = layer.replace(causal=True, d_ff=0, positions="learned", max_length=8)
-    model = EncoderDecoderConfig(layer, 1, "tokens", VOCABULARY, own, 1, layer, scale_logits=True, start=0, end=2)
-    schedule = Schedule(warmup_steps=2, total_steps=12)
-    optimizer = OptimizerSpec({"regular": Group(0.01, 0.01)}, {}, schedule, clip_norm=0.5)
-    rows = {"batch_size": ROWS, "evaluation_batch_size": ROWS, "epochs": 1, "data": data}
-    return Recipe(model=model, optimizer=optimizer, selection="last epoch", **rows, **how)
-
-
-def pairs(rng: np.random.Generator) -> PairBatch:
-    """Texts and what is to be written of them; the rows of the two halves have different numbers of targets."""
-    inputs = rng.integers(3, VOCABULARY, (ROWS, 8)).astype(np.int32)
-    targets = rng.integers(3, VOCABULARY, (ROWS, 4)).astype(np.int32)
-    mask = np.arange(4) < np.array([1, 2, 4, 4])[:, None]
-    lengths = np.array([8, 5, 8, 7], np.int32)
-    inputs[np.arange(8) >= lengths[:, None]] = 0
-    targets[~mask] = 0
-    outputs = np.concatenate([np.zeros((ROWS, 1), np.int32), targets[:, :-1]], 1)
-    return PairBatch(inputs, lengths, outputs, targets, mask)
 
 
 def batch(recipe: Recipe, step: int) -> Any:
@@ -73,8 +43,6 @@ def batch(recipe: Recipe, step: int) -> Any:
         found = training_batches(recipe, language_texts.text().train, 3).batch(step)
         found.mask[0, 1:] = False
         return found
-    if recipe.kind:
-        return pairs(rng)
     documents = 2 if isinstance(recipe.model, DualEncoderConfig) else 1
     lengths = rng.integers(5, 9, documents * ROWS).astype(np.int32)
     lengths[0] = 3
@@ -85,7 +53,8 @@ def batch(recipe: Recipe, step: int) -> Any:
 
 def backend(framework: str, recipe: Recipe, kind: str, devices: int) -> Any:
     """As a cell makes it."""
-    place = "parallel." if framework == "torch" and devices > 1 else recipe.kind
+    place = "language." if recipe.language is not None else ""
+    place = "parallel." if framework == "torch" and devices > 1 else place
     return importlib.import_module(f"suite.training.{place}{framework}").Backend(recipe, 0, kind, devices=devices)
 
 
@@ -93,23 +62,19 @@ def trained(framework: str, recipe: Recipe, kind: str, devices: int) -> dict[str
     """Losses, the state after the updates, and an evaluation from there; the last update is of a state put back."""
     made = backend(framework, recipe, kind, devices)
     steps = [(batch(recipe, step), recipe.optimizer.rates(step + 3), 7 * step + 1) for step in range(STEPS)]
-    writes = isinstance(recipe.model, EncoderDecoderConfig)
-    if framework == "jax" and devices > 1 and not writes:
+    if framework == "jax" and devices > 1:
         compare_ahead_of_time(made, recipe, steps[0])
     losses = made.losses([made.train_step(*step) for step in steps])
     state = made.state()
     if recipe.language is not None:
         made.begin_evaluation()
     evaluated = made.evaluate(steps[0][0])
-    written = {"written": made.generate(steps[0][0])} if recipe.generation is not None else {}
     made.load_state(state)
     again = made.losses([made.train_step(*steps[0])])
     assert made.describe()["devices"] == devices
-    if framework == "torch" and devices > 1 and not writes:
+    if framework == "torch" and devices > 1:
         lose_a_device(made, steps[0])
-    elif framework == "torch" and devices > 1:
-        made.close()
-    return {"losses": np.concatenate([losses, again]), "evaluated": evaluated, **written, **state}
+    return {"losses": np.concatenate([losses, again]), "evaluated": evaluated, **state}
 
 
 def compare_ahead_of_time(made: Any, recipe: Recipe, step: tuple) -> None:
