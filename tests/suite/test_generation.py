@@ -17,7 +17,8 @@ from suite.hardware.ahead_of_time import abstract_batch
 from suite.launch import generation_result, result
 from suite.launch.cost import positions
 from suite.matrix import Cell, Selection, cells
-from suite.recipes.base import DataSpec, Generation, Recipe, apply_overrides
+from suite.recipes import s5
+from suite.recipes.base import DataSpec, Generation, Recipe
 from suite.recipes.summaries import qmsum
 from suite.rouge import MEASURES, mean_rouge
 from suite.training.checkpoint import CheckpointStore
@@ -254,7 +255,9 @@ def test_recipes_say_what_they_are():
         recipe = qmsum(profile)
         assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
         assert recipe.kind == "generation."
-    assert "generation" not in apply_overrides(RECIPE, []).replace(generation=None, selection="last epoch").to_dict()
+    assert "generation" not in s5.RECIPES["lra.listops"]("smoke").to_dict()
+    with pytest.raises(ConfigError, match="generation is None: expected one for a model without classes, which writes"):
+        RECIPE.replace(generation=None, selection="last epoch")
     with pytest.raises(ConfigError, match="selection is 'best test accuracy': expected 'best validation loss' or"):
         RECIPE.replace(selection="best test accuracy")
     with pytest.raises(ConfigError, match="beams is 0: expected at least 1"):
