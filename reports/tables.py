@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -77,7 +78,7 @@ def overrides(command: str) -> list[str]:
     except ValueError:
         return []
     found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word == "--set":
             found.append(following)
         elif word.startswith("--set="):

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -149,6 +149,12 @@ def does_not_fit(message: str) -> Row:
     found = _USED.search(message)
     used = round(float(found[1] or found[3]) * _UNITS[found[2] or found[4] or ""]) if found else None
     return {"fits": False, "peak_memory_bytes": used, "refused": " ".join(message.split())[:500]}
+
+
+Effort = Literal["full", "least"]
+EFFORTS: dict[str, Effort] = {"smoke": "least", "small": "least", "paper": "full"}
+"""How much the compiler optimizes. "least" takes about half the time, counts the same operations and lays out memory
+more wastefully: of programs whose size says nothing about the paper's, it is enough to know that they compile."""
 
 
 class Compiler(Protocol):

@@ -14,7 +14,16 @@ from jax.sharding import SingleDeviceSharding
 from implementations.common.config import Config
 from implementations.common.conventions import MatmulPrecision
 from implementations.common.jax import compiling_for
-from suite.hardware.ahead_of_time import PAIRED, TOPOLOGIES, Row, abstract_batch, blank, described, does_not_fit
+from suite.hardware.ahead_of_time import (
+    PAIRED,
+    TOPOLOGIES,
+    Effort,
+    Row,
+    abstract_batch,
+    blank,
+    described,
+    does_not_fit,
+)
 from suite.hardware.program_text import without_numbers
 from suite.recipes.base import Recipe
 from suite.speed.config import Mode
@@ -105,12 +114,19 @@ class Layer:
             return jax.jit(bench.function(mode)).lower(*given)
 
 
+OPTIONS: dict[Effort, dict[str, Any]] = {"full": {}, "least": {"xla_optimization_level": "EFFORT_O0"}}
+"""Options of XLA's compiler for an effort."""
+
+
 class Compiler:
     """Compiles for so many `chips` of so-called hardware, or for `devices`; a layer for the first of them."""
 
-    def __init__(self, hardware: str, chips: int = 1, devices: list[Any] | None = None) -> None:
+    def __init__(
+        self, hardware: str, chips: int = 1, devices: list[Any] | None = None, effort: Effort = "full"
+    ) -> None:
         self.devices = devices or all_chips(hardware)[:chips]
         self.name = " ".join(self.devices[0].client.platform_version.split())
+        self.options = OPTIONS[effort]
 
     def training(self, recipe: Recipe) -> Training:
         """The programs of a recipe."""
@@ -122,14 +138,15 @@ class Compiler:
 
     def key(self, lowered: Any) -> str:
         """What programs share that are the same for this compiler up to numbers that only their results depend on."""
-        text = f"{self.name}\n{self.devices[0].device_kind}\n{without_numbers(lowered.as_text())}"
+        told = [self.name, self.devices[0].device_kind, *(f"{name}={value}" for name, value in self.options.items())]
+        text = "\n".join((*told, without_numbers(lowered.as_text())))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def compiled(self, lowered: Any) -> Row:
         """What a program needs of a chip, as its compiler says; one that needs more memory than there is does not
         fit."""
         try:
-            program = lowered.compile()
+            program = lowered.compile(compiler_options=self.options or None)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise

@@ -232,7 +232,8 @@ def run_speed(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
 
 def run_compiler(cell: Cell, spec: Spec) -> int:
     """Compile the programs of a cell for hardware that is not here and write its record."""
-    compiler = importlib.import_module(f"suite.hardware.{cell.framework}").Compiler(cell.hardware, spec.devices)
+    twin, effort = importlib.import_module(f"suite.hardware.{cell.framework}"), ahead_of_time.EFFORTS[cell.profile]
+    compiler = twin.Compiler(cell.hardware, spec.devices, effort=effort)
     cached = ahead_of_time.Cached(compiler, Path(spec.out) / "programs", spec.fresh, say)
     try:
         found = ahead_of_time.programs(cell, cached, spec.compilations)

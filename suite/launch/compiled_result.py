@@ -18,6 +18,9 @@ DEFINITIONS = {
     "have one `key` and are compiled once",
     "chips": "that share a program: the batch by rows, where they divide its size, with a copy of the parameters each; "
     "all numbers are those of one of them",
+    "effort": "how much the compiler optimized: full as for a run, or least (profiles smoke and small), with which it "
+    "takes about half the time, counts the same flops and plans memory more wastefully: peak_memory_bytes and "
+    "bytes_accessed are those of that plan",
     "collectives": "operations through which the chips exchange numbers, as often as they stand in the program",
     "flops": "floating-point operations as the compiler counts them; the body of a loop counts once, so that where "
     "there are loops they are at least so many",
@@ -64,6 +67,7 @@ def compiled(
                 "chip_memory_bytes": hardware.memory,
                 "compiler": found.compiler,
                 "compilations": allowed,
+                "effort": ahead_of_time.EFFORTS[cell.profile],
                 "definitions": DEFINITIONS,
             },
             "program": ahead_of_time.same_program(cell),

@@ -185,6 +185,7 @@ def test_a_cell_is_compiled_to_a_record_and_never_twice(compiler, tmp_path):
     assert of.metrics["flops"] > 1e4
     assert of.metrics["peak_memory_bytes"] == found.rows[0]["peak_memory_bytes"] > found.rows[0]["argument_bytes"] > 0
     assert of.provenance["compiled_for"]["topology"] == "v4:2x2x1"
+    assert of.provenance["compiled_for"]["effort"] == "least"
     assert "longest_length" not in of.metrics  # no longer one was tried
     assert not [name for row in found.rows for name in row if "second" in name or "time" in name]
     text = json.dumps([of.metrics, of.tables])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from suite.hardware.program_text import without_numbers
+from suite.launch.cell import run_compiler
 
 
 def program(first, second="0.3", kind="f32"):
@@ -48,3 +49,36 @@ def test_such_programs_are_one_to_the_compiler():
     compiler = Compiler("tpu-v4", devices=jax.devices("cpu")[:1])
     first, same, other = (SimpleNamespace(as_text=lambda n=n: program(n)) for n in ("0.9", "0.85", "1.0"))
     assert compiler.key(first) == compiler.key(same) != compiler.key(other)
+
+
+@pytest.mark.parametrize(("effort", "options"), [("full", None), ("least", {"xla_optimization_level": "EFFORT_O0"})])
+def test_the_compiler_is_told_how_much_to_optimize_and_programs_keep_apart(effort, options):
+    jax = pytest.importorskip("jax")
+    from suite.hardware.jax import Compiler
+
+    made = Compiler("tpu-v4", devices=jax.devices("cpu")[:1], effort=effort)
+    other = Compiler("tpu-v4", devices=jax.devices("cpu")[:1], effort="full" if effort == "least" else "least")
+    told = []
+    lowered = SimpleNamespace(as_text=lambda: program("1.0"), compile=lambda **given: told.append(given) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        made.compiled(lowered)
+    assert told == [{"compiler_options": options}]
+    assert made.key(lowered) != other.key(lowered)
+
+
+class Told(Exception):
+    """In place of a compiler."""
+
+
+@pytest.mark.parametrize(("profile", "effort"), [("smoke", "least"), ("small", "least"), ("paper", "full")])
+def test_the_profile_of_a_cell_decides_how_much_is_optimized(monkeypatch, tmp_path, profile, effort):
+    pytest.importorskip("jax")
+
+    def compiler(hardware, chips, **options):
+        raise Told(hardware, chips, options)
+
+    monkeypatch.setattr("suite.hardware.jax.Compiler", compiler)
+    spec = SimpleNamespace(devices=2, out=tmp_path)
+    with pytest.raises(Told) as found:
+        run_compiler(SimpleNamespace(framework="jax", hardware="tpu-v4", profile=profile), spec)  # pyright: ignore[reportArgumentType]
+    assert found.value.args == ("tpu-v4", 2, {"effort": effort})
