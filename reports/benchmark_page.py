@@ -13,7 +13,7 @@ LEAD = (
     "Mean ± sample standard deviation over all seeds. Numbers of different profiles or protocols are never averaged or "
     "ranked together; verdicts stand on the pages of the tasks."
 )
-AVERAGE = "The average is that of the means of all tasks; it is there only where every task was measured once."
+AVERAGE = "The average is that of the means of {tasks}; it is there only where each was measured once."
 
 
 def benchmark_pages(report: Report) -> list[Page]:
@@ -27,7 +27,7 @@ def benchmark_page(report: Report, benchmark: Benchmark) -> Page:
     groups = [group for group in report.groups if group.task in known]
     blocks: list[Block] = [Paragraph((Span(benchmark.about), Span(LEAD)), "lead")]
     if benchmark.average:
-        blocks.append(Paragraph((Span(AVERAGE),), "note"))
+        blocks.append(Paragraph((Span(AVERAGE.format(tasks=averaged_words(benchmark))),), "note"))
     for profile in profiles(groups):
         own = [group for group in groups if group.profile == profile]
         blocks += [Heading(f"Profile {profile}", anchor=f"profile-{profile}")]
@@ -37,6 +37,12 @@ def benchmark_page(report: Report, benchmark: Benchmark) -> Page:
         blocks += [Heading("Pages of tasks", anchor="tasks"), Items(tuple(links))]
     trail = (Span("Results", "index.*"), Span("/ benchmark"))
     return Page(benchmark.path[:-2], benchmark.title, "results", tuple(blocks), trail)
+
+
+def averaged_words(benchmark: Benchmark) -> str:
+    """Which tasks the average is of."""
+    beside = [task.title for task in benchmark.tasks if task.beside]
+    return f"all tasks but {' and '.join(beside)}" if beside else "all tasks"
 
 
 def profiles(groups: Sequence[Group]) -> list[str]:
@@ -100,9 +106,9 @@ def task_cell(task: Task, groups: Sequence[Group], name: str, framework: str, pr
 
 
 def average(benchmark: Benchmark, groups: Sequence[Group], framework: str) -> float | None:
-    """The mean over all tasks of one framework's means; None where one of them is missing, or there twice."""
+    """The mean over the averaged tasks of one framework's means; None where one is missing, or there twice."""
     means = []
-    for task in benchmark.tasks:
+    for task in benchmark.averaged:
         mine = [group.entries[framework] for group in groups if group.task == task.name and framework in group.entries]
         found = [entry.summary.mean for entry in mine if entry.summary]
         if len(found) != 1 or not all(group.unit for group in groups):

@@ -15,12 +15,16 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One task, the architectures that have a recipe of it, and the profiles of these recipes."""
+    """One task, the architectures that have a recipe of it, and the profiles of these recipes.
+
+    `beside` says that papers print its number beside the average of the benchmark, not in it.
+    """
 
     name: Identifier
     title: Text
     architectures: tuple[Identifier, ...]
     profiles: tuple[str, ...] = PROFILES
+    beside: bool = False
 
 
 class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,6 +35,11 @@ class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     about: Text
     tasks: tuple[Task, ...]
     average: bool = False
+
+    @property
+    def averaged(self) -> tuple[Task, ...]:
+        """The tasks in the average."""
+        return tuple(task for task in self.tasks if not task.beside)
 
     @property
     def path(self) -> str:

@@ -1,7 +1,7 @@
 """Records whose times say nothing about speed, because other processes used the same device meanwhile.
 
-A record does not know what ran beside it and is never edited; the list stands beside the records, in
-`reports/measured/contended.toml`. It names each by cell id and the moment it ended, so that the same cell run
+A record does not know what ran beside it and is never edited; the list stands in
+`reports/contended.toml`. It names each by cell id and the moment it ended, so that the same cell run
 again elsewhere is not meant.
 """
 
@@ -13,7 +13,7 @@ import msgspec
 
 from reports.records import CellId, Record, RecordError
 
-FILE = Path(__file__).parent / "measured" / "contended.toml"
+FILE = Path(__file__).with_suffix(".toml")
 Sentence = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 
 

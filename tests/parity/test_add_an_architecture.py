@@ -63,6 +63,7 @@ def python(root: Path, *arguments: str) -> str:
 COMMAND, EVERYWHERE = re.findall(r"^python -m (suite\.run .*?)(?: +#.*)?$", TEXT, re.MULTILINE)
 
 
+@pytest.mark.ladder
 def test_the_example_trains_and_has_a_page(copy):
     tiny = [word for text in TINY for word in ("--set", text)]
     words = ["--hardware", "cpu", "--frameworks", "torch", *tiny]

@@ -16,7 +16,7 @@ from suite import recipes
 from suite.tasks import BENCHMARKS
 
 LRA = benchmarks.shipped()[0]
-TASKS = [task.name for task in LRA.tasks]
+TASKS = [task.name for task in LRA.averaged]
 
 
 def shown(found: list[Record], benchmark: benchmarks.Benchmark = LRA) -> str:
@@ -57,6 +57,15 @@ def test_the_average_is_there_only_where_all_six_tasks_are() -> None:
     assert "52.50" not in shown(twice)
 
 
+def test_a_task_beside_the_average_is_not_in_it() -> None:
+    beside = make_record(task="lra.path256", metrics={"test_accuracy": 0.9}, profile="small")
+    row = jax_row([*six(profile="small"), beside])
+    assert row.endswith("| 52.50 |")
+    assert "90.00" in row
+    assert "the means of all tasks but Path-256" in shown([beside])
+    assert len(TASKS) == 6
+
+
 def test_profiles_and_frameworks_are_kept_apart() -> None:
     page = shown([*six(profile="small"), *six("torch", 0.6, profile="small"), *six("jax", 0.7, profile="paper")])
     small = page[page.index("## Profile small") :]
@@ -71,7 +80,7 @@ def test_profiles_and_frameworks_are_kept_apart() -> None:
 
 def test_what_is_missing_has_its_command() -> None:
     page = shown(six(profile="small")[:4])
-    rest = "lra.pathfinder lra.pathx --architectures s5 --frameworks jax torch --profile small"
+    rest = "lra.pathfinder lra.pathx lra.path256 --architectures s5 --frameworks jax torch --profile small"
     assert f"python -m suite.run --tasks {rest}" in page
     done = "--tasks lra.listops lra.text lra.retrieval lra.image --architectures s5 --frameworks torch --profile small"
     assert done in page

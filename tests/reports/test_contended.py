@@ -12,7 +12,7 @@ from suite import compare as command
 from suite.launch.cost import Estimator
 from suite.matrix import Selection, cells
 
-MEASURED = contended.FILE.parent
+MEASURED = Path(contended.__file__).parent / "measured"
 S5, PAPER = "3cc5d1d9df63", "0439af6ff8aa"
 
 
