@@ -1,8 +1,9 @@
-"""The page of one ablation study: what each factor is, its levels against the base, and their effects as a figure."""
+"""The page of one ablation study: what each factor is, its levels against the base, and their effects as a figure;
+and which factors nobody ran."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from reports import figures, frames, tables
+from reports import factors, figures, frames, tables
 from reports.ablations import Family, Level, Study
 from reports.blocks import (
     Block,
@@ -44,20 +45,58 @@ def path(study: Study) -> str:
     return tables.task_path(study.task)
 
 
+def every(found: Sequence[Study]) -> list[Study]:
+    """The studies of some records, and one without a record of each architecture that has none."""
+    ran = {study.architecture for study in found}
+    names = dict.fromkeys(factor.architecture for factor in factors.shipped())
+    return [*found, *(Study(f"ablation.{name}", name, {}) for name in names if name not in ran)]
+
+
 def study_page(study: Study) -> Page:
-    """One study: every factor with its levels."""
+    """One study: every factor with its levels, then those that nobody ran."""
     families = [family for of_factor in study.factors.values() for family in of_factor]
     ran = ", ".join(sorted({f"profile {family.profile} on {family.hardware}" for family in families}))
+    told = f"{len(study.factors)} factor{'s' * (len(study.factors) > 1)}, one changed at a time; {ran}."
     lead = (
         Span(study.architecture, tables.architecture_path(study.architecture), "strong"),
         Span("·"),
-        Span(f"{len(study.factors)} factor{'s' * (len(study.factors) > 1)}, one changed at a time; {ran}."),
+        *((Span(told),) if families else (chip("not run"), Span("What the papers vary, and how to run it here."))),
     )
     blocks: list[Block] = [Paragraph(lead, "lead"), Items(tuple((Span(rule),) for rule in RULES), "How to read it")]
     for name, of_factor in study.factors.items():
         blocks += factor_blocks(study, name, of_factor)
+    blocks += missing_blocks(study)
     trail = (Span("Results", "index.*"), Span("/ ablation"))
     return Page(path(study)[:-2], f"Ablations of {study.architecture}", "results", tuple(blocks), trail)
+
+
+def missing_blocks(study: Study) -> Iterator[Block]:
+    """The factors of the architecture without a record: what each is, and the command that runs it."""
+    own = [factor for factor in factors.shipped() if factor.architecture == study.architecture]
+    rows = []
+    for factor in own:
+        if factor.name in study.factors:
+            continue
+        published = f"on {factor.published_on}" if factor.published_on else ""
+        chosen = {"benchmarks": "ablation", "factors": factor.name, "seeds": ("0", "1", "2"), "profile": "small"}
+        cells = (
+            Cell((Span(factor.title, "", "strong"), Span(factor.name, "", "quiet", line=True))),
+            plain(factor.meaning),
+            plain(", ".join(factor.levels)),
+            Cell((Span(factor.paper or "–"), Span(published, "", "quiet", line=bool(published)))),
+            plain(tables.run_command(**chosen), style="code"),
+        )
+        rows.append(Row(cells, slug(f"factor-{factor.name}")))
+    if rows:
+        columns = (
+            Column("Factor"),
+            Column("What is changed", grow=True),
+            Column("Levels"),
+            Column("Paper"),
+            Column("Command", grow=True),
+        )
+        yield Heading("Not run here", anchor="not-run")
+        yield Table("Factors without a record", columns, tuple(rows))
 
 
 def factor_blocks(study: Study, name: str, families: tuple[Family, ...]) -> Iterator[Block]:
@@ -267,4 +306,11 @@ def conclusions(studies: list[Study]) -> list[tuple[Span, ...]]:
 
 def links(studies: list[Study]) -> list[tuple[Span, ...]]:
     """A line for each study on the overview."""
-    return [(Span("Ablations"), Span(f"of {s.architecture}", path(s)), Span(", ".join(s.factors))) for s in studies]
+    return [
+        (
+            Span("Ablations"),
+            Span(f"of {s.architecture}", path(s)),
+            *((Span(", ".join(s.factors)),) if s.factors else ()),
+        )
+        for s in studies
+    ]

@@ -240,7 +240,8 @@ def interval_cell(group: Group, entry: Entry) -> Cell:
         found = bounds[0] if len(bounds) == 1 else None
     if not found:
         return Cell((Span("–", "", "quiet"),))
-    return Cell((Span(f"{found[0]:.2f} to {found[1]:.2f}"),), found[0])
+    low, high = (f"{bound:.{group.decimals}f}" for bound in found)
+    return Cell((Span(f"{low} to {high}"),), found[0])
 
 
 def not_run(report: Report, run: set[str], name: str) -> Iterator[Block]:

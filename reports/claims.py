@@ -14,6 +14,8 @@ from reports.records import Record
 from reports.statistics import summarize
 
 PATH = Path(__file__).with_suffix(".toml")
+MODES = ("forward", "forward and backward")
+"""What of a layer is told of the speed that papers claim."""
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -99,15 +101,15 @@ def on_line(span: Span, line: bool) -> Span:
 
 
 def timed(claim: Claim, runs: Sequence[speed.SpeedRun]) -> list[list[Span]]:
-    """One line per run and layer: how many times as fast as the slower layer, at the shortest and longest length."""
+    """One line per run and layer: how many times as fast as the slower layer in each mode, at the shortest and longest
+    length."""
     lines = []
     for run in sorted(runs, key=lambda run: run.record.status != "measured"):
         for layer in claim.faster:
-            ratios = run.ratios(claim.slower, layer)
-            if not ratios:
+            found = {mode: ratios for mode in MODES if (ratios := run.ratios(claim.slower, layer, mode))}
+            if not found:
                 continue
-            places = dict.fromkeys((min(ratios), max(ratios)))
-            told = " and ".join(f"{ratios[length]:.2f} at {length:,}" for length in places)
+            told = "; ".join(f"{mode} {_ends(ratios)}" for mode, ratios in found.items())
             ended = "" if run.record.status == "measured" else f"; the run {run.record.status}, this is its part"
             where = f"positions, {tables.title(run.record.cell.framework)}, {frames.machine(run.record)}{ended}"
             href = f"speed.*#{run.anchor}"
@@ -117,11 +119,17 @@ def timed(claim: Claim, runs: Sequence[speed.SpeedRun]) -> list[list[Span]]:
     return lines
 
 
+def _ends(ratios: dict[int, float]) -> str:
+    places = dict.fromkeys((min(ratios), max(ratios)))
+    return " and ".join(f"{ratios[length]:.2f} at {length:,}" for length in places)
+
+
 def results(claim: Claim, groups: Sequence[Group]) -> list[list[Span]]:
-    """One line per architecture and task with seeds under the paper's recipe, and what is missing for an average."""
+    """One line per architecture and task with seeds under the paper's recipe, and what is missing for an average; where
+    there is any, also which architectures of the claim have none."""
     lines = []
     for name in claim.architectures:
-        mine = [g for g in groups if g.architecture == name and g.task in claim.tasks and _entries(g)]
+        mine = [group for group in groups if _of(claim, name, group)]
         paper = [group for group in mine if group.profile == "paper"]
         lines += [[Span(f"{name} on {g.task}:", tables.task_path(g.task)), *_values(g)] for g in paper]
         if mine and not paper:
@@ -130,6 +138,9 @@ def results(claim: Claim, groups: Sequence[Group]) -> list[list[Span]]:
             lines.append([chip("not comparable"), Span(told)])
         if paper:
             lines += average(claim, name, paper)
+    missing = [name for name in claim.architectures if not any(_of(claim, name, group) for group in groups)]
+    if lines and missing:
+        lines.append([chip("not run"), Span(f"{', '.join(missing)}: none of these tasks is measured.")])
     return lines
 
 
@@ -151,6 +162,11 @@ def average(claim: Claim, name: str, groups: Sequence[Group]) -> list[list[Span]
     return lines
 
 
+def _of(claim: Claim, name: str, group: Group) -> bool:
+    """Whether a group has numbers of an architecture on a task of the claim."""
+    return group.architecture == name and group.task in claim.tasks and bool(_entries(group))
+
+
 def _entries(group: Group) -> list[Entry]:
     return [entry for entry in group.entries.values() if entry.summary]
 
@@ -159,8 +175,9 @@ def _values(group: Group) -> list[Span]:
     spans: list[Span] = []
     for entry in _entries(group):
         assert entry.summary is not None
-        spread = "" if entry.summary.std is None else f" ± {entry.summary.std:.2f}"
-        told = f"{tables.title(entry.framework)} {entry.summary.mean:.2f}{spread} {group.unit}".strip()
+        spread = "" if entry.summary.std is None else f" ± {entry.summary.std:.{group.decimals}f}"
+        mean = f"{entry.summary.mean:.{group.decimals}f}"
+        told = f"{tables.title(entry.framework)} {mean}{spread} {group.unit}".strip()
         spans += [
             Span(told, "", "strong"),
             Span(f"(n = {entry.summary.n})", "", "quiet"),

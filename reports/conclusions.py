@@ -1,5 +1,6 @@
 """What the records of a report allow to be concluded, and of how many seeds or runs: computed, never written down."""
 
+import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
@@ -62,10 +63,9 @@ def twins(groups: Sequence[Group]) -> Iterator[Spans]:
         interval = mean_interval(sample) if sample else None
         if sample and interval:
             unit = " points" if group.unit else ""
-            told = (
-                f"{group.title} on {group.task}, profile {group.profile}: JAX − PyTorch is {signed(sample.mean)}{unit} "
-            )
-            told += f"over {sample.n} shared seeds, 95 % interval {signed(interval[0])} to {signed(interval[1])}: "
+            mean, low, high = (signed(value, group.decimals) for value in (sample.mean, *interval))
+            told = f"{group.title} on {group.task}, profile {group.profile}: JAX − PyTorch is {mean}{unit} "
+            told += f"over {sample.n} shared seeds, 95 % interval {low} to {high}: "
             yield [Span(told + ("no difference is shown." if interval[0] <= 0 <= interval[1] else "they differ."))]
         elif sample:
             alone.append(f"{group.title} on {group.task} ({group.profile})")
@@ -114,7 +114,9 @@ def _against_first(run: SpeedRun, mode: str) -> str:
         word = "faster" if row["ms_p80"] < first["ms_p20"] else "slower" if row["ms_p20"] > first["ms_p80"] else "equal"
         share = _share(run.record, row["layer"], longest)
         active = f", {100 * share:.0f} % of tokens active" if share is not None else ""
-        found.setdefault(word, []).append(f"{row['layer']} ({row['ms_p50'] / first['ms_p50']:.2f} times{active})")
+        within = row["ratio_to_first"]  # of the turns, as the page of speed has it
+        ratio = within if math.isfinite(within) else row["ms_p50"] / first["ms_p50"]
+        found.setdefault(word, []).append(f"{row['layer']} ({ratio:.2f} times its time{active})")
     words = {"faster": "faster than", "slower": "slower than", "equal": "not told apart from"}
     parts = [f"{words[word]} {run.layers[0]}: {', '.join(found[word])}" for word in words if word in found]
     return f"{mode or 'time'} at {longest:,} positions, {'; '.join(parts)}." if parts else ""

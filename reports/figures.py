@@ -166,8 +166,11 @@ def seed_dots(group: Group, name: str) -> Figure | None:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.6g}")  # whole numbers, not what is left of an offset
         _legend(axes)
 
-    told = "; ".join(f"{_label(e.framework)}: {', '.join(f'{value:.2f}' for value in e.values)}" for e in entries)
-    against = f" Published: {number.value:.2f}." if number and number.value is not None else ""
+    digits = group.decimals
+    told = "; ".join(
+        f"{_label(e.framework)}: {', '.join(f'{value:.{digits}f}' for value in e.values)}" for e in entries
+    )
+    against = f" Published: {number.value:.{digits}f}." if number and number.value is not None else ""
     alt = f"Dot plot, one dot per seed. {told}.{against}"
     return Figure(name, _svg(draw, name, height=1.1 + 0.42 * len(entries)), "One dot per seed.", alt)
 

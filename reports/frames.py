@@ -100,6 +100,11 @@ class Group:
         return unit_of(self.metric)
 
     @property
+    def decimals(self) -> int:
+        """How many decimals of the headline metric are shown: enough to tell models apart."""
+        return 2 if self.unit else 5 if self.metric.endswith("mse") else 3
+
+    @property
     def majority(self) -> float | None:
         """Accuracy of always answering the most frequent class, in the displayed unit."""
         found = [shown(record.metrics.get("majority_accuracy"), self.metric) for record in self.records]

@@ -186,6 +186,6 @@ def pages(report: Report) -> list[tuple[Span, ...]]:
     if language.sections(report.groups):
         found.append((Span("Benchmark"), Span("Language models", f"{language.PATH}.*")))
     found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
-    found += ablation_page.links(report.studies)
+    found += ablation_page.links(ablation_page.every(report.studies))
     found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]
     return found

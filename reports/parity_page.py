@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import frames, tables
+from reports import benchmarks, frames, tables
 from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Spans, Table, chip, plain
 from reports.frames import FRAMEWORKS, Group
 from reports.pages import Report
@@ -163,7 +163,10 @@ def trained_cell(report: Report, name: str) -> Cell:
         if count:
             told = f"{group.profile}, {count} shared seed{'s' * (count > 1)}"
             spans += [Span(group.task, tables.task_path(group.task), line=True), Span(told, "", "quiet")]
-    command = tables.run_command(tasks="lra.listops", architectures=name, seeds=list("01234"), profile="small")
+    task = next((task.name for known in benchmarks.shipped() for task in known.tasks if name in task.architectures), "")
+    if not spans and not task:
+        return plain("no recipe", style="quiet")
+    command = tables.run_command(tasks=task, architectures=name, seeds=list("01234"), profile="small")
     return Cell(tuple(spans) or (chip("not run"), Span(command, "", "code", line=True)))
 
 

@@ -174,6 +174,8 @@ def meaning(layer: str) -> str:
     """What a layer of the page is; empty for one that has the name of its architecture."""
     if match := re.fullmatch(r"about (\d+) %", layer):
         return f"SeqBoat whose initial gate lets about {match[1]} % of the tokens through to its attention"
+    if match := re.fullmatch(r"XL:(\d+)", layer):
+        return f"Transformer-XL layer with a window of {int(match[1]):,}"
     if match := re.fullmatch(r"BST:(SH|MH|MF):(\w+)", layer):
         return f"Block-State Transformer layer, {VARIANTS[match[1]]}, whose states come from {match[2]}"
     return LAYERS.get(layer, "")

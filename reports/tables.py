@@ -95,9 +95,9 @@ def entry_cell(entry: Entry, group: Group) -> Cell:
         r for r in entry.with_status("measured") if frames.shown(r.metrics.get(group.metric), group.metric) is not None
     ]
     if entry.summary:
-        spread = "" if entry.summary.std is None else f" ± {entry.summary.std:.2f}"
+        spread = "" if entry.summary.std is None else f" ± {entry.summary.std:.{group.decimals}f}"
         href = cell_path(measured[0]) if len(measured) == 1 else ""
-        spans.append(Span(f"{entry.summary.mean:.2f}{spread}", href, "value"))
+        spans.append(Span(f"{entry.summary.mean:.{group.decimals}f}{spread}", href, "value"))
         spans.append(Span(f"n = {entry.summary.n}, seed{'s' if len(measured) > 1 else ''}", "", "quiet", line=True))
         spans += [Span(str(record.cell.seed), cell_path(record), "quiet") for record in measured]
     for record in entry.records:
@@ -245,7 +245,7 @@ def seed_table(group: Group) -> Table:
                     plain(str(record.cell.seed)),
                     plain(title(record.cell.framework)),
                     Cell((chip(record.status, href=cell_path(record)),)),
-                    number(_optional(row["value"])),
+                    number(_optional(row["value"]), group.decimals),
                     *((plain(interval), number(_optional(row["validation"]))) if group.unit else ()),
                     plain(record.cell.hardware),
                     plain(record.cell.id, cell_path(record)),

@@ -88,9 +88,14 @@ class Verdict:
         return self.reason.partition(". ")[0]
 
 
-def signed(value: float) -> str:
-    """A difference with its sign and two decimals."""
-    return f"{value:+.2f}".replace("-", "−")
+def signed(value: float, digits: int = 2) -> str:
+    """A difference with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def digits_beside(margin: float) -> int:
+    """How many decimals of a difference are told beside a margin: those that show where in it the difference lies."""
+    return 2 if margin >= 0.1 else 3
 
 
 def judge(
@@ -153,10 +158,8 @@ def _judged(
     result = equivalence(measured, published, margin)
     if published.std is None:
         return _without_spread(tested, result)
-    what = (
-        f"difference {signed(result.difference)}, 90 % interval {signed(result.low)} to {signed(result.high)}, "
-        f"margin ±{margin:.3g} {unit}, n = {measured.n}"
-    )
+    difference, low, high = (signed(x, digits_beside(margin)) for x in (result.difference, result.low, result.high))
+    what = f"difference {difference}, 90 % interval {low} to {high}, margin ±{margin:.3g} {unit}, n = {measured.n}"
     tested = replace(tested, p=result.p)
     if result.outcome == "undecided":
         needs, told = _more_seeds(tested, ALPHA)
@@ -167,9 +170,10 @@ def _judged(
 def _without_spread(tested: Tested, result: Comparison) -> Verdict:
     """No verdict, as the test would stand on the published spread; what it would say if that were ours, as told."""
     assumed = KINDS.get(result.outcome, "underpowered")
+    difference = signed(tested.difference, digits_beside(tested.margin))
     return Verdict(
         "underpowered",
-        f"difference {signed(tested.difference)}, {tested.side} the margin of ±{tested.margin:.3g} {tested.unit}, "
+        f"difference {difference}, {tested.side} the margin of ±{tested.margin:.3g} {tested.unit}, "
         f"n = {tested.measured.n}. {NO_SPREAD}. Only under the assumption that its runs spread as ours do "
         f"(std {tested.measured.std:.2g}) it would be “{assumed}”",
     )
@@ -228,8 +232,8 @@ def seeds(more: int) -> str:
 def _no_number_decides(tested: Tested) -> str:
     """Why more seeds here would not help: the published mean is too uncertain, or the difference sits on the margin."""
     published, unit = tested.published, "points" if tested.unit == "%" else tested.unit
-    gap = abs(abs(tested.difference) - tested.margin)
-    where = f"the difference lies {gap:.2f} {unit} {tested.side} the margin"
+    gap, digits = abs(abs(tested.difference) - tested.margin), digits_beside(tested.margin)
+    where = f"the difference lies {gap:.{digits}f} {unit} {tested.side} the margin"
     if published.std is None or published.n < 2:
         return f"No number of seeds here would decide: {where}, and the paper prints no spread of several runs"
     half = float(stats.t.ppf(1 - ALPHA, published.n - 1)) * published.std / math.sqrt(published.n)
@@ -238,7 +242,7 @@ def _no_number_decides(tested: Tested) -> str:
     runs = f"{published.n} runs" + ("" if tested.stated else " (as many as a std needs; the paper does not say)")
     return (
         f"No number of seeds here would decide: {where}, and the published mean itself, from {runs} with a std of "
-        f"{published.std:g}, is only known to ±{half:.2f} {unit}"
+        f"{published.std:g}, is only known to ±{half:.{digits}f} {unit}"
     )
 
 
@@ -276,8 +280,8 @@ def _single_seed(tested: Tested) -> Verdict:
     """One seed shows no spread, so nothing is tested; the published spread plans how many seeds would."""
     published, margin = tested.published, tested.margin
     what = (
-        f"difference {signed(tested.difference)}, {tested.side} the margin of ±{margin:.3g} {tested.unit}. "
-        "One seed shows no spread to test with"
+        f"difference {signed(tested.difference, digits_beside(margin))}, {tested.side} the margin of ±{margin:.3g} "
+        f"{tested.unit}. One seed shows no spread to test with"
     )
     if published.std is None:
         return Verdict("underpowered", f"{what}. {NO_SPREAD}")

@@ -9,10 +9,11 @@ import pytest
 from report_document import Document
 from report_records import LABELS, make_record, store
 
-from reports import build, frames, records
+from reports import build, factors, frames, records
 from reports.ablations import Family, studies
 from reports.records import Record
 from reports.statistics import paired_effect
+from suite import ablations
 
 FACTS = {"title": "Blocks", "meaning": "The number of blocks.", "paper": "appendix", "published_on": "lra.listops",
          "task": "lra.listops", "name": "s5.blocks", "levels": ["1", "2", "4", "8"], "base_level": "8"}  # fmt: skip
@@ -176,3 +177,24 @@ def test_the_terminal_has_a_line_for_every_level(tmp_path: Path) -> None:
     table = build.text_table([store(study(), tmp_path / "runs")])
     lines = [line for line in table.splitlines() if line.startswith("s5.blocks")]
     assert [line.split()[1] for line in lines] == ["8", "1", "2"]
+
+
+def test_the_factors_told_are_those_of_the_suite() -> None:
+    names = ("name", "title", "meaning", "task", "paper", "published_on")
+    told = [([getattr(one, name) for name in names], list(one.levels)) for one in factors.shipped()]
+    made = [([getattr(one, name) for name in names], list(one.levels)) for one in ablations.factors().values()]
+    assert told == made
+
+
+def test_what_nobody_ran_is_told_with_its_command(tmp_path: Path) -> None:
+    site = build.build([store(study(), tmp_path / "runs")], tmp_path / "site").parent
+    page = Document(site / "tasks" / "ablation.seqboat.html")
+    assert "--benchmarks ablation --factors seqboat.activation --seeds 0 1 2 --profile small" in page.text
+    assert "Sparse activation" in page.text
+    own = Document(site / "tasks" / "ablation.s5.html")
+    assert "factor-s5.blocks" in own.values("id")
+    assert "--factors s5.blocks --seeds" not in own.text
+    assert "--factors s5.step --seeds 0 1 2" in own.text
+    assert {"tasks/ablation.seqboat.html", "tasks/ablation.s5.html"} <= set(
+        Document(site / "index.html").values("href")
+    )

@@ -75,16 +75,21 @@ def test_an_average_is_given_where_every_task_is_measured(make: Factory) -> None
 
 
 def test_other_profiles_are_not_comparable(make: Factory) -> None:
-    assert (
-        told("s5-average", make())
-        == "not comparable s5: measured in profile smoke only, which is not the paper's recipe."
-    )
+    small = "not comparable s5: measured in profile smoke only, which is not the paper's recipe."
+    assert told("s5-average", make()) == f"{small} not run s4, transformer: none of these tasks is measured."
+
+
+def test_the_architecture_of_a_claim_is_named_where_only_others_are_measured(make: Factory) -> None:
+    text = told("seqboat-average", make(architecture="mega"))
+    assert text.startswith("not comparable mega: measured in profile smoke only")
+    assert text.endswith("not run seqboat, spade: none of these tasks is measured.")
+    assert "mega" not in text.rpartition("not run")[2]
 
 
 def test_speed_is_the_ratio_of_measured_times(make: Factory) -> None:
     text = told("block-state-speed", timed(make, 2.5))
     assert text.startswith("not comparable the paper states neither the GPU")
-    assert "BST:SH:S4, times as fast as BRECT: 2.50 at 512 and 2.50 at 1,024" in text
+    assert "BST:SH:S4, times as fast as BRECT: forward 2.50 at 512 and 2.50 at 1,024 positions" in text
     assert "BST:MH:S4" not in text
     assert "10.00 at 512" in told("block-state-speed", timed(make, 10))
     assert "the run failed, this is its part" in told("block-state-speed", timed(make, 2.5, "failed"))
@@ -93,8 +98,12 @@ def test_speed_is_the_ratio_of_measured_times(make: Factory) -> None:
 def test_the_committed_records_bear_on_the_claims() -> None:
     found = records.read_all([MEASURED])
     text = told("block-state-speed", *found)
-    assert "BST:SH:S4, times as fast as BRECT: 0.83 at 512 and 2.47 at 65,536 positions, PyTorch" in text
-    assert "1.22 at 512 and 2.26 at 65,536 positions, JAX" in text
+    both = (
+        "forward 0.83 at 512 and 2.47 at 65,536; forward and backward 0.98 at 512 and 4.69 at 65,536 positions, PyTorch"
+    )
+    assert f"BST:SH:S4, times as fast as BRECT: {both}" in text
+    assert "forward 1.22 at 512 and 2.26 at 65,536; forward and backward" in text
+    assert "streaming" not in text
     assert "s5 on lra.listops: JAX 61.17 ± 0.32 % (n = 2) underpowered PyTorch 59.95 % (n = 1)" in told(
         "s5-average", *found
     )

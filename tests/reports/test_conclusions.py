@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from report_records import make_record
 
-from reports import conclusions, frames, published
+from reports import conclusions, frames, published, tables
 from reports.records import Record
+from reports.verdicts import digits_beside, signed
 
 
 def groups(found: list[Record]) -> list[frames.Group]:
@@ -33,9 +34,9 @@ def timed(first: tuple[float, float, float], other: tuple[float, float, float], 
 @pytest.mark.parametrize(
     ("other", "word"),
     [
-        ((1.0, 1.1, 1.9), "faster than a: b (0.37 times, 25 % of tokens active)"),
-        ((4.1, 6.0, 7.0), "slower than a: b (2.00 times, 25 % of tokens active)"),
-        ((3.0, 3.3, 4.5), "not told apart from a: b (1.10 times, 25 % of tokens active)"),
+        ((1.0, 1.1, 1.9), "faster than a: b (0.37 times its time, 25 % of tokens active)"),
+        ((4.1, 6.0, 7.0), "slower than a: b (2.00 times its time, 25 % of tokens active)"),
+        ((3.0, 3.3, 4.5), "not told apart from a: b (1.10 times its time, 25 % of tokens active)"),
     ],
 )
 def test_layers_are_told_apart_only_where_their_quantiles_are(other: tuple[float, float, float], word: str) -> None:
@@ -43,6 +44,13 @@ def test_layers_are_told_apart_only_where_their_quantiles_are(other: tuple[float
     assert f"forward at 512 positions, {word}. One run on one machine." in line
     (line,) = texts(conclusions.speeds([timed((2.0, 3.0, 4.0), other, status="failed")]))
     assert "The run did not end" in line
+
+
+def test_the_ratio_is_that_of_the_page_of_speed() -> None:
+    record = timed((2.0, 3.0, 4.0), (1.0, 1.1, 1.9))
+    record.tables["layer_speed"][-1]["ratio_to_first"] = 0.4
+    (line,) = texts(conclusions.speeds([record]))
+    assert "b (0.40 times its time" in line
 
 
 def test_one_shared_seed_allows_no_conclusion() -> None:
@@ -83,3 +91,15 @@ def test_activation_is_told_with_its_models() -> None:
     (line,) = texts(conclusions.activation(groups(found)))
     assert line.endswith("40 % of the tokens on average, from 20 to 60 % by layer (2 trained models).")
     assert list(conclusions.activation(groups([make_record()]))) == []
+
+
+def test_values_have_as_many_decimals_as_tell_models_apart() -> None:
+    found = [
+        make_record(metrics={"test_accuracy": 0.61171}),
+        make_record(metrics={"bits_per_byte": 2.13292}, task="lm.book", protocol={"metric": "bits_per_byte"}),
+        make_record(metrics={"test_mse": 0.003412}, task="pendulum.regression", protocol={"metric": "test_mse"}),
+    ]
+    shown = {g.task: tables.entry_cell(g.entries["jax"], g).spans[0].text for g in groups(found)}
+    assert shown == {"lra.listops": "61.17", "lm.book": "2.133", "pendulum.regression": "0.00341"}
+    assert signed(-0.0042, digits_beside(0.01)) == "−0.004"
+    assert signed(-0.98, digits_beside(1.5)) == "−0.98"

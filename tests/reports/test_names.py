@@ -81,6 +81,7 @@ def test_a_page_of_a_record_has_no_raw_names(tmp_path: Path) -> None:
 def test_names_of_layers_are_explained_and_one_value_has_no_figure() -> None:
     assert speed.meaning("BST:MF:S4") == "Block-State Transformer layer, multi-filter, whose states come from S4"
     assert speed.meaning("about 25 %").startswith("SeqBoat whose initial gate lets about 25 %")
+    assert speed.meaning("XL:2048") == "Transformer-XL layer with a window of 2,048"
     assert speed.meaning("s5") == ""
     (one,) = frames.groups([make_record()], published.shipped())
     (two,) = frames.groups([make_record(), make_record(seed=1)], published.shipped())

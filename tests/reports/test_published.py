@@ -147,8 +147,12 @@ REFERENCES = {"s5": "s5", "s4": "s5", "s4d": "s5", "transformer": "s5", "mega": 
 
 
 OTHERS = {
+    "s4": {"lra.average"},
+    "s4d": {"lra.average"},
+    "mega": {"lra.average"},
+    "spade": {"lra.average"},
     "s5": {"lra.average", "pixels.smnist", "pixels.psmnist", "pixels.scifar", "speech.sc35", "pendulum.regression"},
-    "seqboat": {"lm.enwik8"},
+    "seqboat": {"lra.average", "lm.enwik8"},
     "transformer": {"lm.pg19"},
 }
 
