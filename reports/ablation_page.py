@@ -86,7 +86,7 @@ def missing_blocks(study: Study) -> Iterator[Block]:
             Cell((Span(factor.paper or "–"), Span(published, "", "quiet", line=bool(published)))),
             plain(tables.run_command(**chosen), style="code"),
         )
-        rows.append(Row(cells, slug(f"factor-{factor.name}")))
+        rows.append(Row(cells, slug(f"factor-{factor.name}").replace("_", "-")))
     if rows:
         columns = (
             Column("Factor"),

@@ -99,7 +99,7 @@ def test_the_committed_records_bear_on_the_claims() -> None:
     found = records.read_all([MEASURED])
     text = told("block-state-speed", *found)
     both = (
-        "forward 0.83 at 512 and 2.47 at 65,536; forward and backward 0.98 at 512 and 4.69 at 65,536 positions, PyTorch"
+        "forward 0.83 at 512 and 2.47 at 65,536; forward and backward 0.93 at 512 and 4.70 at 65,536 positions, PyTorch"
     )
     assert f"BST:SH:S4, times as fast as BRECT: {both}" in text
     assert "forward 1.22 at 512 and 2.26 at 65,536; forward and backward" in text

@@ -130,7 +130,7 @@ def test_the_site_has_a_page_of_language_models(tmp_path):
     assert html.count("<figure") == 2
     assert "language.html" in (tmp_path / "site" / "index.html").read_text()
     result = (tmp_path / "site" / "index.md").read_text()
-    assert "| [lm.book](tasks/lm.book.md) <br>bits per byte | [s5](architectures/s5.md) | [**3.00**]" in result
+    assert "| [lm.book](tasks/lm.book.md) <br>bits per byte | [s5](architectures/s5.md) | [**3.000**]" in result
     assert "Validation, %" not in (tmp_path / "site" / "tasks" / "lm.book.md").read_text()
     assert "Perplexities, profile smoke" in (tmp_path / "site" / "tasks" / "lm.book.html").read_text()
 
