@@ -91,8 +91,8 @@ def missing_blocks(study: Study) -> Iterator[Block]:
         columns = (
             Column("Factor"),
             Column("What is changed", grow=True),
-            Column("Levels"),
-            Column("Paper"),
+            Column("Levels", grow=True),
+            Column("Paper", grow=True),
             Column("Command", grow=True),
         )
         yield Heading("Not run here", anchor="not-run")
