@@ -57,7 +57,7 @@ def profile_blocks(report: Report, benchmark: Benchmark, groups: Sequence[Group]
     columns = [Column("Architecture"), Column("Source"), *(Column(task.title) for task in benchmark.tasks)]
     columns += [Column("Average", numeric=True)] if benchmark.average else []
     rows = [row for name in names for row in architecture_rows(report, benchmark, groups, name, profile)]
-    yield Table(f"{benchmark.title}, profile {profile}{units(groups)}", tuple(columns), tuple(rows), "dense")
+    yield Table(f"{benchmark.title}, profile {profile}{units(groups)}", tuple(columns), tuple(rows), "dense many")
     missing = missing_table(benchmark, groups, names, profile)
     if missing.rows:
         yield missing
