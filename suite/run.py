@@ -322,9 +322,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run or options.budget is not None:
             costs = priced(found, options)
             found = found if options.budget is None else within_budget(costs, options)
-            if options.dry_run or not found:
+            if options.dry_run:
                 print_matrix([(cell, expected) for cell, expected in costs if cell in found], options)
                 return DONE
+            if not found:
+                raise SelectionError(
+                    f"nothing fits into --budget {cost.duration(options.budget)}, so nothing was run: give it more "
+                    "time or choose smaller cells; --dry-run prices each"
+                )
     except (
         SelectionError,
         ConfigError,

@@ -234,6 +234,9 @@ def test_the_command_says_what_a_budget_leaves_out(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "budget of 1 s: nothing fits; 1 measured already" in shown
     assert shown.splitlines()[-1].startswith("0 cells, estimated 0 s")
+    assert run.main([*(word for word in arguments if word != "--dry-run"), "--budget", "1s"]) == 2
+    assert "nothing fits into --budget 1 s, so nothing was run" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
 
 
 def test_cells_without_data_are_listed_apart(tmp_path, capsys):
