@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports import figures, frames, tables
+from reports import chips, figures, frames, tables
 from reports.blocks import (
     Block,
     Cell,
@@ -33,6 +33,11 @@ from reports.statistics import PowerLaw, power_law
 TABLE = "layer_speed"
 TIMES = ("ms_p20", "ms_p50", "ms_p80")
 NUMBERS = (*TIMES, "ratio_to_first", "roofline_share", "tokens_per_second", "memory_bytes", "compile_seconds")
+COUNTED_BY_COMPILER = "operations and traffic as the compiler counts them"
+MISCOUNTED = (
+    "Shares of the roofline are left out: in this run the compiler counted the operations, and on a GPU it leaves out "
+    "what it calls from a library, which are most matrix products."
+)
 GROWTH_POINTS = 4
 """Growth is fitted through the medians of the last so many lengths, where fixed costs matter least."""
 LEAD = (
@@ -96,12 +101,20 @@ def runs(records: Sequence[Record]) -> list[SpeedRun]:
     return sorted(order, key=lambda run: (run.record.cell.task, run.record.cell.framework, run.record.cell.id))
 
 
+def miscounted(record: Record) -> bool:
+    """Whether the operations of a run are those that a compiler counts for a GPU, which are too few."""
+    gpus = {chip.name for chip in chips.shipped() if chip.kind == "gpu"}
+    told = frames.text(record.protocol.get("JAX"))
+    return record.cell.framework == "jax" and record.cell.hardware in gpus and COUNTED_BY_COMPILER in told
+
+
 def measurements(record: Record) -> pd.DataFrame:
     """The rows of a record that hold a time: layer, mode, length and numbers, NaN where there is none."""
     rows = []
+    without = {"roofline_share": math.nan} if miscounted(record) else {}
     for row in record.tables.get(TABLE, []):
         length, layer = row.get("length"), row.get("layer")
-        found = {name: _number(row.get(name)) for name in NUMBERS}
+        found = {name: _number(row.get(name)) for name in NUMBERS} | without
         if not isinstance(layer, str) or isinstance(length, bool) or not isinstance(length, int) or length < 1:
             continue
         if all(found[name] > 0 for name in TIMES):
@@ -209,6 +222,8 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
     if len(run.lengths) > 1:
         yield growth_table(run)
     yield measurement_table(run)
+    if miscounted(record):
+        yield Paragraph((Span(MISCOUNTED),), "note")
     facts = [
         (Span(f"{name}:", "", "strong"), Span(frames.text(value)))
         for name, value in sorted(record.protocol.items())

@@ -37,7 +37,8 @@ SPEED_PROTOCOL = {
     "inputs": "standard normal, the same for every layer; initial parameters; no dropout",
     "timing": "layers in turn; a turn is a block of calls that ends with a synchronisation; quantiles over turns; "
     "ratios within a turn; compilation apart",
-    "JAX": "compiled ahead of time; memory, operations and traffic as the compiler counts them",
+    "JAX": "compiled ahead of time; memory and traffic as the compiler counts them; operations of matrix products "
+    "only, counted in the program before its compilation",
     "PyTorch": "eager operations, recorded once as a CUDA graph on a GPU; operations of matrix products only",
     "streaming step": "one token at the state after a sequence of the length",
     "growth": "exponent of a power law through the medians of the longest lengths",

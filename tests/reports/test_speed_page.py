@@ -49,6 +49,24 @@ def test_the_committed_runs_are_read_whole() -> None:
     assert 1 / jax.ratios("BRECT", "BST:SH:S4", "forward and backward")[65536] == pytest.approx(0.34, abs=0.005)
 
 
+def test_no_share_is_told_where_a_compiler_counted_for_a_gpu() -> None:
+    found = {run.record.cell.id: run for run in speed.runs(records.read_all([MEASURED]))}
+    assert found["bec1c283aaed"].points["roofline_share"].isna().all()
+    assert found["cc71852fd0d7"].points["roofline_share"].notna().all()
+    row = GOOD | {"roofline_share": 0.4}
+    cell = {"benchmark": "speed", "task": "speed.a", "metrics": {}, "curves": {}, "predictions": None}
+    for hardware, told, share in (
+        ("h200", "the compiler", True),
+        ("h200", "now", False),
+        ("cpu", "the compiler", False),
+    ):
+        protocol = {"JAX": f"memory, operations and traffic as {told} counts them"}
+        record = make_record("jax", hardware=hardware, protocol=protocol, tables={"layer_speed": [row]}, **cell)
+        (run,) = speed.runs([record])
+        assert run.points["roofline_share"].isna().all() == share
+        assert (speed.MISCOUNTED in str(list(speed.run_blocks(run)))) == share
+
+
 def test_ratios_are_of_medians_at_shared_lengths() -> None:
     (run,) = speed.runs([timed(GOOD, GOOD | {"layer": "B", "ms_p50": 4.0, "ms_p80": 5.0}, GOOD | {"length": 1024})])
     assert run.ratios("B", "Slide") == {512: 4.0}

@@ -258,5 +258,27 @@ def test_a_cell_times_a_real_layer_in_every_mode(framework, tmp_path):
         (mode, length, layer) for mode in MODES for length in (8, 16) for layer in ("Slide", "ema")
     }
     assert all(row["status"] == "measured" and row["ms_p50"] > 0 for row in rows)
-    assert all(np.isfinite(row["ratio_to_first"]) and row["operations"] > 0 for row in rows)
+    assert all(np.isfinite(row["ratio_to_first"]) for row in rows)
+    products = {row["length"]: row["operations"] for row in rows if (row["layer"], row["mode"]) == ("Slide", "forward")}
+    assert products[16] > 1.5 * products[8] > 2 * 8 * 3 * 64 * 64  # at least its three projections
     assert all(gate["passed"] for gate in record.tables["gate"])
+
+
+def test_matrix_products_count_as_often_as_they_run():
+    import jax
+    import jax.numpy as jnp
+
+    from suite.speed.jax import matrix_products
+
+    def counted(function):
+        return matrix_products(jax.make_jaxpr(function)(jnp.ones((4, 8)), jnp.ones((8, 8))).jaxpr)
+
+    once = 2 * 4 * 8 * 8
+    assert counted(lambda x, w: jnp.tanh(x @ w)) == once
+    assert counted(jax.jit(lambda x, w: x @ w @ w)) == 2 * once
+    assert counted(jax.grad(lambda x, w: jax.checkpoint(lambda y: jnp.sin(y @ w))(x).sum(), (0, 1))) >= 3 * once
+    assert counted(lambda x, w: jax.lax.scan(lambda y, _: (y @ w, None), x, None, length=5)[0]) == 5 * once
+    assert counted(lambda x, w: jax.lax.fori_loop(0, x[0, 0].astype(int), lambda _, y: y @ w, x)) is None
+    assert counted(lambda x, w: jax.lax.cond(x[0, 0] > 0, lambda: x @ w @ w, lambda: x @ w)) is None
+    assert counted(lambda x, w: jax.lax.cond(x[0, 0] > 0, lambda: x @ w, lambda: -x @ w)) == once
+    assert counted(lambda x, w: jax.lax.conv(x[None], jnp.ones((5, 4, 3)), (1,), "VALID")) == 2 * 5 * 6 * 4 * 3
