@@ -32,13 +32,15 @@ PACKAGES = (
 def commit() -> tuple[str, bool | None]:
     """The git commit of this tree and whether it has uncommitted changes; ("unknown", None) where nothing tells.
 
-    The variable LONGSEQ_COMMIT speaks for a tree without .git.
+    Files that git does not know count where they could make numbers; a runs folder beside them is no change. The
+    variable LONGSEQ_COMMIT speaks for a tree without .git.
     """
     if (ROOT / ".git").exists():
         head = _git("rev-parse", "HEAD")
         if head:
-            changes = _git("status", "--porcelain")
-            return head, None if changes is None else bool(changes)
+            changes = _git("status", "--porcelain", "--untracked-files=no")
+            new = _git("ls-files", "--others", "--exclude-standard", "--", *CODE)
+            return head, None if changes is None or new is None else bool(changes or new)
     return os.environ.get(COMMIT_VARIABLE) or "unknown", None
 
 
