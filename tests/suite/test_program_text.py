@@ -51,7 +51,10 @@ def test_such_programs_are_one_to_the_compiler():
     assert compiler.key(first) == compiler.key(same) != compiler.key(other)
 
 
-@pytest.mark.parametrize(("effort", "options"), [("full", None), ("least", {"xla_optimization_level": "EFFORT_O0"})])
+LEAST = {"xla_optimization_level": "EFFORT_O0", "xla_tpu_enable_deduplicated_calls": "true"}
+
+
+@pytest.mark.parametrize(("effort", "options"), [("full", None), ("least", LEAST)])
 def test_the_compiler_is_told_how_much_to_optimize_and_programs_keep_apart(effort, options):
     jax = pytest.importorskip("jax")
     from suite.hardware.jax import Compiler
