@@ -148,6 +148,7 @@ REFERENCES = {"s5": "s5", "s4": "s5", "s4d": "s5", "transformer": "s5", "mega": 
 
 OTHERS = {
     "s5": {"lra.average", "pixels.smnist", "pixels.psmnist", "pixels.scifar", "speech.sc35", "pendulum.regression"},
+    "mega": {"lm.enwik8", "lm.wikitext103"},
     "seqboat": {"lm.enwik8"},
     "transformer": {"lm.pg19"},
 }
