@@ -261,6 +261,13 @@ def methods_page() -> Page:
         "Values of different tasks, profiles, recipes or protocols are never averaged or ranked together.",
         "The majority class is the accuracy of always answering the most frequent class of the evaluated split.",
         "A compiler's estimate is never a time.",
+        "The roofline of a layer is the longer of two times: that of its floating-point operations at the peak rate, "
+        "and that of its bytes at the bandwidth of the memory; a share is that time over the measured median. In JAX "
+        "the compiler counts both, bytes after fusion. In PyTorch the operations are those of matrix products, and the "
+        "bytes those of the tensors that every operation reads and writes, views apart: the traffic of unfused "
+        "operations, an upper bound of what a fused program moves, so that the arithmetic intensity is a lower bound. "
+        "Where a cache serves them the share can be above 100 %. Where bytes were not counted, as of FlexAttention, it "
+        "is the share of operations alone. The two frameworks' shares are not compared with one another.",
         "A record is verified by running it again (python -m suite.verify). With the recorded code, versions, "
         "processor and thread settings on a CPU the same bits must come out. Elsewhere each loss must agree within 64 "
         "times the effect of rounding, which is how far the losses part in a second run from initial values one unit "

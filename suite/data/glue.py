@@ -1,10 +1,12 @@
-"""Six tasks of GLUE (Wang et al., arXiv 1804.07461), byte by byte: CoLA, SST-2, MRPC, STS-B, RTE and WNLI.
+"""The nine tasks of GLUE (Wang et al., arXiv 1804.07461), byte by byte.
 
 A sequence is the UTF-8 bytes of a sentence, or of two with a separator between them, and an end. The labels of GLUE's
-test files are not public: as in most papers, results are those of the development files, here the split `test`.
+test files are not public: as in most papers, results are those of the development files, here the split `test`. MNLI
+has two of them, of which a variant reads one. Its files, QNLI's and QQP's were not at hand, and so not the length of
+their longest example: there a pair may be cut.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +18,7 @@ from suite.data.dataset import DataSet
 from suite.data.errors import DataError
 from suite.data.permutation import AUTHORS_SEED, torch_permutation
 from suite.data.sequences import Advance, Sequences, join, silent
-from suite.data.settings import Settings, integer
+from suite.data.settings import Settings, choice, integer
 
 SEPARATOR, END, FIRST_BYTE = 1, 2, 3
 VOCABULARY_SIZE = FIRST_BYTE + 256
@@ -25,7 +27,11 @@ VOCABULARY_SIZE = FIRST_BYTE + 256
 
 @dataclass(frozen=True)
 class Kind:
-    """What a task's files hold: the columns of sentences and label, None for a file without a header, and labels."""
+    """What a task's files hold: the columns of sentences and label, None for a file without a header, and labels.
+
+    development: the file of the development examples by variant; `test` counts those of the first. cut: the longer
+    sentence of a pair above `maximum_length` loses its end; without it, such a pair is malformed.
+    """
 
     title: str
     folder: str
@@ -38,6 +44,8 @@ class Kind:
     header: tuple[str, ...] | None = None
     measures: tuple[str, ...] = ()
     metric: str = "accuracy"
+    development: tuple[tuple[str, str], ...] = (("development", "dev"),)
+    cut: bool = False
 
 
 KINDS = {
@@ -55,8 +63,27 @@ KINDS = {
     ),
     "glue_rte": Kind("RTE (GLUE)", "RTE", 2_490, 277, 1_424, labels=("entailment", "not_entailment")),
     "glue_wnli": Kind("WNLI (GLUE)", "WNLI", 635, 71, 448),
+    "glue_qnli": Kind(
+        "QNLI (GLUE)", "QNLI", 104_743, 5_463, 1_024, ("question", "sentence"),
+        labels=("entailment", "not_entailment"), cut=True,
+    ),
+    "glue_qqp": Kind(
+        "QQP (GLUE)", "QQP", 363_846, 40_430, 512, ("question1", "question2"), "is_duplicate", measures=("f1",),
+        metric="f1", cut=True,
+    ),
+    "glue_mnli": Kind(
+        "MNLI (GLUE)", "MNLI", 392_702, 9_815, 1_024, label="gold_label",
+        labels=("entailment", "neutral", "contradiction"),
+        development=(("matched", "dev_matched"), ("mismatched", "dev_mismatched")), cut=True,
+    ),
 }  # fmt: skip
 """By the name of the data set; without `labels`, the label is a number from 0 to 5."""
+
+TASKS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name.replace("_", "."): (name, {}) for name in KINDS},
+    "glue.mnli_mm": ("glue_mnli", {"variant": "mismatched", "test": 9_832}),
+}
+"""Data set and settings of every task that reads them."""
 
 METRICS = {
     "accuracy": "accuracy: share of all examples of the split whose largest logit is the label's",
@@ -76,17 +103,28 @@ class GlueSettings(Settings):
 
     def facts(self) -> dict[str, Any]:
         kind = self.KIND
+        longer = f"of a pair of more than {kind.maximum_length:,} the longer sentence loses its end"
         return {
             "split_rule": "train: the training file, of fewer the first of a permutation seeded with "
             f"{AUTHORS_SEED}; validation: the last of that permutation; test: the first examples of the development file",
             "input": {"kind": "tokens"},
-            "tokenizer": "UTF-8 bytes plus 3, 1 between two sentences, 2 at the end; never truncated",
+            "tokenizer": "UTF-8 bytes plus 3, 1 between two sentences, 2 at the end; "
+            + (longer if kind.cut else "never truncated"),
             "vocabulary_size": VOCABULARY_SIZE,
             "maximum_length": kind.maximum_length,
             "classes": len(kind.labels) or 1,
             "measures": list(kind.measures),
             "metric": METRICS[kind.metric],
         }
+
+    @property
+    def development(self) -> str:
+        """The file of the development examples."""
+        return f"{dict(self.KIND.development)[getattr(self, 'variant', self.KIND.development[0][0])]}.tsv"
+
+    def reads(self, file: str) -> bool:
+        """Whether a file of the release is the training file or this variant's development file."""
+        return file.rpartition("/")[2] in ("train.tsv", self.development)
 
 
 def settings_of(name: str) -> type[GlueSettings]:
@@ -102,27 +140,35 @@ def settings_of(name: str) -> type[GlueSettings]:
         train: int = field(default=kind.train, metadata={"least": 1})
         test: int = field(default=kind.test, metadata={"least": 1})
 
-    return TaskSettings
+    if len(kind.development) == 1:
+        return TaskSettings
+
+    @dataclass(frozen=True)
+    class VariantSettings(TaskSettings):
+        variant: str = choice(*(name for name, _ in kind.development))
+
+    return VariantSettings
 
 
 def read(settings: GlueSettings, folder: Path, advance: Advance = silent) -> dict[str, Sequences]:
-    """The splits, from `train.tsv` and `dev.tsv` of the task's folder.
+    """The splits, from `train.tsv` and the development file of the task's folder.
 
     Raises DataError with file and line for what is malformed, and where there are too few examples.
     """
     kind, counts = settings.KIND, settings.counts
-    files = {name: _rows(kind, folder / kind.folder / f"{name}.tsv") for name in ("train", "dev")}
-    trained, tested = (len(rows) for rows in files.values())
+    place = folder / kind.folder
+    train, development = (_rows(kind, place / name) for name in ("train.tsv", settings.development))
+    trained, tested = len(train), len(development)
     if counts["train"] + counts["validation"] > trained or counts["test"] > tested:
         raise DataError(
-            f"{folder / kind.folder} has {trained} training and {tested} development examples, {counts['train']} + "
+            f"{place} has {trained} training and {tested} development examples, {counts['train']} + "
             f"{counts['validation']} and {counts['test']} are wanted"
         )
     order = torch_permutation(trained)
     chosen = {
-        "train": [files["train"][i] for i in np.sort(order[: counts["train"]])],
-        "validation": [files["train"][i] for i in np.sort(order[trained - counts["validation"] :])],
-        "test": files["dev"][: counts["test"]],
+        "train": [train[i] for i in np.sort(order[: counts["train"]])],
+        "validation": [train[i] for i in np.sort(order[trained - counts["validation"] :])],
+        "test": development[: counts["test"]],
     }
     splits = {}
     for split, rows in chosen.items():
@@ -133,31 +179,34 @@ def read(settings: GlueSettings, folder: Path, advance: Advance = silent) -> dic
     return splits
 
 
-def encode(sentences: list[str]) -> UInt16[np.ndarray, " length"]:
-    """Token ids of one or two sentences."""
-    parts: list[int] = []
-    for sentence in sentences:
-        parts += [*([SEPARATOR] if parts else []), *(byte + FIRST_BYTE for byte in sentence.encode())]
-    return np.array([*parts, END], np.uint16)
+def encode(sentences: list[str], most: int | None = None) -> UInt16[np.ndarray, " length"]:
+    """Token ids of one or two sentences; of two that have more than `most`, the longer one loses its end."""
+    texts = [np.frombuffer(sentence.encode(), np.uint8) for sentence in sentences]
+    if most is not None and len(texts) == 2:
+        first, second = (len(text) for text in texts)
+        room = most - 2
+        kept = min(first, max(room - second, room - room // 2))
+        texts = [texts[0][:kept], texts[1][: room - kept]]
+    parts: list[np.ndarray] = []
+    for text in texts:
+        parts += [*([np.array([SEPARATOR], np.uint16)] if parts else []), text.astype(np.uint16) + FIRST_BYTE]
+    return np.concatenate([*parts, np.array([END], np.uint16)])
 
 
 def _rows(kind: Kind, path: Path) -> list[tuple[np.ndarray, int | float]]:
     """Tokens and label of every line; fields are separated by tabs and never quoted."""
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    header = list(kind.header or lines[0].rstrip("\r").split("\t"))
-    missing = [column for column in (*kind.sentences, kind.label) if column not in header]
-    if missing:
-        raise DataError(f"{path}, line 1: expected the columns {', '.join((*kind.sentences, kind.label))}")
-    read_label, rows = _labels(kind), []
-    for number, line in enumerate(lines[kind.header is None :], 1 + (kind.header is None)):
-        fields = line.rstrip("\r").split("\t")
+    header, read_label, rows = list(kind.header or ()), _labels(kind), []
+    for number, line in enumerate(_lines(path), 1):
+        fields = line.split("\t")
+        if not header:
+            header = fields
+            if not {*kind.sentences, kind.label} <= set(header):
+                raise DataError(f"{path}, line 1: expected the columns {', '.join((*kind.sentences, kind.label))}")
+            continue
         if len(fields) != len(header):
             raise DataError(f"{path}, line {number}: expected {len(header)} columns, found {len(fields)}")
         row = dict(zip(header, fields, strict=True))
-        tokens = encode([row[column] for column in kind.sentences])
+        tokens = encode([row[column] for column in kind.sentences], kind.maximum_length if kind.cut else None)
         if len(tokens) > kind.maximum_length:
             raise DataError(f"{path}, line {number}: {len(tokens)} tokens do not fit into {kind.maximum_length}")
         try:
@@ -165,6 +214,16 @@ def _rows(kind: Kind, path: Path) -> list[tuple[np.ndarray, int | float]]:
         except ValueError:
             raise DataError(f"{path}, line {number}: no label of {kind.title}: {row[kind.label]!r:.80}") from None
     return rows
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file, one after the other, without their ends."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for line in file:
+                yield line.removesuffix("\n").rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 def _labels(kind: Kind) -> Callable[[str], int | float]:

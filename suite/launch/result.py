@@ -39,7 +39,9 @@ SPEED_PROTOCOL = {
     "ratios within a turn; compilation apart",
     "JAX": "compiled ahead of time; memory and traffic as the compiler counts them; operations of matrix products "
     "only, counted in the program before its compilation",
-    "PyTorch": "eager operations, recorded once as a CUDA graph on a GPU; operations of matrix products only",
+    "PyTorch": "eager operations, recorded once as a CUDA graph on a GPU; operations of matrix products only; traffic "
+    "is the bytes of the tensors of every operation by itself, views apart: what unfused operations move, an upper "
+    "bound for fused ones, and not to be compared with JAX's, which is counted after fusion",
     "streaming step": "one token at the state after a sequence of the length",
     "growth": "exponent of a power law through the medians of the longest lengths",
 }

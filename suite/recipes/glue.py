@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from suite.data.glue import KINDS
+from suite.data.glue import KINDS, TASKS
 from suite.recipes import spade, summaries
 from suite.recipes.base import DataSpec, Profile, Recipe
 from suite.recipes.summaries import UNPUBLISHED, UNSTATED
@@ -20,11 +20,13 @@ from suite.training.optimizer import Schedule
 BATCH_SIZE, EPOCHS, RATE, WEIGHT_DECAY, WARMUP = 32, 10, 3e-4, 0.01, 0.06
 
 
-def recipe(name: str, profile: Profile = "paper") -> Recipe:
-    """One task by the name of its data set; smoke and small have fewer examples, layers and features."""
+def recipe(task: str, profile: Profile = "paper") -> Recipe:
+    """One task by its name; smoke and small have fewer examples, layers and features."""
+    name, settings = TASKS[task]
     kind = KINDS[name]
+    tested: int = settings.get("test", kind.test)
     train = {"paper": kind.train, "small": min(kind.train, 8_000), "smoke": min(kind.train, 600)}[profile]
-    test = {"paper": kind.test, "small": kind.test, "smoke": min(kind.test, 200)}[profile]
+    test = {"paper": tested, "small": min(tested, 2_000), "smoke": min(tested, 200)}[profile]
     epochs = {"paper": EPOCHS, "small": 5, "smoke": 2}[profile]
     total = train // BATCH_SIZE * epochs
     schedule = Schedule(warmup_steps=round(WARMUP * total), total_steps=total, decay="linear", warmup_from=0.0)
@@ -34,7 +36,7 @@ def recipe(name: str, profile: Profile = "paper") -> Recipe:
         batch_size=BATCH_SIZE,
         evaluation_batch_size=BATCH_SIZE,
         epochs=epochs,
-        data=DataSpec(name, {"train": train, "validation": 0, "test": test}),
+        data=DataSpec(name, {**settings, "train": train, "validation": 0, "test": test}),
         selection="last epoch",
         source={
             "model.layer, decoder_layer": spade.ENCODER_DECODER,
@@ -51,6 +53,4 @@ def _task(name: str) -> Callable[[Profile], Recipe]:
     return lambda profile="paper": recipe(name, profile)
 
 
-RECIPES: dict[str, dict[str, Callable[[Profile], Recipe]]] = {
-    "spade": {name.replace("_", "."): _task(name) for name in KINDS}
-}
+RECIPES: dict[str, dict[str, Callable[[Profile], Recipe]]] = {"spade": {name: _task(name) for name in TASKS}}

@@ -14,8 +14,9 @@ from typing import Literal
 
 from implementations.mega.config import MegaConfig
 from implementations.models.config import ModelConfig
-from suite.recipes import language, lra
+from suite.recipes import lra
 from suite.recipes.base import Profile, Recipe, Selection
+from suite.recipes.mega_language import LANGUAGE_RECIPES as LANGUAGE_RECIPES
 from suite.training.optimizer import Group, OptimizerSpec, Schedule
 
 REPOSITORY = "renll/SeqBoat@5a34aed"
@@ -220,26 +221,3 @@ def operations_per_token(model: ModelConfig) -> float:
     seen = layer.chunk_size or min(layer.max_positions, lra.TYPICAL_LENGTH)
     products = 2 * D * v + 2 * D * (2 * D + z + v) + 2 * v * D + 4 * D * layer.feedforward_size
     return model.depth * (products + 2 * seen * (z + v) + (lra.FFT_OPERATIONS + 30) * D) + 2 * model.input_size * D
-
-
-def language_layers(size: language.Size) -> language.Layers:
-    """Mega-chunk, looking back only, with rotary positions, for language modelling; a recipe of this project."""
-    d_model, query_size, value_size, chunk_size, depth = {
-        "smoke": (64, 32, 128, 32, 2),
-        "small": (256, 64, 512, 128, 6),
-    }[size]
-    layer = MegaConfig(
-        d_model=d_model,
-        query_size=query_size,
-        value_size=value_size,
-        feedforward_size=value_size,
-        bidirectional=False,
-        chunk_size=chunk_size,
-        bias="rotary",
-        prenorm=True,
-        dropout=language.SCALES[size].dropout,
-    )
-    return language.Layers(layer, depth)
-
-
-LANGUAGE_RECIPES = language.recipes(language_layers)

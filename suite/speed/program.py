@@ -14,8 +14,8 @@ class Program:
     run: starts it and returns what to wait for. compile_seconds: seconds until it was ready, None where it may come
     from a cache of compiled programs. memory: bytes that it needs on the device beside its arguments, None where nobody
     tells. operations: floating-point operations, None where they cannot be counted; `matrix_products_only` says whether
-    other operations were left out. traffic: bytes read and written between device memory and kernels as the compiler
-    counts them, None where nobody counts.
+    other operations were left out. traffic: bytes read and written between device memory and kernels, as XLA counts
+    them after fusion and PyTorch before it (`suite.speed.torch.Traffic`), None where they cannot be counted.
     """
 
     run: Callable[[], Any]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from implementations import catalog, parameters
@@ -19,6 +23,49 @@ from implementations.common.torch import matmul_precision
 from suite.speed.config import Mode
 from suite.speed.program import Program
 from suite.training.cuda_graph import Captured
+
+UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
+"""Operations that set memory apart and write nothing into it."""
+
+
+class Traffic(TorchDispatchMode):
+    """Bytes of the tensors that operations read and write, each operation by itself, of what runs inside.
+
+    Views and memory that is only set apart are free, a broadcast tensor counts once, a changed one is read and written.
+    This is the traffic of unfused operations: at least what a fused program moves between memory and kernels, so that
+    operations over bytes are a lower bound of its arithmetic intensity. What a kernel reads twice, or keeps for itself,
+    is not seen, nor what a cache saves. XLA counts after fusion: the two are not to be compared.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        results = func(*args, **(kwargs or {}))
+        written = _tensors(results)
+        if written and func.overloadpacket.__name__ not in UNWRITTEN:
+            read = _tensors((args, kwargs))
+            places = {tensor.untyped_storage().data_ptr() for tensor in read}
+            moved = func._schema.is_mutable or any(t.untyped_storage().data_ptr() not in places for t in written)
+            self.bytes += sum(map(bytes_of, (*read, *written))) if moved else 0
+        return results
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_iter(values) if isinstance(value, Tensor)]
+
+
+def bytes_of(tensor: Tensor) -> int:
+    """Bytes of a tensor's elements, those that lie in one place counted once."""
+    elements = math.prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride or not size)
+    return min(elements * tensor.element_size(), tensor.untyped_storage().nbytes())
+
+
+def asks_flex(values: dict[str, Any]) -> bool:
+    """Whether a layer's values ask for FlexAttention, into which no counter can look: it counts another kernel."""
+    parts = (asks_flex(part) for part in values.values() if isinstance(part, dict))
+    return values.get("method") == "flex" or any(parts)
 
 
 class Bench:
@@ -31,6 +78,7 @@ class Bench:
         self.layer = catalog.layer_class(str(config.architecture), "torch")(config, Keys(0)).to(self.device)
         self.values = parameters.get_parameters(self.layer)
         self._chooses: bool = getattr(config, "chooses_tokens", False)
+        self._seen = not asks_flex(config.to_dict())
 
     def place(self, x: np.ndarray) -> Any:
         """An input on the device."""
@@ -85,7 +133,7 @@ class Bench:
             return measured(x, state)
 
         start = time.perf_counter()
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter, Traffic() as traffic:
             function()
         memory = self._memory(function)
         run = self._recorded(function)
@@ -94,7 +142,7 @@ class Bench:
             compile_seconds=time.perf_counter() - start,
             memory=memory,
             operations=float(counter.get_total_flops()),
-            traffic=None,
+            traffic=float(traffic.bytes) if self._seen else None,
             matrix_products_only=True,
         )
 

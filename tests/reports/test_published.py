@@ -149,7 +149,7 @@ REFERENCES = {"s5": "s5", "s4": "s5", "s4d": "s5", "transformer": "s5", "mega": 
 OTHERS = {
     "s4": {"lra.average"},
     "s4d": {"lra.average"},
-    "mega": {"lra.average"},
+    "mega": {"lra.average", "lm.enwik8", "lm.wikitext103"},
     "spade": {"lra.average"},
     "s5": {"lra.average", "pixels.smnist", "pixels.psmnist", "pixels.scifar", "speech.sc35", "pendulum.regression"},
     "seqboat": {"lra.average", "lm.enwik8"},

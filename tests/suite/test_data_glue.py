@@ -9,8 +9,8 @@ import pytest
 from tiny_runs import launch, record
 
 from implementations.common.config import ConfigError
-from suite.data import Batch, DataError, prepare_dataset
-from suite.data.glue import KINDS, encode
+from suite.data import Batch, DataError, catalog, manifest, prepare_dataset
+from suite.data.glue import KINDS, TASKS, encode
 from suite.equivalence.updates import backend
 from suite.matrix import Cell, Selection, cells
 from suite.recipes.base import apply_overrides
@@ -26,7 +26,27 @@ FILES = {
         [f"{i}\ta {i}\tb\t{'not_entailment' if i % 2 else 'entailment'}" for i in range(9)],
     ),
     "WNLI": ("index\tsentence1\tsentence2\tlabel", [f"{i}\ta {i}\tb\t{i % 2}" for i in range(9)]),
+    "QNLI": (
+        "index\tquestion\tsentence\tlabel",
+        [f"{i}\ta {i}\tb\t{'not_entailment' if i % 2 else 'entailment'}" for i in range(9)],
+    ),
+    "QQP": ("id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate", [f"{i}\t1\t2\ta {i}\tb\t{i % 2}" for i in range(9)]),
 }
+PARSED = "sentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse"
+NLI = ("entailment", "neutral", "contradiction")
+
+
+def mnli(name: str, second: str, judges: int) -> tuple[str, str]:
+    """A file of MNLI: the development files have four labels more than the training file, from further judges."""
+    labels = "\t".join(f"label{judge}" for judge in range(1, judges + 1))
+    header = f"index\tpromptID\tpairID\tgenre\t{PARSED}\tsentence1\tsentence2\t{labels}\tgold_label"
+    row = "{i}\t1\t1n\tfiction\t( a )\t( b )\t(ROOT a)\t(ROOT b)\ta {i}\t{second}\t{judged}\t{label}"
+    judged = "\t".join([NLI[2]] * judges)
+    rows = [row.format(i=i, second=second, judged=judged, label=NLI[i % 3]) for i in range(9)]
+    return name, "\n".join([header, *rows]) + "\n"
+
+
+MNLI = [mnli("train", "b", 1), mnli("dev_matched", "b", 5), mnli("dev_mismatched", "other", 5)]
 
 
 @pytest.fixture
@@ -38,6 +58,9 @@ def glue(tmp_path) -> Path:
             text = "\n".join([*([header] if header else []), *lines]) + "\n"
             encoded = text.encode("utf-8-sig" if folder == "MRPC" else "utf-8")
             (tmp_path / folder / f"{name}.tsv").write_bytes(encoded)
+    (tmp_path / "MNLI").mkdir()
+    for name, written in MNLI:
+        (tmp_path / "MNLI" / f"{name}.tsv").write_text(written)
     return tmp_path
 
 
@@ -68,7 +91,7 @@ def test_every_task_is_read(glue, name):
         "glue_mrpc": "One 3|Two \xc3\xa9#",
     }
     assert text(batch.inputs[0]) == expected.get(name, "a 3|b#")
-    assert batch.labels.tolist() == ([1.5, 0.0] if name == "glue_stsb" else [1, 0])
+    assert batch.labels.tolist() == {"glue_stsb": [1.5, 0.0], "glue_mnli": [0, 0]}.get(name, [1, 0])
     assert batch.labels.dtype == (np.float32 if name == "glue_stsb" else np.int32)
     texts = {text(split.tokens[start:end]) for split in (found.train, found.validation)
              for start, end in zip(split.offsets[:-1], split.offsets[1:], strict=True)}  # fmt: skip
@@ -86,6 +109,8 @@ def test_every_task_is_read(glue, name):
         ("WNLI", b"sentence2", b"sentence3", "line 1: expected the columns sentence1, sentence2, label"),
         ("SST-2", b"it 's", b"it " * 99, "line 2: 31[0-9] tokens do not fit into 272"),
         ("MRPC", b"One 1", b"One \xff", "cannot be read: .*utf-8"),
+        ("QQP", b"a 4\tb", b"a 4", "line 6: expected 6 columns, found 5"),
+        ("MNLI", b"\tneutral\n", b"\t-\n", "line 3: no label of MNLI .GLUE.: '-'"),
     ],
 )
 def test_malformed_files_are_named(glue, folder, old, new, message):
@@ -94,6 +119,48 @@ def test_malformed_files_are_named(glue, folder, old, new, message):
     path.write_bytes(path.read_bytes().replace(old, new, 1))
     with pytest.raises(DataError, match=rf"train.tsv.*{message}"):
         prepared(glue, next(name for name, kind in KINDS.items() if kind.folder == folder))
+
+
+def test_the_two_development_files_of_mnli_are_two_tasks(glue):
+    found = {
+        task: prepared(glue, "glue_mnli", **{**settings, "test": 9}).test
+        for task, (name, settings) in TASKS.items()
+        if name == "glue_mnli"
+    }
+    assert {task: text(test.batch(np.array([4])).inputs[0]) for task, test in found.items()} == {
+        "glue.mnli": "a 4|b#", "glue.mnli_mm": "a 4|other#"
+    }  # fmt: skip
+    assert [test.labels.tolist() for test in found.values()] == [[0, 1, 2] * 3] * 2
+    (glue / "MNLI" / "dev_mismatched.tsv").unlink()
+    assert prepared(glue, "glue_mnli", test=8).test.count == 8
+    with pytest.raises(DataError, match=r"dev_mismatched.tsv is missing"):
+        prepared(glue, "glue_mnli", variant="mismatched", test=8)
+
+
+def test_the_longer_sentence_of_a_pair_is_cut_where_the_longest_is_not_known(glue):
+    for first, second, expected in (
+        ("abcdefgh", "xyz", "abcd|xyz#"), ("abc", "uvwxyz", "abc|uvwx#"), ("abcdef", "uvwxyz", "abcd|uvw#"),
+        ("ab", "xyz", "ab|xyz#"), ("", "stuvwxyz", "|stuvwxy#"),
+    ):  # fmt: skip
+        assert text(encode([first, second], 9)) == expected
+    path = glue / "QQP" / "train.tsv"
+    path.write_text(path.read_text().replace("\ta ", "\t" + 600 * "a"))
+    found = prepared(glue, "glue_qqp")
+    assert found.train.lengths.tolist() == [512] * 6
+    assert text(found.train.batch(np.array([0])).inputs[0]).endswith("aa|b#")
+    assert "more than 512 the longer sentence loses its end" in found.protocol["tokenizer"]
+
+
+@pytest.mark.parametrize("task", ["glue.qnli", "glue.qqp", "glue.mnli", "glue.mnli_mm"])
+def test_recipes_read_all_of_the_release(task):
+    (cell,) = cells(Selection(tasks=(task,), frameworks=("torch",), profile="paper"))
+    assert cell.recipe is not None
+    settings, release = cell.recipe.data.settings, manifest.read(cell.recipe.data.name)
+    wanted = catalog.find(cell.recipe.data.name).settings.from_dict(settings)
+    counts = [(file.split, file.sequences) for file in release.release.of(wanted.reads).files]
+    assert counts == [("train", settings["train"]), ("test", settings["test"])]
+    model: Any = cell.recipe.model
+    assert (model.classes, model.pooling) == (3 if "mnli" in task else 2, "first")
 
 
 def test_too_few_examples_are_said(glue):

@@ -1,10 +1,11 @@
 """Recipes, cells and protocols of the benchmark lm."""
 
 import json
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from implementations.models.config import LanguageModelConfig
 from reports.published import shipped
 from suite.launch import comparable, cost, result
 from suite.matrix import Cell, Selection, cells, published
@@ -22,7 +23,7 @@ PAPERS = {
     ("arxiv", "transformer"), ("arxiv", "block_recurrent"), ("arxiv", "block_state"),
     ("github", "transformer"), ("github", "block_recurrent"), ("github", "block_state"),
     ("pg19", "block_recurrent_feedback"), ("arxiv", "block_recurrent_feedback"), ("github", "block_recurrent_feedback"),
-    ("wikitext103", "spade"), ("enwik8", "seqboat"),
+    ("wikitext103", "spade"), ("enwik8", "seqboat"), ("wikitext103", "mega"), ("enwik8", "mega"),
 }  # fmt: skip
 
 
@@ -115,6 +116,39 @@ def test_published_numbers_of_the_papers():
     assert seqboat.language is not None
     assert (seqboat.optimizer.algorithm, seqboat.optimizer.b2) == ("radam", 0.98)
     assert (seqboat.model.depth, seqboat.language.stride, seqboat.total_steps) == (14, 1_192, 400_000)
+
+
+@pytest.mark.parametrize(
+    ("task", "millions", "tokens", "chunks"), [("enwik8", 39, 65_536, 4), ("wikitext103", 252, 147_456, 6)]
+)
+def test_published_numbers_of_mega(task, millions, tokens, chunks):
+    pytest.importorskip("torch")
+    from implementations.catalog import layer_class
+    from implementations.common.initializers import Keys
+
+    mega = recipe(task, "mega", "paper")
+    model, language = mega.model, mega.language
+    assert isinstance(model, LanguageModelConfig)
+    assert language is not None
+    layer: Any = model.layer
+    assert (layer.chunk_size * chunks, layer.bias, layer.prenorm, layer.causal) == (
+        language.segment,
+        "rotary",
+        True,
+        True,
+    )
+    assert (language.segment * mega.batch_size, language.carried, language.evaluation) == (tokens, False, "carried")
+    one = sum(p.numel() for p in layer_class("mega", "torch")(layer, Keys(0)).parameters())
+    adaptive = model.embedding == "adaptive"
+    tables = sum(count * width + (width * model.d_model if adaptive else 0) for _, count, width in model.bands)
+    assert round((model.depth * one + tables) / 1e6) == millions
+    rates = [mega.optimizer.rates(step)["regular"] for step in (0, 24_000, 212_000, 400_000)]
+    assert rates == pytest.approx([1e-7, 0.005, 0.0025, 0.0])
+    assert (mega.total_steps, mega.optimizer.clip_norm, mega.optimizer.b2) == (400_000, 0.25, 0.98)
+    facts = facts_of(f"lm.{task}", "mega")
+    assert facts["comparable_to"] == ""
+    assert "2209.10655, table 5" in facts["not_comparable"]
+    assert shipped().reference(f"lm.{task}", "mega")
 
 
 def test_cells_of_the_benchmark():

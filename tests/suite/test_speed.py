@@ -261,6 +261,10 @@ def test_a_cell_times_a_real_layer_in_every_mode(framework, tmp_path):
     assert all(np.isfinite(row["ratio_to_first"]) for row in rows)
     products = {row["length"]: row["operations"] for row in rows if (row["layer"], row["mode"]) == ("Slide", "forward")}
     assert products[16] > 1.5 * products[8] > 2 * 8 * 3 * 64 * 64  # at least its three projections
+    moved = {(row["mode"], row["length"], row["layer"]): row["traffic_bytes"] for row in rows}
+    for layer in ("Slide", "ema"):
+        assert all(moved[mode, 8, layer] < moved[mode, 16, layer] for mode in MODES[:2]), moved
+        assert 0 < moved["forward", 16, layer] < moved["forward and backward", 16, layer]
     assert all(gate["passed"] for gate in record.tables["gate"])
 
 
@@ -282,3 +286,55 @@ def test_matrix_products_count_as_often_as_they_run():
     assert counted(lambda x, w: jax.lax.cond(x[0, 0] > 0, lambda: x @ w @ w, lambda: x @ w)) is None
     assert counted(lambda x, w: jax.lax.cond(x[0, 0] > 0, lambda: x @ w, lambda: -x @ w)) == once
     assert counted(lambda x, w: jax.lax.conv(x[None], jnp.ones((5, 4, 3)), (1,), "VALID")) == 2 * 5 * 6 * 4 * 3
+
+
+def test_bytes_of_operations_are_counted_one_by_one():
+    import torch
+
+    from suite.speed.torch import Traffic
+
+    x, w, row = torch.ones(6, 4), torch.ones(4, 5, dtype=torch.float64), torch.ones(1, 4)
+    cases = {
+        "product": (lambda: x.double() @ w, (96 + 192) + (192 + 160 + 240)),
+        "views": (lambda: x.reshape(4, 6).T[1:].unsqueeze(0).expand(3, 5, 4).detach(), 0),
+        "a view that is copied": (lambda: x.T.contiguous(), 96 + 96),
+        "broadcast": (lambda: x + row.expand(6, 4), 96 + 16 + 96),
+        "in place": (lambda: torch.empty(6, 4).mul_(x), 96 + 96 + 96),
+        "complex": (lambda: torch.view_as_real(torch.fft.fft(x)), None),
+    }
+    for name, (run, expected) in cases.items():
+        with Traffic() as traffic:
+            run()
+        assert traffic.bytes == expected or (expected is None and traffic.bytes >= 96 + 192), name
+
+
+def test_the_backward_pass_moves_bytes_too():
+    import torch
+
+    from suite.speed.torch import Traffic
+
+    x = torch.ones(8, requires_grad=True)
+    with Traffic() as traffic:
+        y = (x * x).sum()
+    assert traffic.bytes == (32 + 32 + 32) + (32 + 4)
+    with traffic:
+        y.backward()
+    assert traffic.bytes >= 132 + 2 * (32 + 32 + 32)
+
+
+def test_a_kernel_into_which_no_counter_looks_has_operations_and_no_bytes():
+    from suite.speed.torch import Bench
+
+    settings = window_kernels("transformer", "smoke")
+    assert settings is not None
+    x = measure.draw(1, 64, settings.d_model)
+    found = {}
+    for name in ("einsum", "fused", "flex"):
+        bench = Bench(settings.layers[name], "cpu", "float32")
+        found[name] = bench.program("forward", bench.place(x))
+    assert found["flex"].operations
+    assert found["flex"].traffic is None
+    assert found["einsum"].traffic > found["fused"].traffic > 0
+    row = measure.roofline(found["flex"], 1.0, PROFILES["h200"], "float32")
+    assert row["traffic_bytes"] is None
+    assert row["roofline_share"] == found["flex"].operations / PROFILES["h200"].float32
