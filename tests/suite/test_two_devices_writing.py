@@ -39,12 +39,12 @@ def test_runs_on_two_devices_are_those_on_one(framework, tmp_path):
         )
         assert one.keys() == two_of_it.keys()
         for name, array in one.items():
-            other, largest = two_of_it[name], float(np.abs(array).max(initial=0))
+            other = two_of_it[name]
+            # The softmax does not see a number that is added to all keys: their bias has nothing but rounding to learn.
+            largest = 1.0 if name.endswith("key.bias") else float(np.abs(array).max(initial=0))
             assert (other.shape, other.dtype) == (array.shape, array.dtype), name
             np.testing.assert_allclose(other, array, rtol=0, atol=1e-9 * largest, err_msg=f"{case} {name}")
         assert len(one["losses"]) == one["step"] == 4
         assert one["losses"][-1] < one["losses"][0]
-        assert all((one[f"epoch.{name}"] > 0).any() for name in measured), one
-    written = found["generation.1.written"]
-    assert len({row.tobytes() for row in written[:4]}) > 1  # their order can be seen
-    np.testing.assert_array_equal(written[4:], written[:3])
+        assert all((one[f"epoch.{name}"] > 0).any() for name in measured), one["epoch.test_nll_nats_per_token"]
+    assert len({row.tobytes() for row in found["generation.1.written"]}) > 1  # their order can be seen
