@@ -139,4 +139,4 @@ if __name__ == "__main__":
         for devices in DEVICES
         for name, array in trained(sys.argv[1], recipe, devices).items()
     }
-    np.savez(Path(sys.argv[2]), **results)
+    np.savez(Path(sys.argv[2]), **results)  # pyright: ignore[reportArgumentType]
