@@ -141,7 +141,7 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
     hardware = costs[0][0].hardware if costs else "cpu"
     if ahead.is_absent(hardware):
         todo = sum(row[-1] == ahead.COMPILED for row in rows)
-        print(f"{counted(len(costs), 'cell')}, {todo} different ones to compile, {options.jobs} at a time")
+        print(f"{counted(len(costs), 'cell')}: {ahead.plan(hardware, todo, options.jobs)}")
         return
     if hardware not in detect.present():
         print(f"{HARDWARE[hardware].title} is not on this machine: these are plans, and nothing of it runs here")
@@ -318,6 +318,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return DONE
         found = select(options)
         options.shared = shared.devices(found, options.devices)
+        for line in shared.idle(found, options.shared, options.devices):
+            print(line, file=sys.stderr)
         options.jobs = options.jobs or default_jobs(found, max(options.shared.values(), default=1))
         if options.dry_run or options.budget is not None:
             costs = priced(found, options)

@@ -1,7 +1,8 @@
 """Which hardware this machine has and what may run on it, without importing a framework.
 
 PyTorch reaches a TPU through torch_xla. Its last release, 2.9, was built for PyTorch 2.9 and cannot be imported with
-the 2.11 and later that this project needs, so there is no path through it here: nothing could test one. A PyTorch cell
+the 2.11 and later that this project needs. What replaces it, TorchTPU (`torch_tpu`, first released as a beta for
+PyTorch 2.11 to 2.15), is a device of its own, for which there is no backend here: none could be tested. A PyTorch cell
 for a TPU is `not run`, whether a TPU is here or not.
 """
 
@@ -38,6 +39,11 @@ _GPU_NAMES = {"A100": "a100", "H100": "h100", "H200": "h200"}
 _GOOGLE = "0x1ae0"
 _TPU_DEVICES = {"0x005e": "tpu-v4", "0x0062": "tpu-v5p", "0x0063": "tpu-v5e", "0x006f": "tpu-v6e"}
 _TPU_TYPES = {"v4": "tpu-v4", "v5litepod": "tpu-v5e", "v5e": "tpu-v5e", "v5p": "tpu-v5p", "v6e": "tpu-v6e"}
+# What JAX calls a chip, with and without the names that it had in other versions.
+_TPU_KINDS = {
+    "TPU v4": "tpu-v4", "TPU v5 lite": "tpu-v5e", "TPU v5e": "tpu-v5e", "TPU v5": "tpu-v5p", "TPU v5p": "tpu-v5p",
+    "TPU v6 lite": "tpu-v6e", "TPU v6e": "tpu-v6e",
+}  # fmt: skip
 
 
 def gpus() -> list[Gpu]:
@@ -124,8 +130,17 @@ def why_not(framework: str, hardware: str) -> str:
         return ""
     return (
         f"PyTorch cells do not run on a {PROFILES[hardware].title}: that takes torch_xla, which has no release for "
-        "PyTorch 2.11 or later, and this project needs that; choose --frameworks jax, or other --hardware"
+        "PyTorch 2.11 or later, and this project needs that, or its successor TorchTPU, a beta for which this project "
+        "has no backend; choose --frameworks jax, or other --hardware"
     )
+
+
+def require_chip(hardware: str, kind: str) -> None:
+    """Raise HardwareError where the chip that JAX calls `kind` is not the so-called TPU."""
+    found = _TPU_KINDS.get(kind)
+    if found != hardware:
+        remedy = f"choose --hardware {found}" if found else "it has no profile here"
+        raise HardwareError(f"this cell is for {PROFILES[hardware].title}, and JAX sees {kind} here: {remedy}")
 
 
 def _is_number(text: str) -> bool:

@@ -43,6 +43,15 @@ def is_absent(hardware: str) -> bool:
     return PROFILES[hardware].kind == "tpu" and hardware not in detect.present()
 
 
+def plan(hardware: str, count: int, jobs: int) -> str:
+    """What is done with `count` different cells for hardware that is not here, in a sentence."""
+    have = ", ".join(detect.present())
+    return (
+        f"{PROFILES[hardware].title} is not on this machine, which has: {have}; nothing is run, {count} different ones "
+        f"to compile, {jobs} at a time"
+    )
+
+
 def why_not(cell: Cell) -> str:
     """Why there is nothing to compile of a cell; empty where there is."""
     if cell.recipe is None and not cell.settings:
@@ -93,7 +102,8 @@ def run(found: Sequence[Cell], options: Options) -> list[Outcome]:
     kept = {outcome.cell.id for outcome in outcomes}
     examples = {key: _example(cells, kept, options) for key, cells in groups.items()}
     first = [cell for cell in examples.values() if cell is not None and cell.id not in kept]
-    display.say(f"{counted(len(found), 'cell')}, {len(first)} different ones to compile, {options.jobs} at a time")
+    told = plan(found[0].hardware, len(first), options.jobs)
+    display.say(f"{counted(len(found), 'cell')}: {told}")
     outcomes += Launcher(options, display).run([(cell, result.protocol(cell)) for cell in first])
     ended = {outcome.cell.id: outcome for outcome in outcomes}
     for key, example in examples.items():

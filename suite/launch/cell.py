@@ -24,7 +24,7 @@ from typing import Any
 from reports import records
 from suite import provenance
 from suite.data import open_dataset
-from suite.hardware import ahead_of_time, energy
+from suite.hardware import ahead_of_time, detect, energy
 from suite.hardware.profiles import PROFILES
 from suite.launch import compiled_result, generation_result, language_result, pretraining_result, result
 from suite.matrix import Cell
@@ -133,6 +133,13 @@ def stopwatch(cell: Cell) -> Callable[[], dict[str, Any]]:
         return {"total_seconds": time.perf_counter() - started, "energy_joules": used}
 
     return read
+
+
+def require_chip(cell: Cell) -> None:
+    """Raise HardwareError where a cell is for a TPU and JAX sees another one, RuntimeError where it sees none."""
+    if PROFILES[cell.hardware].kind == "tpu":
+        seen = importlib.import_module("suite.training.jax").local_devices("tpu")
+        detect.require_chip(cell.hardware, seen[0].device_kind)
 
 
 def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
@@ -253,6 +260,7 @@ def main(arguments: list[str]) -> int:
     try:
         if spec.compile_only:
             return run_compiler(cell, spec)
+        require_chip(cell)
         if cell.recipe is not None:
             return run_training(cell, spec, stop_rule(spec.deadline))
         return run_speed(cell, spec, stop_rule(spec.deadline)) if cell.settings else run_equivalence(cell, spec)

@@ -6,7 +6,7 @@ The batch of an update is the same however many share it, and so are its numbers
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from suite.hardware import detect
@@ -34,6 +34,20 @@ def devices(found: Sequence[Cell], asked: Asked) -> dict[str, int]:
     run on one device. Of a TPU that is not here there are the chips of the topology that is compiled for.
     """
     return {cell.id: _of(cell, asked) for cell in found}
+
+
+def idle(found: Sequence[Cell], counts: Mapping[str, int], asked: Asked) -> list[str]:
+    """Sentences for batches that leave devices of this machine without work that all were to share them."""
+    lines = {}
+    for cell in found:
+        hardware = PROFILES[cell.hardware]
+        here, n = detect.count(hardware.kind), counts[cell.id]
+        everything = asked == "all" or (asked is None and hardware.kind == "tpu")
+        if cell.recipe is not None and everything and not ahead.is_absent(cell.hardware) and n < here:
+            batch = cell.recipe.batch_size
+            told = f"batches of {batch} are shared evenly by {n} of the {here} {hardware.title} here"
+            lines[batch] = f"{told}, the others are idle: --set batch_size takes another number"
+    return list(lines.values())
 
 
 def _of(cell: Cell, asked: Asked) -> int:

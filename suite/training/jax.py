@@ -66,7 +66,7 @@ class Backend:
         self.recipe, self.spec, self.step = recipe, recipe.optimizer, 0
         if recipe.batch_size % devices:
             raise ConfigError(f"Recipe.batch_size is {recipe.batch_size}: expected a multiple of {devices} devices")
-        self.devices = _devices(kind, devices)
+        self.devices = local_devices(kind, devices)
         self.device = self.devices[0]
         self._copied, self._sharded = shardings(self.devices)
         with jax.default_device(self.device):
@@ -201,7 +201,8 @@ def _read(model: Any, inputs: Array, lengths: Array | None, **options: Any) -> A
     return getattr(model, "classify", model)(inputs, lengths, **options)
 
 
-def _devices(kind: str, count: int) -> list[Any]:
+def local_devices(kind: str, count: int = 1) -> list[Any]:
+    """The first devices of a kind of this machine; raises RuntimeError where there are not as many."""
     try:
         found = jax.local_devices(backend=kind)
     except RuntimeError as error:

@@ -12,7 +12,7 @@ from reports.records import read_all
 from suite import recipes, run
 from suite.ablations import STUDIES, factors
 from suite.ablations.base import Factor, layer
-from suite.launch import cost, result
+from suite.launch import operations, result
 from suite.matrix import Cell, Selection, SelectionError, cells, published
 from suite.recipes.base import PROFILES, Profile, Recipe
 
@@ -90,7 +90,7 @@ def test_places_of_a_layer_among_sliding_ones():
                 for name, recipe in found.items()}  # fmt: skip
     assert contexts == {"first": [0], "last": [5], "middle": [3], "every second": [0, 2, 4], "none": []}
     for cell in cells(Selection(tasks=("ablation.block_state",), factors=("block_state.layers",))):
-        assert cost.total_operations(cell)
+        assert operations.total_operations(cell)
 
 
 def test_a_frozen_s4_has_no_rate_and_no_decay():

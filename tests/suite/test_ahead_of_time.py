@@ -6,33 +6,27 @@ TPUs is needed.
 
 import dataclasses
 import fcntl
-import importlib.util
 import json
 from types import SimpleNamespace
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from tiny_runs import OVERRIDES
+from tpu_cells import chosen, row_of
 
 from implementations.common.config import ConfigError
 from reports import records
-from suite import run
 from suite.data import open_dataset
-from suite.hardware import ahead_of_time, detect
+from suite.hardware import ahead_of_time
 from suite.hardware.ahead_of_time import (
     Cached,
-    Found,
     abstract_batch,
     described,
     does_not_fit,
     longest,
     same_program,
 )
-from suite.hardware.profiles import PROFILES
-from suite.launch import ahead, compiled_result, devices, local, result
-from suite.launch.local import Options, Outcome
-from suite.matrix import Selection, cells
+from suite.launch import compiled_result, result
 from suite.training.language import loop as language_loop
 
 SMALLEST = (
@@ -41,17 +35,6 @@ SMALLEST = (
     *("data.settings.min_length=5", "data.settings.max_length=40"),
 )
 TINY = ("model.depth=1", "model.layer.d_model=8")
-
-
-def chosen(task="lra.listops", architecture="s5", framework="jax", seed=0, profile="smoke", overrides=()):
-    """A cell for a TPU v4."""
-    (found,) = cells(
-        Selection(
-            tasks=(task,), architectures=(architecture,), frameworks=(framework,), seeds=(seed,), profile=profile,
-            hardware="tpu-v4", overrides=tuple(overrides),
-        )
-    )  # fmt: skip
-    return found
 
 
 def like(batch):
@@ -241,10 +224,6 @@ def operations(lowered):
     return [line for line in lines if "func.func public @main" not in line]
 
 
-def row_of(length, fits=True, peak=2**20):
-    return {"program": "training step", "length": length, "fits": fits, "peak_memory_bytes": peak}
-
-
 @pytest.mark.parametrize(
     ("most", "compilations", "expected"),
     [
@@ -297,16 +276,6 @@ def test_collectives_and_loops_are_counted_in_the_text_of_a_program():
     assert row["peak_memory_bytes"] == 1 + 2 - 4 + 8 + 16
 
 
-def test_the_chips_that_share_a_batch_are_those_of_the_topology(pretended):
-    cells = [chosen(overrides=[f"batch_size={size}"]) for size in (48, 50, 7)]
-    shared = devices.devices(cells, None)
-    assert [shared[cell.id] for cell in cells] == [4, 2, 1]
-    assert devices.devices([chosen("speed.layer")], None) == {chosen("speed.layer").id: 1}
-    assert set(devices.devices(cells, 1).values()) == {1}
-    with pytest.raises(detect.HardwareError, match="programs are compiled for 4 of Google TPU v4"):
-        devices.devices(cells[:1], 8)
-
-
 def test_a_program_that_another_process_compiles_is_waited_for(tmp_path):
     at_once = fcntl.LOCK_EX | fcntl.LOCK_NB
     with (tmp_path / "one.lock").open("w") as other:
@@ -335,117 +304,3 @@ def test_cells_of_one_program_are_known_before_anything_is_traced():
         same_program(chosen("lm.enwik8")) == same_program(chosen("lm.book")) != same_program(chosen("lm.wikitext103"))
     )
     assert same_program(chosen("speed.layer")) != same_program(chosen("speed.layer", "ema"))
-
-
-class Pretended:
-    """In place of the launcher: writes the records that children would write; cells of `failing` batch sizes fail."""
-
-    started: ClassVar[list[str]] = []
-    failing = ()
-
-    def __init__(self, options, display):
-        self.options, self.display = options, display
-
-    def run(self, found):
-        outcomes = []
-        for cell, protocol in found:
-            self.started.append(cell.id)
-            if cell.recipe and cell.recipe.batch_size in self.failing:
-                of = result.without_numbers(cell, "failed", "no such instruction", protocol, {})
-            else:
-                row = row_of(64) | {"flops": 5.0}
-                reached = {"program": "training step", "longest_length": 64, "bound": "compilations"}
-                only = Found("XLA", [row], [reached], row)
-                chips = self.options.devices[cell.id]
-                of = compiled_result.compiled(cell, protocol, only, {}, self.options.compilations, chips)
-            records.write(of, self.options.out)
-            outcomes.append(Outcome(cell, of.status, of.reason))
-        return outcomes
-
-
-@pytest.fixture
-def pretended(monkeypatch):
-    monkeypatch.setattr(ahead, "Launcher", Pretended)
-    monkeypatch.setattr(Pretended, "started", [])
-    monkeypatch.setattr(detect, "present", lambda: ["cpu"])
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "libtpu" else find(name))
-    return Pretended
-
-
-COMMAND = ["--tasks", "lra.listops", "equivalence.s5", "--architectures", "s5", "--hardware", "tpu-v4"]
-
-
-def test_the_command_compiles_once_and_keeps_what_is_compiled(pretended, tmp_path, capsys):
-    arguments = [*COMMAND, "--seeds", "0", "1", "2", "--out", str(tmp_path)]
-    assert run.main(arguments) == 0
-    assert len(pretended.started) == 1
-    assert "3 compiled" in capsys.readouterr().out
-    found = {of.cell.id: of for of in records.read_all(tmp_path)}
-    compiled = [of for of in found.values() if of.status == "compiled"]
-    assert sorted(of.cell.seed for of in compiled) == [0, 1, 2]
-    assert all(of.metrics == compiled[0].metrics and of.tables == compiled[0].tables for of in compiled)
-    reasons = {of.cell.framework: of.reason for of in found.values() if of.status == "not run"}
-    assert "PyTorch cells do not run on a Google TPU v4: that takes torch_xla" in reasons["torch"]
-    assert "parity ladder" in reasons["jax+torch"]
-
-    assert run.main(arguments) == 0
-    assert len(pretended.started) == 1
-    local.records_path(tmp_path, chosen(seed=1)).unlink()
-    assert run.main(arguments) == 0
-    assert len(pretended.started) == 1
-    assert {of.cell.id: of for of in records.read_all(tmp_path)}.keys() == found.keys()
-    assert {of.provenance["compiled_for"]["chips"] for of in compiled} == {2}  # of four, to share a batch of 50
-    assert run.main([*arguments, "--compilations", "4"]) == 0
-    assert len(pretended.started) == 2
-    assert run.main([*arguments, "--compilations", "4", "--devices", "1"]) == 0
-    assert len(pretended.started) == 3
-    arguments += ["--devices", "1"]
-    assert run.main([*arguments, "--dry-run"]) == 0
-    shown = capsys.readouterr().out
-    assert "compiled already" in shown
-    assert "9 cells, 0 different ones to compile" in shown
-
-
-def test_a_failure_is_a_record_of_every_cell_with_that_program(pretended, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Pretended, "failing", (7,))
-    arguments = [*COMMAND[:2], *COMMAND[3:], "--frameworks", "jax", "--seeds", "0", "1", "--set", "batch_size=7"]
-    assert run.main([*arguments, "--out", str(tmp_path)]) == 1
-    assert "2 failed" in capsys.readouterr().out
-    assert {of.reason for of in records.read_all(tmp_path)} == {"no such instruction"}
-
-
-def test_pytorch_on_a_tpu_is_one_sentence_and_starts_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
-    monkeypatch.setattr(local.Launcher, "_process", None)
-    arguments = [*COMMAND[:2], *COMMAND[3:], "--frameworks", "torch", "--out", str(tmp_path), "--data", str(tmp_path)]
-    assert run.main(arguments) == 0
-    (record,) = records.read_all(tmp_path)
-    assert (record.status, record.cell.framework) == ("not run", "torch")
-    assert "PyTorch cells do not run on a Google TPU v4: that takes torch_xla" in record.reason
-    assert not detect.why_not("jax", "tpu-v4")
-    assert not detect.why_not("torch", "h100")
-
-
-def test_without_the_compiler_one_sentence_says_how_to_get_it(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(detect, "present", lambda: ["cpu"])
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "libtpu" else find(name))
-    assert run.main([*COMMAND, "--out", str(tmp_path / "runs")]) == 2
-    said = capsys.readouterr().err
-    assert len(said.strip().splitlines()) == 1
-    assert "'tpu-v4' (Google TPU v4) is not on this machine" in said
-    assert "pip install 'longseq-bench[tpu]'" in said
-    assert not (tmp_path / "runs").exists()
-
-
-def test_children_compile_without_looking_for_a_tpu(pretended, monkeypatch):
-    values = local.environment(chosen(), 2, compile_only=True)
-    assert values["JAX_PLATFORMS"] == "cpu"
-    assert values["TPU_SKIP_MDS_QUERY"] == values["ALLOW_MULTIPLE_LIBTPU_LOAD"] == "1"
-    assert local.environment(chosen(), 2)["JAX_PLATFORMS"] == "tpu,cpu"
-    absent = {name for name in PROFILES if ahead.is_absent(name)}
-    assert absent == set(ahead_of_time.TOPOLOGIES)
-    monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
-    assert not ahead.is_absent("tpu-v4")
-    assert Options(out=None, data=None).compile_only is False  # pyright: ignore[reportArgumentType]

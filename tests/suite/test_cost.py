@@ -13,7 +13,7 @@ from suite import run
 from suite.data import open_dataset
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES
-from suite.launch import budget, cost, result
+from suite.launch import budget, cost, operations, result
 from suite.launch.cost import Cost, Estimator
 from suite.matrix import Cell, Selection, cells
 
@@ -49,7 +49,7 @@ def test_the_same_recipe_costs_what_it_cost():
 
 def test_the_nearest_record_is_scaled_by_operations():
     longer, base = one(overrides=("epochs=60",)), one()
-    ratio = (cost.total_operations(longer) or 0) / (cost.total_operations(base) or 1)
+    ratio = (operations.total_operations(longer) or 0) / (operations.total_operations(base) or 1)
     known = [
         measured(base, 100.0, energy_joules=1e3, peak_memory_bytes=7),
         measured(one(overrides=("batch_size=8",)), 1.0),
@@ -86,21 +86,21 @@ def test_what_is_not_near_is_an_assumption_and_says_so(record):
     assert not found.measured
     assert found.basis.startswith("no record is near; counted operations at an assumed 8e+09 a second")
     assert found.joules is found.memory is None
-    assert found.seconds == (cost.total_operations(one()) or 0) / 8e9
+    assert found.seconds == (operations.total_operations(one()) or 0) / 8e9
 
 
 def test_operations_of_a_run_are_its_updates_and_one_pass_of_each_evaluation():
     found = one()
     assert found.recipe is not None
-    update, whole = cost.update_operations(found), cost.total_operations(found)
+    update, whole = operations.update_operations(found), operations.total_operations(found)
     assert update is not None
     settings, batch = found.recipe.data.settings, found.recipe.batch_size
     passes = found.recipe.epochs * (settings["validation"] + settings["test"]) / (3 * batch)
     assert whole == pytest.approx(update * (found.recipe.total_steps + passes))
     pair = one(tasks=("lra.retrieval",))
     assert pair.recipe is not None
-    per_token = cost.recipes_of.operations_per_token("s5", pair.recipe.model) or 0
-    assert cost.update_operations(pair) == 3 * per_token * pair.recipe.batch_size * 2 * cost.positions(pair)
+    per_token = operations.recipes_of.operations_per_token("s5", pair.recipe.model) or 0
+    assert operations.update_operations(pair) == 3 * per_token * pair.recipe.batch_size * 2 * operations.positions(pair)
     gpu = Estimator([], 2).estimate(one(hardware="h100"))
     assert gpu.seconds == pytest.approx((whole or 0) / (0.1 * (PROFILES["h100"].float32 or 0)))
     assert "at an assumed 10% of the peak rate" in gpu.basis
@@ -120,25 +120,25 @@ def test_there_is_no_estimate_where_nothing_is_known():
 def test_evaluations_of_a_language_model_count(tmp_path):
     found = one(tasks=("lm.book",))
     assert found.recipe is not None
-    before = cost.total_operations(found, tmp_path)
+    before = operations.total_operations(found, tmp_path)
     assert "evaluations left out" in Estimator([], 2, tmp_path).estimate(found).basis
     text: Any = open_dataset("book", tmp_path)
-    cost._tokens.cache_clear()
+    operations._tokens.cache_clear()
     read = text.validation.token_count + text.test.token_count
-    assert cost.evaluated_tokens(found.recipe, tmp_path) == read
-    after = cost.total_operations(found, tmp_path)
+    assert operations.evaluated_tokens(found.recipe, tmp_path) == read
+    after = operations.total_operations(found, tmp_path)
     assert before is not None
     assert after is not None
-    per_token = cost.update_operations(found) / (3 * found.recipe.batch_size * found.recipe.language.segment)  # pyright: ignore
+    per_token = operations.update_operations(found) / (3 * found.recipe.batch_size * found.recipe.language.segment)  # pyright: ignore
     assert after - before == pytest.approx(found.recipe.epochs * per_token * read)
     assert "evaluations left out" not in Estimator([], 2, tmp_path).estimate(found).basis
     study = one(tasks=("length.book",)).recipe
     assert study is not None
     assert study.language is not None
     again = text.validation.token_count + (1 + len(study.language.lengths)) * text.test.token_count
-    assert cost.evaluated_tokens(study, tmp_path) == again
+    assert operations.evaluated_tokens(study, tmp_path) == again
     windows = study.replace(language=study.language.replace(lengths=(), evaluation="strided", stride=256))
-    assert cost.evaluated_tokens(windows, tmp_path) == read * study.language.evaluation_segment / 256
+    assert operations.evaluated_tokens(windows, tmp_path) == read * study.language.evaluation_segment / 256
 
 
 def listops(architectures: tuple[str, ...], seeds: tuple[int, ...] = (0,)) -> list[Cell]:
@@ -295,7 +295,7 @@ def test_another_chip_is_priced_by_the_ratio_of_peak_rates():
 def test_memory_grows_with_the_batch_and_names_its_record():
     known = [measured(one(), 100.0, peak_memory_bytes=2**30)]
     found = Estimator(known, 2).estimate(one(overrides=("batch_size=8",)))
-    own, theirs = (cost.footprint(of) for of in (one(overrides=("batch_size=8",)), one()))
+    own, theirs = (operations.footprint(of) for of in (one(overrides=("batch_size=8",)), one()))
     assert found.memory == pytest.approx(2**30 * (own or 0) / (theirs or 1))
     assert (found.memory or 0) < 2**30
     assert f"that of cell {one().id}, by parameters and activations" in found.basis

@@ -15,7 +15,7 @@ from implementations.transformer.config import TransformerConfig
 from suite.data import prepare_dataset
 from suite.hardware.ahead_of_time import abstract_batch
 from suite.launch import generation_result, result
-from suite.launch.cost import positions
+from suite.launch.operations import positions
 from suite.matrix import Cell, Selection, cells
 from suite.recipes import s5
 from suite.recipes.base import DataSpec, Generation, Recipe

@@ -7,7 +7,7 @@ import pytest
 
 from implementations.models.config import LanguageModelConfig
 from reports.published import shipped
-from suite.launch import comparable, cost, result
+from suite.launch import comparable, operations, result
 from suite.matrix import Cell, Selection, cells, published
 from suite.recipes import language, recipes
 from suite.recipes.base import Profile, Recipe, differences
@@ -157,7 +157,7 @@ def test_cells_of_the_benchmark():
     for cell in found:
         assert Cell.from_dict(json.loads(json.dumps(cell.to_dict()))).id == cell.id
         assert result.protocol(cell)["metric"] == "bits_per_byte"
-        assert (cost.total_operations(cell) or 0) > 1e9
+        assert (operations.total_operations(cell) or 0) > 1e9
     assert {cell.task for cell in cells(Selection(benchmarks=("lm",), profile="paper"))} == {
         f"lm.{task}" for task, _ in PAPERS
     }

@@ -19,7 +19,7 @@ from suite.data.span_corruption import FIRST_BYTE_SENTINEL, Corrupted, restore
 from suite.data.text.split import TextSplit
 from suite.hardware.ahead_of_time import abstract_batch
 from suite.launch import pretraining_result, result
-from suite.launch.cost import positions, total_operations
+from suite.launch.operations import positions, total_operations
 from suite.matrix import Selection, cells
 from suite.recipes import pretraining, summaries
 from suite.recipes.base import DataSpec, Recipe, SpanCorruption
