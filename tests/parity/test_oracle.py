@@ -61,7 +61,7 @@ CONFIGS: dict[str, Any] = {
 }
 COMPILED = [name for name in CONFIGS if "," not in name] + [
     *("s4, causal", "mega, chunks", "mega, long chunks", "mega, whole", "transformer, xl", "transformer, full"),
-    *("block_state, SH", "block_state, MF", "spade, add", "seqboat, s4d"),
+    *("block_state, SH", "block_state, MF", "spade, add", "seqboat, causal", "seqboat, s4d"),
 ]
 """What JAX runs too: a variant of every room, and those whose state, bias or counting no other one has."""
 MASK = np.arange(7) < np.array([7, 4, 0])[:, None]
