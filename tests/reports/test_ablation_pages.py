@@ -127,6 +127,8 @@ def test_times_are_relative_to_the_base_on_the_same_machine() -> None:
     assert only([unchanged(0), slow]).levels[0].seconds_ratio == pytest.approx(2.0)
     elsewhere = changed(1, 0, 0.3, provenance={"hardware": {"cpu": "Another CPU", "cores": 2, "gpus": []}})
     assert only([unchanged(0), elsewhere]).levels[0].seconds_ratio is None
+    several = [changed(1, s, 0.3, timing={"step_seconds_p50": 0.118 * by}) for s, by in enumerate((2.0, 9.0, 3.0))]
+    assert only([*map(unchanged, range(3)), *several]).levels[0].seconds_ratio == pytest.approx(3.0)
 
 
 BAD = '<script>alert(1)</script>"|`'

@@ -15,6 +15,7 @@ from report_records import Factory, everything, make_record, store
 from reports import atomic, build, frames, published, records, tables
 from reports.build import BuildError
 from reports.records import Record
+from reports.statistics import wilson_interval
 
 OUTSIDE = (
     "https://arxiv.org/abs/", "https://github.com/state-spaces/s4", "https://www.nvidia.com/", "https://docs.cloud.google.com/tpu/",
@@ -306,6 +307,33 @@ def test_a_seed_that_failed_before_it_knew_its_protocol_stays_with_its_group(mak
     assert len(group.records) == 4
     assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed")
     assert group.protocol == seeds[0].protocol
+    lost = make(seed=3, profile="paper", metrics={"test_accuracy": float("nan")})
+    (group,) = frames.groups([lost, *seeds], published.shipped())
+    assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed")
+
+
+def test_verdicts_are_tested_beside_those_of_other_tasks_and_tell_of_drawn_examples(make: Factory) -> None:
+    facts = {**make().protocol, "test_count": 2000}
+    for source, drawn in (("generated", True), ("released", False)):
+        found = [
+            make(seed=seed, accuracy=0.3, profile="paper", task=task, protocol={**facts, "source": source})
+            for task in ("lra.listops", "lra.text")
+            for seed in range(3)
+        ]
+        for group in frames.groups(found, published.shipped()):
+            verdict = group.entries["jax"].verdict
+            assert verdict.kind == "below"
+            assert "beside the other verdicts, 2 in all" in verdict.reason
+            assert ("these 2,000 test examples are not the published ones" in verdict.reason) == drawn
+
+
+def test_a_seed_has_the_interval_of_its_own_test_examples(make: Factory) -> None:
+    facts = {**make().protocol, "test_count": 500}
+    for record, count in ((make(protocol=facts), 2000), (make(protocol=facts, predictions=None), 500)):
+        (group,) = frames.groups([record], published.shipped())
+        (row,) = frames.seeds(group).to_dict("records")
+        bounds = wilson_interval(record.metrics["test_accuracy"] or 0.0, count)
+        assert (row["low"], row["high"]) == pytest.approx([100 * bound for bound in bounds])
 
 
 def test_a_record_of_tables_only_is_shown_beside_the_results(make: Factory, tmp_path: Path) -> None:

@@ -177,6 +177,9 @@ def test_a_published_perplexity_is_read_in_bits():
     found = frames.bits_per_token(known[1])
     assert found is not None
     assert found.value == pytest.approx(3.532, abs=1e-3)
+    spread = frames.bits_per_token(msgspec.structs.replace(known[1], value=8.0, std=0.04))
+    assert spread is not None
+    assert (spread.value, spread.std) == (3.0, pytest.approx(math.log2(8.02 / 7.98), rel=1e-4))
     assert frames.bits_per_token(msgspec.structs.replace(known[1], metric="word_perplexity")) is None
     (group,) = groups([paper(3.53, "block_state"), paper(3.53, "block_state", seed=1)])
     assert "†" in group.entries["jax"].verdict.reason

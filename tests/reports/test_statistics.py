@@ -52,6 +52,12 @@ def test_equivalence_interval_is_that_of_welch() -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
+def test_a_published_mean_without_std_is_one_run_that_spreads_as_ours() -> None:
+    found = equivalence(Sample(62.4, 0.3, 4), Sample(62.0, None, 7), MARGIN)
+    half = stats.t.ppf(0.95, 3) * 0.3 * np.sqrt(1 / 4 + 1)
+    assert (found.low, found.high) == pytest.approx((0.4 - half, 0.4 + half))
+
+
 @pytest.mark.parametrize(
     ("shift", "outcome"),
     [(0.0, "equivalent"), (9.0, "above"), (-9.0, "below"), (1.5, "undecided"), (-1.5, "undecided")],

@@ -9,6 +9,7 @@ from reports import pages, published
 from reports.margins import MARGINS, Margin, margin
 from reports.published import Number
 from reports.render import Renderer
+from reports.statistics import ALPHA, required_runs
 from reports.verdicts import STATUS_MEANING, VERDICT_MEANING, Verdict, judge, within_table
 from suite.tasks import all_tasks
 
@@ -97,8 +98,12 @@ def test_a_verdict_must_hold_beside_the_others_of_its_table() -> None:
     found = within_table([close, *[judged([62.0, 61.0, 63.9])] * 5, clear])
     assert found[0].kind == "underpowered"
     assert "alone it would be “reproduced”, beside the others that may be chance" in found[0].reason
-    assert found[0].needs is not None
-    assert found[0].needs > 4
+    tested = close.tested
+    planned = (tested.measured.std or 0.0, tested.published, tested.margin, tested.difference)
+    alone, among = (required_runs(*planned, alpha) for alpha in (ALPHA, ALPHA / 7))
+    assert alone is not None
+    assert among is not None
+    assert max(alone, 5) < among == found[0].needs
     assert found[-1].kind == "reproduced"
     assert "beside the other verdicts, 7 in all, " in found[-1].reason
     assert {verdict.kind for verdict in found[1:-1]} == {"underpowered"}

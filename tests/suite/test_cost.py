@@ -290,6 +290,9 @@ def test_another_chip_is_priced_by_the_ratio_of_peak_rates():
     powered = Estimator([measured(timed, 80.0), there], 2).estimate(timed)
     assert powered.joules == pytest.approx(1e4 / 50 * 80)
     assert "energy at 200 W, the median of the mean powers of 1 records" in powered.basis
+    others = [measured(one(hardware="h200", seeds=(seed,)), 50.0, energy_joules=j) for seed, j in ((3, 5e3), (4, 4e4))]
+    middle = Estimator([measured(timed, 80.0), there, *others], 2).estimate(timed)
+    assert "energy at 200 W, the median of the mean powers of 3 records" in middle.basis
 
 
 def test_memory_grows_with_the_batch_and_names_its_record():
@@ -299,6 +302,13 @@ def test_memory_grows_with_the_batch_and_names_its_record():
     assert found.memory == pytest.approx(2**30 * (own or 0) / (theirs or 1))
     assert (found.memory or 0) < 2**30
     assert f"that of cell {one().id}, by parameters and activations" in found.basis
+    base, recipe = cost.footprint(one()) or 0, one().recipe
+    assert recipe is not None
+    double, again, lower = (
+        (cost.footprint(one(overrides=(change,))) or 0) - base
+        for change in (f"batch_size={2 * recipe.batch_size}", "model.checkpoint=true", "model.compute_dtype=bfloat16")
+    )
+    assert (again, lower) == pytest.approx((double / recipe.model.depth - double, -double / 2))
 
 
 def test_a_gpu_that_is_not_here_is_planned_for(tmp_path, capsys, monkeypatch):

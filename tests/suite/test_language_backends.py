@@ -10,7 +10,7 @@ import pytest
 
 from implementations.parameters import ParameterError
 from suite.recipes.base import Recipe
-from suite.training.language.loop import evaluate, training_batches
+from suite.training.language.loop import evaluate, evaluation_batches, training_batches
 
 BACKENDS = ("jax", "torch")
 
@@ -116,6 +116,19 @@ def test_evaluation_is_the_same_in_every_cut_and_changes_nothing(framework):
     assert abs(anew.nats - found.nats) > 1e-3
     for name, array in made.state().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+@pytest.mark.parametrize("framework", BACKENDS)
+def test_targets_that_another_window_counts_are_read_as_context(framework):
+    import torch
+
+    recipe, text, total = RECIPES["windows"], language_texts.text().test, 0.0
+    model = backend("torch", "windows").model
+    for batch in evaluation_batches(recipe, text):
+        with torch.no_grad():
+            losses, _ = model.losses(torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets))
+        total += float(losses.double().numpy()[batch.mask].sum())
+    assert evaluate(recipe, backend(framework, "windows"), text).nats == pytest.approx(total, rel=2e-5)
 
 
 @pytest.mark.parametrize("framework", BACKENDS)

@@ -128,6 +128,22 @@ def test_without_validation_examples_only_the_test_split_is_looked_at(setting):
     assert "validation_accuracy" not in run.epochs[0]
 
 
+def test_another_sampling_rate_is_read_with_longer_steps_and_selects_nothing(setting):
+    seen: set[tuple[int, float]] = set()
+
+    class Rated(Counting):
+        def evaluate(self, batch: Any, step_rescale: float = 1.0) -> np.ndarray:
+            seen.add((batch.inputs.shape[1], step_rescale))
+            right = super().evaluate(batch)
+            return np.roll(right, 1, axis=1) if step_rescale > 1 else right
+
+    run, _ = go(setting, Rated(), setting.recipe.replace(resampling=4))
+    length = setting.data.test.maximum_length
+    assert seen == {(length, 1.0), (length // 4, 4.0)}
+    assert (run.epochs[0]["resampled_test_accuracy"], run.epochs[0]["test_accuracy"]) == (0.0, 1.0)
+    np.testing.assert_array_equal(run.predictions, setting.data.test.labels)
+
+
 @pytest.mark.parametrize("step", [0, 13, 29])
 def test_divergence_names_the_update(setting, step):
     with pytest.raises(Diverged, match=f"diverged at step {step}: the loss is nan"):
