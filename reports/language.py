@@ -31,7 +31,7 @@ from reports.blocks import (
     number,
     plain,
 )
-from reports.figures import COLOURS, OTHER, PUBLISHED, _legend, _length_ticks, _log_ticks, _plain, _svg
+from reports.figures import COLOURS, MARKERS, OTHER, PUBLISHED, _legend, _length_ticks, _log_ticks, _plain, _svg
 from reports.frames import Entry, Group
 from reports.records import Record
 from reports.render import slug
@@ -227,8 +227,8 @@ def _lines(
     def draw(axes: Axes) -> None:
         for index, (title, frame) in enumerate(shown):
             colour, style = LINES[index % len(LINES)]
-            axes.plot(frame["x"], frame["mean"], color=colour, linestyle=style, linewidth=1.4, marker="o",
-                      markersize=2.5, label=_plain(title))  # fmt: skip
+            axes.plot(frame["x"], frame["mean"], color=colour, linestyle=style, linewidth=1.4,
+                      marker=MARKERS[index % len(MARKERS)], markersize=3.4, label=_plain(title))  # fmt: skip
             axes.fill_between(frame["x"], frame["low"], frame["high"], color=colour, alpha=0.18, linewidth=0)
         if logarithmic:
             axes.set_xscale("log", base=2)
