@@ -94,8 +94,10 @@ def train_loss(records: Sequence[Record], name: str) -> Figure | None:
 
 
 def validation(group: Group, records: Sequence[Record], name: str) -> Figure | None:
-    """Validation accuracy per epoch with the majority class and the published value."""
-    curves = _curves(records, "epoch", "validation_accuracy", "accuracy")
+    """Validation accuracy per epoch with the majority class and the published value; the test accuracy where a protocol
+    has no validation split."""
+    split = "validation" if any(record.curves.get("validation_accuracy") for record in records) else "test"
+    curves = _curves(records, "epoch", f"{split}_accuracy", "accuracy")
     if not curves:
         return None
     published = group.reference[1].value if group.reference and group.unit == "%" else None
@@ -106,13 +108,14 @@ def validation(group: Group, records: Sequence[Record], name: str) -> Figure | N
         _overlay(axes, curves, marker="o")
         for label, value, colour, style in lines:
             axes.axhline(value, color=colour, linestyle=style, linewidth=1.4, label=label)
-        axes.set(xlabel="epoch", ylabel="validation accuracy, %")
+        axes.set(xlabel="epoch", ylabel=f"{split} accuracy, %")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes)
 
     said = " ".join(f"{label[0].upper()}{label[1:]}: {value:.2f} %." for label, value, _, _ in lines)
-    alt = f"Line chart, validation accuracy per epoch. {_last(curves, ' %')} {said}".strip()
-    return Figure(name, _svg(draw, name), "Validation accuracy per epoch.", alt)
+    alt = f"Line chart, {split} accuracy per epoch. {_last(curves, ' %')} {said}".strip()
+    why = "" if split == "validation" else " There is no validation split."
+    return Figure(name, _svg(draw, name), f"{split.capitalize()} accuracy per epoch.{why}", alt)
 
 
 def twin_difference(group: Group, name: str) -> Figure | None:

@@ -1,9 +1,9 @@
-"""The figure of activation rates: drawn from a record's table, and from numbers only."""
+"""Figures: drawn from a record's tables and curves, and from numbers only."""
 
 import pytest
 from report_records import make_record
 
-from reports import figures, frames
+from reports import figures, frames, pages, published
 
 ROWS = [
     {"layer": 1, "mean": 0.25, "p05": 0.1, "p50": 0.2, "p95": 0.5, "sequences": 10},
@@ -25,3 +25,14 @@ def test_layers_are_drawn_in_order_in_percent():
 def test_what_is_no_number_is_not_drawn(row):
     assert figures.activation([make_record(tables={"activation_rates": [row]})], "name") is None
     assert figures.activation([make_record()], "name") is None
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_without_a_validation_split_the_accuracy_on_the_test_split_is_drawn(split):
+    curves = {"epoch": [1, 2], "test_accuracy": [0.3, 0.4], f"{split}_accuracy": [0.5, 0.6]}
+    report = pages.Report.of([make_record(curves=curves)], published.shipped())
+    drawn = figures.of_record(report.records[0], report.groups[0])
+    (figure,) = (one for one in drawn if "accuracy" in one.name)
+    assert f"{split} accuracy, %" in figure.svg
+    assert f"Line chart, {split} accuracy per epoch. Last values: JAX seed 0 60 %." in figure.alt
+    assert ("There is no validation split." in figure.caption) == (split == "test")
