@@ -35,7 +35,7 @@ from implementations.mega.config import (
     initial_attention,
     initial_kernel,
 )
-from implementations.ops.attention.jax import frequencies
+from implementations.ops.attention.jax import diagonals, frequencies
 
 State = dict[str, Array]
 
@@ -94,8 +94,9 @@ class GatedAttention(nnx.Module):
         if self.config.bias == "rotary":
             return einsum("biz,jz->bij", turned(self.left[...], queries), turned(self.right[...], keys))
         furthest = self.config.positions - 1
-        distance = jnp.clip(keys - queries[..., None], -furthest, furthest)
-        return self.table[...][distance + furthest]
+        count = queries.shape[-1]
+        distances = keys[0] - queries[..., -1:] + jnp.arange(count + keys.shape[0] - 1)
+        return diagonals(self.table[...][jnp.clip(distances, -furthest, furthest) + furthest], count)
 
     def attend(
         self,

@@ -34,7 +34,7 @@ from implementations.mega.config import (
     initial_attention,
     initial_kernel,
 )
-from implementations.ops.attention.torch import frequencies
+from implementations.ops.attention.torch import diagonals, frequencies
 
 State = dict[str, Tensor]
 
@@ -94,8 +94,9 @@ class GatedAttention(nn.Module):
         if self.config.bias == "rotary":
             return einsum("biz,jz->bij", turned(self.left, queries), turned(self.right, keys))
         furthest = self.config.positions - 1
-        distance = torch.clamp(keys - queries[..., None], -furthest, furthest)
-        return self.table[distance + furthest]
+        count = queries.shape[-1]
+        distances = keys[0] - queries[..., -1:] + torch.arange(count + keys.shape[0] - 1, device=keys.device)
+        return diagonals(self.table[torch.clamp(distances, -furthest, furthest) + furthest], count)
 
     def attend(
         self,

@@ -22,7 +22,7 @@ from implementations.common.initializers import Keys
 from implementations.common.jax import Linear, WeightDropout, dropout_of, ending, norm_of, parameter, product, trailing
 from implementations.ema.jax import MultiHeadEMA
 from implementations.mega.jax import laplace, relu2
-from implementations.ops.attention.jax import turned
+from implementations.ops.attention.jax import diagonals, turned
 from implementations.ops.routing.jax import at_capacity, compress, extract, order
 from implementations.s4.jax import S4Bank
 from implementations.seqboat.config import MASKED, SeqBoatConfig, initial_attention, initial_kernel
@@ -204,7 +204,8 @@ class SeqBoatLayer(nnx.Module):
         near = jnp.abs(distance) <= w
         near = near if config.bidirectional else near & (distance <= 0)
         if config.bias == "local":
-            bias = self.table[...][config.distances - 1 + w + distance]
+            first = config.distances - size
+            bias = diagonals(self.table[...][first : first + size + around * w - 1], size)
         else:
             bias = self._simple(place, keys["place"])
         count = 2 * w if config.bidirectional else w

@@ -31,7 +31,7 @@ from implementations.common.torch import (
 )
 from implementations.ema.torch import MultiHeadEMA
 from implementations.mega.torch import laplace, relu2
-from implementations.ops.attention.torch import turned
+from implementations.ops.attention.torch import diagonals, turned
 from implementations.ops.routing.torch import at_capacity, compress, extract, order
 from implementations.s4.torch import S4Bank
 from implementations.seqboat.config import MASKED, SeqBoatConfig, initial_attention, initial_kernel
@@ -212,7 +212,8 @@ class SeqBoatLayer(nn.Module):
         near = torch.abs(distance) <= w
         near = near if config.bidirectional else near & (distance <= 0)
         if config.bias == "local":
-            bias = self.table[config.distances - 1 + w + distance]
+            first = config.distances - size
+            bias = diagonals(self.table[first : first + size + around * w - 1], size)
         else:
             bias = self._simple(place, keys["place"])
         count = 2 * w if config.bidirectional else w

@@ -105,7 +105,7 @@ def matrix_products(program: Jaxpr) -> float | None:
     for equation in program.eqns:
         name = equation.primitive.name
         shapes: list[Any] = [getattr(one.aval, "shape", ()) for one in equation.invars]
-        counts = [matrix_products(inner) for inner in _inner(equation.params)]
+        counts = [matrix_products(inner) for inner in programs_within(equation.params)]
         if name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             total += 2 * _size(equation) * math.prod(shapes[0][axis] for axis in contracted)
@@ -129,7 +129,7 @@ def _size(equation: Any) -> int:
     return math.prod(equation.outvars[0].aval.shape)
 
 
-def _inner(parameters: dict[str, Any]) -> Iterator[Jaxpr]:
+def programs_within(parameters: dict[str, Any]) -> Iterator[Jaxpr]:
     """The programs within an equation."""
     for value in parameters.values():
         for one in value if isinstance(value, tuple | list) else (value,):

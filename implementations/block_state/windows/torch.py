@@ -8,7 +8,7 @@ from torch import Tensor
 
 from implementations.block_state.windows import windows
 from implementations.ops.attention import Method
-from implementations.ops.attention.torch import Bias, allowed, attend, relative_positions
+from implementations.ops.attention.torch import Bias, allowed, attend, relative_bias, relative_positions
 
 
 def align(
@@ -81,13 +81,13 @@ def own_window_attention(
         slot = (position[:, None] + torch.arange(length, device=q.device)) % window
         mask = allowed(relative, None, True, include_self) & (relative >= -slot[..., None])
         mask = (mask & valid[:, None])[:, None]
-        return attend(q, k, v, None if bias is None else bias(relative)[None], mask, method)
+        return attend(q, k, v, relative_bias(bias, length, window + length, window, q), mask, method)
     count, size = windows(length, window, position), min(window, length)
     q = align(q, 0, size, count, position)
     k, v, valid = (align(x, window, size, count, position) for x in (k, v, valid))
     relative = relative_positions(size, size, 0, q)
     mask = allowed(relative, None, True, include_self) & valid[:, None]
-    y = attend(q, k, v, None if bias is None else bias(relative)[None], mask[:, None], method)
+    y = attend(q, k, v, relative_bias(bias, size, size, 0, q), mask[:, None], method)
     return realign(y, batch, length, position)
 
 

@@ -26,6 +26,29 @@ def relative_positions(queries: int, keys: int, before: int, like: Array) -> Int
     return jnp.arange(keys)[None, :] - jnp.arange(queries)[:, None] - before
 
 
+def diagonals(values: Float[Array, "*batch n"], queries: int) -> Float[Array, "*batch L T"]:
+    """What depends on the distance alone, n = L + T - 1 of them ascending, as a matrix: (i, j) has distance j - i.
+
+    Rows are made by shifting, not by indexing: the gradient of an indexed table adds L T numbers one by one where they
+    share an entry, which on a GPU takes longer than the attention itself; here it sums each diagonal.
+    """
+    padded = jnp.pad(values, ((0, 0),) * (values.ndim - 1) + ((0, 1),))
+    shape, width = padded.shape[:-1], padded.shape[-1] - 1
+    tiled = jnp.broadcast_to(padded[..., None, :], (*shape, queries, width + 1)).reshape(*shape, -1)
+    rows = tiled[..., queries - 1 : queries - 1 + queries * width].reshape(*shape, queries, width)
+    return rows[..., : width + 1 - queries]
+
+
+def relative_bias(
+    bias: Bias | None, queries: int, keys: int, before: int, like: Array
+) -> Float[Array, "1 H L T"] | None:
+    """A bias for L = `queries` and T = `keys`, of which the `before` first precede the first query."""
+    if bias is None:
+        return None
+    distances = jnp.arange(1 - queries, keys) - before
+    return diagonals(bias(distances[None])[:, 0], queries)[None]
+
+
 def allowed(
     relative: Integer[Array, "L T"], window: int | None, causal: bool, include_self: bool
 ) -> Bool[Array, "L T"]:
@@ -119,7 +142,8 @@ def full_attention(
         near = (-relative <= reach[..., None])[:, None]
         mask = near if mask is None else mask & near
     factors = None if factor is None else factor(relative)[None]
-    return attend(q, k, v, None if bias is None else bias(relative)[None], mask, method, factors)
+    biases = relative_bias(bias, q.shape[1], k.shape[1], before, q)
+    return attend(q, k, v, biases, mask, method, factors)
 
 
 def window_attention(
@@ -235,8 +259,7 @@ def _flex(q, k, v, window, bias, valid, causal, include_self):
     if valid is not None:
         options = {"bias": bias, "valid": valid, "causal": causal, "include_self": include_self}
         return full_attention(q, k, v, before=before, window=window, method="fused", **options)
-    relative = relative_positions(q.shape[1], k.shape[1], before, q)
-    return _fused(q, k, v, None if bias is None else bias(relative)[None], None, (-low, high))
+    return _fused(q, k, v, relative_bias(bias, q.shape[1], k.shape[1], before, q), None, (-low, high))
 
 
 def _pad(x, before, after):

@@ -28,6 +28,29 @@ def relative_positions(queries: int, keys: int, before: int, like: Tensor) -> In
     return torch.arange(keys, device=like.device)[None, :] - torch.arange(queries, device=like.device)[:, None] - before
 
 
+def diagonals(values: Float[Tensor, "*batch n"], queries: int) -> Float[Tensor, "*batch L T"]:
+    """What depends on the distance alone, n = L + T - 1 of them ascending, as a matrix: (i, j) has distance j - i.
+
+    Rows are made by shifting, not by indexing: the gradient of an indexed table adds L T numbers one by one where they
+    share an entry, which on a GPU takes longer than the attention itself; here it sums each diagonal.
+    """
+    padded = torch.nn.functional.pad(values, (0, 1))
+    tiled = padded[..., None, :].expand(*padded.shape[:-1], queries, -1).flatten(-2)
+    width = padded.shape[-1] - 1
+    rows = tiled[..., queries - 1 : queries - 1 + queries * width].unflatten(-1, (queries, width))
+    return rows[..., : width + 1 - queries]
+
+
+def relative_bias(
+    bias: Bias | None, queries: int, keys: int, before: int, like: Tensor
+) -> Float[Tensor, "1 H L T"] | None:
+    """A bias for L = `queries` and T = `keys`, of which the `before` first precede the first query."""
+    if bias is None:
+        return None
+    distances = torch.arange(1 - queries, keys, device=like.device) - before
+    return diagonals(bias(distances[None])[:, 0], queries)[None]
+
+
 def allowed(
     relative: Integer[Tensor, "L T"], window: int | None, causal: bool, include_self: bool
 ) -> Bool[Tensor, "L T"]:
@@ -122,7 +145,8 @@ def full_attention(
         near = (-relative <= reach[..., None])[:, None]
         mask = near if mask is None else mask & near
     factors = None if factor is None else factor(relative)[None]
-    return attend(q, k, v, None if bias is None else bias(relative)[None], mask, method, factors)
+    biases = relative_bias(bias, q.shape[1], k.shape[1], before, q)
+    return attend(q, k, v, biases, mask, method, factors)
 
 
 def window_attention(
