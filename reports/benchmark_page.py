@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from reports import benchmarks, tables
+from reports import benchmarks, language, tables
 from reports.benchmarks import Benchmark, Task
 from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, number, plain
 from reports.frames import FRAMEWORKS, PROFILES, Group
@@ -28,7 +28,8 @@ def benchmark_page(report: Report, benchmark: Benchmark) -> Page:
     blocks: list[Block] = [Paragraph((Span(benchmark.about), Span(LEAD)), "lead")]
     if benchmark.average:
         blocks.append(Paragraph((Span(AVERAGE.format(tasks=averaged_words(benchmark))),), "note"))
-    for profile in profiles(groups):
+    blocks += language.perplexities(groups)
+    for profile in profiles(benchmark, groups):
         own = [group for group in groups if group.profile == profile]
         blocks += [Heading(f"Profile {profile}", anchor=f"profile-{profile}")]
         blocks += profile_blocks(report, benchmark, own, profile)
@@ -45,9 +46,10 @@ def averaged_words(benchmark: Benchmark) -> str:
     return f"all tasks but {' and '.join(beside)}" if beside else "all tasks"
 
 
-def profiles(groups: Sequence[Group]) -> list[str]:
-    """The profiles of some groups, and that of the papers in any case."""
-    found = {"paper", *(group.profile for group in groups)}
+def profiles(benchmark: Benchmark, groups: Sequence[Group]) -> list[str]:
+    """The profiles of some groups, and in any case that of the papers, or the small one where no paper has a recipe."""
+    paper = any(task.has(name, "paper") for task in benchmark.tasks for name in task.architectures)
+    found = {"paper" if paper else "small", *(group.profile for group in groups)}
     return [name for name in PROFILES if name in found] + sorted(found - set(PROFILES))
 
 
@@ -56,7 +58,9 @@ def profile_blocks(report: Report, benchmark: Benchmark, groups: Sequence[Group]
     names = benchmark.architectures({group.architecture for group in groups})
     columns = [Column("Architecture"), Column("Source"), *(Column(task.title) for task in benchmark.tasks)]
     columns += [Column("Average", numeric=True)] if benchmark.average else []
-    rows = [row for name in names for row in architecture_rows(report, benchmark, groups, name, profile)]
+    used = {group.architecture for group in groups}
+    shown = [name for name in names if name in used or any(task.has(name, profile) for task in benchmark.tasks)]
+    rows = [row for name in shown for row in architecture_rows(report, benchmark, groups, name, profile)]
     yield Table(f"{benchmark.title}, profile {profile}{units(groups)}", tuple(columns), tuple(rows), "dense many")
     missing = missing_table(benchmark, groups, names, profile)
     if missing.rows:
@@ -77,7 +81,7 @@ def architecture_rows(
     link = plain(name, tables.architecture_path(name))
     made: dict[tuple[Cell, ...], list[str]] = {}  # frameworks of which nothing was run share a row
     for framework in (*FRAMEWORKS, *sorted({key for group in own for key in group.entries} - set(FRAMEWORKS))):
-        cells = [task_cell(task, own, name, framework, profile) for task in benchmark.tasks]
+        cells = [task_cell(task, own, name, framework, profile, bool(units(groups))) for task in benchmark.tasks]
         cells += [number(average(benchmark, own, framework))] if benchmark.average else []
         made.setdefault(tuple(cells), []).append(tables.title(framework))
     for cells, frameworks in made.items():
@@ -89,16 +93,15 @@ def architecture_rows(
         yield Row((link, Cell((chip("published"),)), *cells, *(mean if benchmark.average else [])))
 
 
-def task_cell(task: Task, groups: Sequence[Group], name: str, framework: str, profile: str) -> Cell:
+def task_cell(task: Task, groups: Sequence[Group], name: str, framework: str, profile: str, one_metric: bool) -> Cell:
     """What one framework has of one task: each recipe that was run, else that nothing was, or can be."""
     found = [g for g in groups if g.task == task.name and framework in g.entries and g.entries[framework].records]
     if not found:
-        planned = name in task.architectures and profile in task.profiles
-        return Cell((chip("not run"),)) if planned else plain("no recipe", style="quiet")
+        return Cell((chip("not run"),)) if task.has(name, profile) else plain("no recipe", style="quiet")
     spans: list[Span] = []
     for group in found:
         cell = tables.entry_cell(group.entries[framework], group)
-        told = [] if group.unit else [tables.metric_words(group)]
+        told = [] if group.unit or one_metric else [tables.metric_words(group)]
         told += [f"{group.variant} recipe {group.recipe}".strip()] if len(found) > 1 else []
         spans += [*cell.spans, *(Span(word, "", "quiet", line=True) for word in told)]
     sort = tables.entry_cell(found[0].entries[framework], found[0]).sort if len(found) == 1 else None
@@ -121,7 +124,7 @@ def missing_table(benchmark: Benchmark, groups: Sequence[Group], names: Sequence
     """One row per architecture and framework with cells that were not run, or did not come to a number."""
     rows = []
     for name in names:
-        planned = [task for task in benchmark.tasks if name in task.architectures and profile in task.profiles]
+        planned = [task for task in benchmark.tasks if task.has(name, profile)]
         for frameworks, tasks in sorted(_missing(planned, groups, name).items()):
             chosen = {"tasks": [task.name for task in tasks], "architectures": name}
             command = tables.run_command(**chosen, frameworks=list(frameworks), profile=profile)

@@ -17,14 +17,21 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One task, the architectures that have a recipe of it, and the profiles of these recipes.
 
-    `beside` says that papers print its number beside the average of the benchmark, not in it.
+    `papers` are those of them with a recipe of the profile paper; None: all. `beside` says that papers print its number
+    beside the average of the benchmark, not in it.
     """
 
     name: Identifier
     title: Text
     architectures: tuple[Identifier, ...]
     profiles: tuple[str, ...] = PROFILES
+    papers: tuple[Identifier, ...] | None = None
     beside: bool = False
+
+    def has(self, architecture: str, profile: str) -> bool:
+        """Whether an architecture has a recipe of this task in a profile."""
+        known = self.architectures if profile != "paper" or self.papers is None else self.papers
+        return architecture in known and profile in self.profiles
 
 
 class Benchmark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -21,7 +21,6 @@ from reports import (
     contradictions,
     figures,
     hardware,
-    language,
     overview,
     pages,
     parity_page,
@@ -60,7 +59,6 @@ def site_pages(found: Sequence[records.Record], names: Sequence[str]) -> list[Pa
     made += [pages.task_page(report, task) for task in report.tasks]
     made += benchmark_page.benchmark_pages(report)
     made += [ablation_page.study_page(study) for study in ablation_page.every(report.studies)]
-    made += language.page(report.groups)
     made += [architecture_page.architecture_page(report, name) for name in report.pages_of]
     made += [parity_page.parity_page(report), cells.cells_page(found), speed.speed_page(found)]
     made.append(hardware.hardware_page(found))

@@ -23,7 +23,6 @@ from reports.blocks import (
     Figures,
     Heading,
     Items,
-    Page,
     Paragraph,
     Row,
     Span,
@@ -37,7 +36,6 @@ from reports.records import Record
 from reports.render import slug
 from reports.statistics import summarize
 
-PATH = "language"
 BY_TITLE = attrgetter("title")
 METRICS = {
     "bits_per_byte": ("Bits per byte", 3),
@@ -76,8 +74,8 @@ def sections(groups: Sequence[Group]) -> list[list[Group]]:
     return [found[key] for key in sorted(found)]
 
 
-def page(groups: Sequence[Group]) -> list[Page]:
-    """The page of the benchmark, or none where nothing of it was measured."""
+def perplexities(groups: Sequence[Group]) -> list[Block]:
+    """What a page of a benchmark tells of its language models, in every unit; nothing where none was measured."""
     found = sections(groups)
     if not found:
         return []
@@ -85,13 +83,12 @@ def page(groups: Sequence[Group]) -> list[Page]:
         "Every token of the test split is predicted once. Rows stand in one table only where text, tokenizer, split "
         "and evaluation are the same; they are in the order of their names, since recipes differ."
     )
-    blocks: list[Block] = [Paragraph((Span(told),), "lead")]
+    blocks: list[Block] = [Heading("Perplexities", anchor="perplexities"), Paragraph((Span(told),))]
     for section in found:
         first = section[0]
         blocks.append(Heading(f"{first.task}, profile {first.profile}, {frames.text(first.protocol.get('name'))}"))
         blocks += blocks_of(section)
-    blocks += [Heading("Definitions"), definitions(found[0][0])]
-    return [Page(PATH, "Language models", "results", tuple(blocks), (Span("Results", "index.*"), Span("/ language")))]
+    return [*blocks, Heading("Definitions"), definitions(found[0][0])]
 
 
 def blocks_of(section: Sequence[Group]) -> list[Block]:

@@ -9,7 +9,6 @@ from reports import (
     benchmarks,
     claims,
     frames,
-    language,
     parity_page,
     tables,
 )
@@ -183,8 +182,6 @@ def pages(report: Report) -> list[tuple[Span, ...]]:
         (Span("Hardware"), Span("machines, and programs compiled for chips that were not there", "hardware.*")),
     ]
     found += [(Span("Benchmark"), Span(known.title, known.path)) for known in benchmarks.shipped()]
-    if language.sections(report.groups):
-        found.append((Span("Benchmark"), Span("Language models", f"{language.PATH}.*")))
     found += [(Span("Task"), Span(task, tables.task_path(task))) for task in report.tasks]
     found += ablation_page.links(ablation_page.every(report.studies))
     found += [(Span("Measurement"), tables.record_link(record), Span(record.cell.hardware)) for record in report.others]

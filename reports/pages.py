@@ -127,8 +127,6 @@ def _above(report: Report, task: str) -> tuple[Span, ...]:
     """The way to the page of a task: the overview, and the page of its benchmark where it has one."""
     known = benchmarks.of_task(task)
     above = Span(known.title, known.path) if known else None
-    if language.sections([group for group in report.groups if group.task == task]):
-        above = Span("Language models", f"{language.PATH}.*")
     return (Span("Results", "index.*"), *((Span("/"), above) if above else ()))
 
 

@@ -19,8 +19,9 @@ from reports.records import Record
 
 pytestmark = pytest.mark.browser
 PAGES = {
-    "index", "cells", "speed", "hardware", "language", "published", "contradictions", "methods", "tasks/lra.listops",
+    "index", "cells", "speed", "hardware", "published", "contradictions", "methods", "tasks/lra.listops",
     "tasks/ablation.s5", "tasks/length.pg19", "tasks/summaries.qmsum", "architectures/s5", "published/s5",
+    "benchmarks/lm",
 }  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def test_the_words_of_every_figure_are_inside_it_and_apart(browser: Browser, sit
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("page", ["index", "cells", "hardware", "speed", "language", "tasks/ablation.s5"])
+@pytest.mark.parametrize("page", ["index", "cells", "hardware", "speed", "benchmarks/lm", "tasks/ablation.s5"])
 def test_text_has_contrast(page: str, scheme: str, browser: Browser, site: Path) -> None:
     browser.open(site / f"{page}.html", scheme=scheme)
     pairs = browser.run(
@@ -260,7 +261,7 @@ def test_names_sort_as_text(browser: Browser, site: Path) -> None:
 
 def test_hostile_records_run_nothing(browser: Browser, hostile: Path) -> None:
     browser.complaints.clear()
-    newer = [hostile / f"{name}.html" for name in ("index", "cells", "hardware", "speed", "language")]
+    newer = [hostile / f"{name}.html" for name in ("index", "cells", "hardware", "speed", "benchmarks/lm")]
     for path in [*newer, *sorted(hostile.glob("cells/measured-*.html")), hostile / "cells" / "compiled-0.html"]:
         browser.open(path, width=360)
         assert browser.run("document.scripts.length") == 1

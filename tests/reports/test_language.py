@@ -114,11 +114,11 @@ def test_conclusions_compare_with_token_frequencies():
     assert "not every seed needs fewer" in high[0].text
 
 
-def test_the_site_has_a_page_of_language_models(tmp_path):
+def test_the_page_of_the_benchmark_holds_perplexities(tmp_path):
     runs = store([record(), record("block_state", 2.5, "torch")], tmp_path / "runs")
     build.build([runs], tmp_path / "site")
     for suffix in ("html", "md"):
-        page = (tmp_path / "site" / f"language.{suffix}").read_text()
+        page = (tmp_path / "site" / "benchmarks" / f"lm.{suffix}").read_text()
         for said in (
             "(SH:s4)",
             "2.500",
@@ -126,19 +126,31 @@ def test_the_site_has_a_page_of_language_models(tmp_path):
             "every document from its first",
         ):
             assert said in page, (suffix, said)
-    html = (tmp_path / "site" / "language.html").read_text()
+    html = (tmp_path / "site" / "benchmarks" / "lm.html").read_text()
     assert html.count("<figure") == 2
-    assert "language.html" in (tmp_path / "site" / "index.html").read_text()
+    assert "benchmarks/lm.html" in (tmp_path / "site" / "index.html").read_text()
     result = (tmp_path / "site" / "index.md").read_text()
     assert "| [lm.book](tasks/lm.book.md) <br>bits per byte | [s5](architectures/s5.md) | [**3.000**]" in result
     assert "Validation, %" not in (tmp_path / "site" / "tasks" / "lm.book.md").read_text()
     assert "Perplexities, profile smoke" in (tmp_path / "site" / "tasks" / "lm.book.html").read_text()
 
 
-def test_reports_without_language_models_have_no_such_page(tmp_path):
-    runs = store([make_record()], tmp_path / "runs")
+def test_language_models_and_length_generalization_have_pages_of_their_own(tmp_path):
+    length = record("block_state", 2.5, task="length.book", benchmark="length")
+    runs = store([record(), length], tmp_path / "runs")
     build.build([runs], tmp_path / "site")
-    assert not (tmp_path / "site" / "language.html").exists()
+    pages = {name: (tmp_path / "site" / "benchmarks" / f"{name}.md").read_text() for name in ("lm", "length", "lra")}
+    assert "3.000" in pages["lm"]
+    assert "2.500" not in pages["lm"]
+    assert "2.500" in pages["length"]
+    assert "3.000" not in pages["length"]
+    assert "## Perplexities" not in pages["lra"]
+    paper = pages["lm"][pages["lm"].index("## Profile paper") :]
+    assert "| [mega](../architectures/mega.md) | JAX, PyTorch |" in paper
+    assert "| [s5](../architectures/s5.md) | JAX, PyTorch |" not in paper[: paper.index("## Profile smoke")]
+    assert "## Profile paper" not in pages["length"]
+    assert "python -m suite.run --tasks length.book length.pg19 --architectures s5" in pages["length"]
+    assert "../benchmarks/length.html" in (tmp_path / "site" / "tasks" / "length.book.html").read_text()
 
 
 def paper(bits: float, architecture: str = "block_recurrent", seed: int = 0, **protocol: Any) -> Record:
