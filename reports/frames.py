@@ -358,11 +358,12 @@ def thin(frame: pd.DataFrame, points: int = 300) -> pd.DataFrame:
 
 def twin_difference(group: Group) -> dict[int, pd.DataFrame]:
     """Per seed that both frameworks ran: |train loss of JAX - of PyTorch| at equal steps, as points (x, y)."""
-    found = {}
-    sides = [{r.cell.seed: r for r in group.entries[name].records} for name in FRAMEWORKS]
+    found, sides = {}, []
+    for name in FRAMEWORKS:
+        curves = [(record.cell.seed, curve(record, "step", "step_loss")) for record in group.entries[name].records]
+        sides.append({seed: points.drop_duplicates("x") for seed, points in curves if len(points)})
     for seed in sorted(set(sides[0]) & set(sides[1])):
-        curves = [curve(side[seed], "step", "step_loss").drop_duplicates("x") for side in sides]
-        both = curves[0].merge(curves[1], on="x")
+        both = sides[0][seed].merge(sides[1][seed], on="x")
         if len(both):
             found[seed] = pd.DataFrame({"x": both["x"], "y": (both["y_x"] - both["y_y"]).abs()})
     return found

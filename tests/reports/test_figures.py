@@ -36,3 +36,11 @@ def test_without_a_validation_split_the_accuracy_on_the_test_split_is_drawn(spli
     assert f"{split} accuracy, %" in figure.svg
     assert f"Line chart, {split} accuracy per epoch. Last values: JAX seed 0 60 %." in figure.alt
     assert ("There is no validation split." in figure.caption) == (split == "test")
+
+
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_a_program_that_was_only_compiled_hides_no_difference_of_the_twins(name):
+    """It has the seed of the run in JAX, and no losses."""
+    compiled = make_record(status="compiled", hardware="tpu-v4", id=name)
+    (group,) = pages.Report.of([make_record(), make_record("torch"), compiled], published.shipped()).groups
+    assert list(frames.twin_difference(group)) == [0]
