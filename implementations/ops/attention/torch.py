@@ -35,8 +35,8 @@ def diagonals(values: Float[Tensor, "*batch n"], queries: int) -> Float[Tensor, 
     share an entry, which on a GPU takes longer than the attention itself; here it sums each diagonal.
     """
     padded = torch.nn.functional.pad(values, (0, 1))
-    tiled = padded[..., None, :].expand(*padded.shape[:-1], queries, -1).flatten(-2)
-    width = padded.shape[-1] - 1
+    shape, width = padded.shape[:-1], padded.shape[-1] - 1
+    tiled = padded[..., None, :].expand(*shape, queries, width + 1).flatten(-2)
     rows = tiled[..., queries - 1 : queries - 1 + queries * width].unflatten(-1, (queries, width))
     return rows[..., : width + 1 - queries]
 
