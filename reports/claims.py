@@ -22,7 +22,8 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One claim and where to look for it: results of `tasks` by `architectures`, times of `slower` over `faster`.
 
-    `not_comparable` says why a measurement here cannot settle the claim, whatever it shows.
+    `stacks`: names of several layers one after another, each with how many of every layer; `slower` and `faster` name
+    such a stack or a layer. `not_comparable` says why a measurement here cannot settle the claim, whatever it shows.
     """
 
     id: Identifier
@@ -35,7 +36,12 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     tasks: tuple[Identifier, ...] = ()
     slower: str = ""
     faster: tuple[str, ...] = ()
+    stacks: dict[Text, dict[Text, Annotated[int, msgspec.Meta(ge=1)]]] = {}
     not_comparable: str = ""
+
+    def layers(self, name: str) -> dict[str, int]:
+        """How many of which layers a name of `slower` or `faster` stands for."""
+        return self.stacks.get(name, {name: 1})
 
 
 class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,6 +61,8 @@ def load(published: Published, path: Path = PATH) -> tuple[Claim, ...]:
             raise PublishedError(where.format(f"there is no paper {item.paper!r}"))
         if bool(item.slower) != bool(item.faster) or bool(item.tasks) != bool(item.architectures):
             raise PublishedError(where.format("slower needs faster, and tasks need architectures"))
+        if unused := set(item.stacks) - {item.slower, *item.faster}:
+            raise PublishedError(where.format(f"neither slower nor faster names the stack {min(unused)!r}"))
         contradictions.check_anchors(item.numbers, published, where)
     return found
 
@@ -103,10 +111,10 @@ def on_line(span: Span, line: bool) -> Span:
 def timed(claim: Claim, runs: Sequence[speed.SpeedRun]) -> list[list[Span]]:
     """One line per run and layer: how many times as fast as the slower layer in each mode, at the shortest and longest
     length."""
-    lines = []
+    lines, slower = [], claim.layers(claim.slower)
     for run in sorted(runs, key=lambda run: run.record.status != "measured"):
         for layer in claim.faster:
-            found = {mode: ratios for mode in MODES if (ratios := run.ratios(claim.slower, layer, mode))}
+            found = {mode: ratios for mode in MODES if (ratios := run.ratios(slower, claim.layers(layer), mode))}
             if not found:
                 continue
             told = "; ".join(f"{mode} {_ends(ratios)}" for mode, ratios in found.items())

@@ -12,8 +12,6 @@ from reports.speed import SpeedRun
 from reports.statistics import Sample, mean_interval, summarize
 from reports.verdicts import signed
 
-ONE_RUN = "One run on one machine."
-
 
 def learned(groups: Sequence[Group]) -> Iterator[Spans]:
     """Which models learn more than the frequencies of classes or tokens; a line for each task and profile."""
@@ -97,7 +95,8 @@ def speeds(records: Sequence[Record]) -> Iterator[Spans]:
         if told:
             unfinished = "" if run.record.status == "measured" else f" The run did not end ({run.record.status})."
             place = Span(run.title, f"speed.*#{run.anchor}")
-            yield [place, Span(f"{told} {ONE_RUN}{unfinished}")]
+            many = f"{len(run.records)} runs, one for each layer," if len(run.records) > 1 else "One run"
+            yield [place, Span(f"{told} {many} on one machine.{unfinished}")]
 
 
 def _against_first(run: SpeedRun, mode: str) -> str:
@@ -112,7 +111,7 @@ def _against_first(run: SpeedRun, mode: str) -> str:
             continue
         first = own[longest]
         word = "faster" if row["ms_p80"] < first["ms_p20"] else "slower" if row["ms_p20"] > first["ms_p80"] else "equal"
-        share = _share(run.record, row["layer"], longest)
+        share = _share(run, row["layer"], longest)
         active = f", {100 * share:.0f} % of tokens active" if share is not None else ""
         within = row["ratio_to_first"]  # of the turns, as the page of speed has it
         ratio = within if math.isfinite(within) else row["ms_p50"] / first["ms_p50"]
@@ -122,9 +121,10 @@ def _against_first(run: SpeedRun, mode: str) -> str:
     return f"{mode or 'time'} at {longest:,} positions, {'; '.join(parts)}." if parts else ""
 
 
-def _share(record: Record, layer: str, length: int) -> float | None:
+def _share(run: SpeedRun, layer: str, length: int) -> float | None:
     """The measured share of active tokens of a layer that chooses some."""
-    rows = [r for r in record.tables[speed.TABLE] if (r.get("layer"), r.get("length")) == (layer, length)]
+    rows = [row for record in run.records for row in record.tables[speed.TABLE]]
+    rows = [row for row in rows if (row.get("layer"), row.get("length")) == (layer, length)]
     found = [share for row in rows if (share := frames.shown(row.get("active_share"), "")) is not None]
     return found[0] if found else None
 

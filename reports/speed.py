@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -48,10 +48,21 @@ LEAD = (
 
 @dataclass(frozen=True)
 class SpeedRun:
-    """One record of layer speed; `points` has a row per mode, layer and length, the first layer being the measure."""
+    """Layers timed in one way on one machine, each beside the same first layer, which is the measure.
 
-    record: Record
+    `records`: one, or several that timed other layers beside that first one, each in a process of its own. `points` has
+    a row per mode, layer and length; the rows of the first layer are those of the first record, the ratios those within
+    each record. `spread`: largest share by which a median of the first layer differs between the records.
+    """
+
+    records: tuple[Record, ...]
     points: pd.DataFrame
+    spread: float = 0.0
+
+    @property
+    def record(self) -> Record:
+        """The first record, which stands for what all share."""
+        return self.records[0]
 
     @property
     def layers(self) -> list[str]:
@@ -79,12 +90,17 @@ class SpeedRun:
         """Its place on the page."""
         return f"speed-{self.record.cell.id}"
 
-    def ratios(self, slower: str, faster: str, mode: str = "forward") -> dict[int, float]:
-        """Length -> median time of `slower` over that of `faster`, where both were measured."""
+    def times(self, stack: Mapping[str, int], mode: str) -> dict[int, float]:
+        """Length -> sum of the median times of so many of each layer, where all of them were measured."""
         rows = self.points.loc[self.points["mode"] == mode].to_dict("records")
         times = {(row["layer"], row["length"]): row["ms_p50"] for row in rows}
-        shared = [n for n in self.lengths if (slower, n) in times and (faster, n) in times]
-        return {length: times[slower, length] / times[faster, length] for length in shared}
+        whole = [n for n in self.lengths if all((layer, n) in times for layer in stack)]
+        return {n: sum(count * times[layer, n] for layer, count in stack.items()) for n in whole}
+
+    def ratios(self, slower: Mapping[str, int], faster: Mapping[str, int], mode: str = "forward") -> dict[int, float]:
+        """Length -> time of the layers `slower` over that of the layers `faster`, where all were measured."""
+        above, below = self.times(slower, mode), self.times(faster, mode)
+        return {length: above[length] / below[length] for length in above if length in below}
 
     def growth(self, layer: str, mode: str) -> tuple[list[int], PowerLaw] | None:
         """The longest lengths of a layer and the power law of its time over them; None where there is one length."""
@@ -95,10 +111,42 @@ class SpeedRun:
 
 
 def runs(records: Sequence[Record]) -> list[SpeedRun]:
-    """The records that measured the speed of layers, by task, framework and cell."""
-    found = [SpeedRun(record, measurements(record)) for record in records if TABLE in record.tables]
+    """What was measured of the speed of layers by task, framework and architecture, each comparison joined."""
+    found = [SpeedRun((record,), measurements(record)) for record in records if TABLE in record.tables]
     order = [run for run in found if len(run.points)]
-    return sorted(order, key=lambda run: (run.record.cell.task, run.record.cell.framework, run.record.cell.id))
+    order.sort(key=lambda run: tuple(getattr(run.record.cell, n) for n in ("task", "framework", "architecture", "id")))
+    joined: dict[tuple[str, ...], list[SpeedRun]] = {}
+    for run in order:
+        parts = joined.setdefault(_way(run), [])
+        others = {layer for part in parts for layer in part.layers[1:]}
+        if others & set(run.layers):
+            joined[(*_way(run), run.record.cell.id)] = [run]
+        else:
+            parts.append(run)
+    return [_join(parts) for parts in joined.values()]
+
+
+def _way(run: SpeedRun) -> tuple[str, ...]:
+    """What records share that are joined: all of how they were timed but the layers beside the first."""
+    record, first = run.record, run.layers[0]
+    cell, provenance = record.cell, record.provenance
+    layers = record.recipe.get("layers")
+    settings = {**record.recipe, "layers": layers.get(first) if isinstance(layers, dict) else None}
+    alone = "" if record.status == "measured" else cell.id
+    names = (cell.task, cell.framework, cell.hardware, cell.profile, frames.machine(record), first, alone)
+    facts = (settings, record.protocol, *(provenance.get(name) for name in ("commit", "environment", "versions")))
+    return (*names, *(frames.text(fact) for fact in facts))
+
+
+def _join(parts: Sequence[SpeedRun]) -> SpeedRun:
+    """One run of the records of a comparison."""
+    first = parts[0].layers[0]
+    base = pd.concat([part.points.loc[part.points["layer"] == first] for part in parts])
+    medians = base.groupby(["mode", "length"])["ms_p50"]
+    rest = [part.points.loc[part.points["layer"] != first] for part in parts[1:]]
+    points = pd.concat([parts[0].points, *rest], ignore_index=True)
+    records = tuple(record for part in parts for record in part.records)
+    return SpeedRun(records, points, float((medians.max() / medians.min()).max() - 1))
 
 
 def miscounted(record: Record) -> bool:
@@ -156,7 +204,7 @@ def summary(found: Sequence[SpeedRun]) -> Table:
     rows = []
     for run in found:
         record = run.record
-        gate = record.tables.get("gate", [])
+        gate = [row for one in run.records for row in one.tables.get("gate", [])]
         passed = sum(row.get("passed") is True for row in gate)
         told = (chip(record.status), *([Span(tables.reason(record), "", "quiet")] if record.reason else []))
         cells = (
@@ -165,7 +213,7 @@ def summary(found: Sequence[SpeedRun]) -> Table:
             plain(", ".join(run.modes)),
             plain(f"{run.lengths[0]:,} to {run.lengths[-1]:,}"),
             plain(f"{passed} of {len(gate)} layers pass" if gate else "–"),
-            plain(record.cell.id, tables.cell_path(record)),
+            Cell(tuple(Span(one.cell.id, tables.cell_path(one), line=n > 0) for n, one in enumerate(run.records))),
         )
         rows.append(Row(cells))
     return Table("What was measured", columns, tuple(rows))
@@ -212,6 +260,13 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
             f"The run did not end ({tables.reason(record) or record.status}); what it had measured until then is shown."
         )
         yield Paragraph((chip(record.status), Span(told)))
+    if len(run.records) > 1:
+        told = (
+            f"Each of the other layers was timed in turn with {run.layers[0]} in a process of its own, and its ratios "
+            f"are those within that process. Times of {run.layers[0]} are those of the first of the {len(run.records)} "
+            f"processes; between them its medians differ by up to {100 * run.spread:.1f} %."
+        )
+        yield Paragraph((Span(told),), "note")
     made = []
     for mode in run.modes:
         points = run.points.loc[run.points["mode"] == mode]

@@ -39,7 +39,8 @@ def cell_path(record: Record) -> str:
 
 def record_link(record: Record) -> Span:
     """A link to a record in words."""
-    return Span(f"Record of {record.cell.task}, {title(record.cell.framework)}", cell_path(record))
+    cell = record.cell
+    return Span(f"Record of {cell.task}, {cell.architecture}, {title(cell.framework)}", cell_path(record))
 
 
 def run_command(**selection: str | Sequence[str]) -> str:

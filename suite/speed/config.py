@@ -157,13 +157,17 @@ def _width(profile: Profile) -> tuple[int, int, int]:
 
 
 def layer_speed(architecture: str, profile: Profile) -> SpeedSettings | None:
-    """One layer of an architecture beside the sliding-window Transformer; None for that Transformer itself."""
+    """One layer of an architecture beside the sliding-window Transformer; None for that Transformer itself.
+
+    Beside a layer that chooses its tokens, and so cannot be recorded, the sliding window is not recorded either.
+    """
     make = listed().get(architecture)
     if make is None or architecture == "transformer":
         return None
     d_model, heads, window = _width(profile)
-    layers = {"Slide": slide(d_model, heads, window), architecture: make(d_model, heads, window)}
-    return SpeedSettings(layers=layers, **SIZES[profile])
+    layer = make(d_model, heads, window)
+    layers = {"Slide": slide(d_model, heads, window), architecture: layer}
+    return SpeedSettings(layers=layers, recorded=not getattr(layer, "chooses_tokens", False), **SIZES[profile])
 
 
 def block_transformers(architecture: str, profile: Profile) -> SpeedSettings | None:

@@ -99,15 +99,25 @@ def test_the_committed_records_bear_on_the_claims() -> None:
     found = records.read_all([MEASURED])
     text = told("block-state-speed", *found)
     both = (
-        "forward 0.83 at 512 and 2.47 at 65,536; forward and backward 0.93 at 512 and 4.70 at 65,536 positions, PyTorch"
+        "forward 0.84 at 512 and 2.46 at 65,536; forward and backward 0.92 at 512 and 4.72 at 65,536 positions, PyTorch"
     )
     assert f"BST:SH:S4, times as fast as BRECT: {both}" in text
-    assert "forward 1.22 at 512 and 2.26 at 65,536; forward and backward" in text
+    assert "forward 1.17 at 512 and 2.26 at 65,536; forward and backward" in text
     assert "streaming" not in text
     assert "s5 on lra.listops: JAX 61.17 ± 0.32 % (n = 2) underpowered PyTorch 59.95 % (n = 1)" in told(
         "s5-average", *found
     )
-    assert told("block-recurrent-xl", *found) == "not measured yet"
+    text = told("block-recurrent-xl", *found)
+    assert text.startswith("not comparable the paper times a training step of twelve layers on TPU v4")
+    assert "1 BRECT and 11 Slide, times as fast as 12 XL:2048: forward 1.22 at 512 and 1.43 at 65,536" in text
+
+
+def test_layers_of_a_stack_are_added_up(make: Factory) -> None:
+    found = timed(make, 2.5)
+    found.tables["layer_speed"].append({**found.tables["layer_speed"][0], "layer": "XL:2048", "ms_p50": 2.0})
+    text = told("block-recurrent-xl", found)
+    assert f"1 BRECT and 11 Slide, times as fast as 12 XL:2048: forward {24 / (4 + 11):.2f} at 512 positions" in text
+    assert "1,024" not in text  # where XL:2048 has no time
 
 
 def test_the_overview_shows_every_claim_with_its_transcription(make: Factory, tmp_path: Path) -> None:
@@ -129,6 +139,8 @@ def test_the_overview_shows_every_claim_with_its_transcription(make: Factory, tm
         ({"architectures": []}, "tasks need architectures"),
         ({"numbers": ["none"]}, "no published number is called 'none'"),
         ({"value": 1.0}, "unknown field `value`"),
+        ({"faster": ["BRECT"]}, "neither slower nor faster names the stack '1 BRECT and 11 Slide'"),
+        ({"stacks": {"12 XL:2048": {"XL:2048": 0}}}, "`int` >= 1"),
     ],
 )
 def test_a_spoiled_claim_is_one_error_that_names_the_place(change: dict, message: str, tmp_path: Path) -> None:
@@ -146,5 +158,11 @@ def test_a_spoiled_claim_is_one_error_that_names_the_place(change: dict, message
 def _toml(found: dict[str, Any]) -> str:
     lines = [f"schema = {msgspec.json.encode(found['schema']).decode()}"]
     for item in found["claims"]:
-        lines += ["[[claims]]", *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in item.items())]
+        lines += ["[[claims]]", *(f"{key} = {_value(value)}" for key, value in item.items())]
     return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_value(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
+    return msgspec.json.encode(value).decode()

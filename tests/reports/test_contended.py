@@ -27,7 +27,7 @@ def test_the_list_names_committed_runs_and_no_measurement_of_speed(found: dict[s
     for cell, ended in listed:
         assert found[cell].provenance["finished"] == ended
     names = {(found[cell].cell.task, found[cell].cell.profile) for cell, _ in listed}
-    assert names == {("lra.listops", "small"), ("length.pg19", "small")}
+    assert names == {("lra.listops", "small"), ("length.pg19", "small"), ("lra.text", "paper")}
     assert contended.why(found[PAPER]) == ""
     again = {**found[S5].provenance, "finished": "2027-01-01T00:00:00+00:00"}
     assert contended.why(msgspec.structs.replace(found[S5], provenance=again)) == ""

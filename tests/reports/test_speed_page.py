@@ -45,14 +45,15 @@ def test_the_committed_runs_are_read_whole() -> None:
     assert torch.layers == ["Slide", "BRECT", "BST:SH:S4", "BST:MH:S4", "BST:MF:S4"]
     assert torch.lengths == jax.lengths == [2**power for power in range(9, 17)]
     assert (len(jax.points), len(torch.points)) == (120, 120)
-    assert 1 / torch.ratios("BRECT", "BST:SH:S4")[65536] == pytest.approx(0.41, abs=0.005)
-    assert 1 / jax.ratios("BRECT", "BST:SH:S4", "forward and backward")[65536] == pytest.approx(0.34, abs=0.005)
+    brect, single = {"BRECT": 1}, {"BST:SH:S4": 1}
+    assert 1 / torch.ratios(brect, single)[65536] == pytest.approx(0.41, abs=0.005)
+    assert 1 / jax.ratios(brect, single, "forward and backward")[65536] == pytest.approx(0.345, abs=0.005)
 
 
 def test_no_share_is_told_where_a_compiler_counted_for_a_gpu() -> None:
     found = {run.record.cell.id: run for run in speed.runs(records.read_all([MEASURED]))}
-    assert found["bec1c283aaed"].points["roofline_share"].isna().all()
-    assert found["cc71852fd0d7"].points["roofline_share"].notna().all()
+    assert found["cfe4c3f8c2da"].points["roofline_share"].isna().all()
+    assert all(found[cell].points["roofline_share"].notna().all() for cell in ("bec1c283aaed", "cc71852fd0d7"))
     row = GOOD | {"roofline_share": 0.4}
     cell = {"benchmark": "speed", "task": "speed.a", "metrics": {}, "curves": {}, "predictions": None}
     for hardware, told, share in (
@@ -69,8 +70,58 @@ def test_no_share_is_told_where_a_compiler_counted_for_a_gpu() -> None:
 
 def test_ratios_are_of_medians_at_shared_lengths() -> None:
     (run,) = speed.runs([timed(GOOD, GOOD | {"layer": "B", "ms_p50": 4.0, "ms_p80": 5.0}, GOOD | {"length": 1024})])
-    assert run.ratios("B", "Slide") == {512: 4.0}
-    assert run.ratios("B", "nothing") == run.ratios("B", "Slide", "backward") == {}
+    b, slide = {"B": 1}, {"Slide": 1}
+    assert run.ratios(b, slide) == {512: 4.0}
+    assert run.ratios({"B": 2, "Slide": 1}, {"Slide": 3}) == {512: 3.0}
+    assert run.ratios(b, {"nothing": 1}) == run.ratios({"B": 1, "nothing": 1}, slide) == {}
+    assert run.ratios(b, slide, "backward") == {}
+
+
+def alone(architecture: str, ms: float, base: float = 1.0, **changes: Any) -> Record:
+    """A record of one layer beside the sliding window, at two lengths."""
+    rows = [
+        {"layer": layer, "mode": "forward", "length": n, **dict.fromkeys(("ms_p20", "ms_p50", "ms_p80"), time)}
+        | {"ratio_to_first": time / base}
+        for n in (512, 1024)
+        for layer, time in (("Slide", base), (architecture, ms))
+    ]
+    tables = {"layer_speed": rows, "gate": [{"layer": layer, "passed": True} for layer in ("Slide", architecture)]}
+    cell = {"benchmark": "speed", "task": "speed.layer", "architecture": architecture}
+    recipe = {"rounds": 3, "layers": {"Slide": {"window": 8}, architecture: {"d_model": 4}}}
+    return make_record(metrics={}, curves={}, predictions=None, tables=tables, **({"recipe": recipe} | cell | changes))
+
+
+def test_layers_of_one_comparison_are_one_run() -> None:
+    records = [alone("s5", 2.0), alone("ema", 6.0, base=1.5), alone("s4", 3.0)]
+    (run,) = speed.runs(records)
+    assert run.layers == ["Slide", "ema", "s4", "s5"]
+    assert [one.cell.architecture for one in run.records] == ["ema", "s4", "s5"]
+    assert run.spread == pytest.approx(0.5)
+    told = " ".join(span.text for block in speed.run_blocks(run) for span in getattr(block, "spans", ()))
+    assert "first of the 3 processes; between them its medians differ by up to 50.0 %" in told
+    (row, _) = speed.ratio_table(run, "forward").rows
+    assert [cell.spans[0].text for cell in row.cells] == ["512", "1.500", "4.00", "3.00", "2.00"]
+    (row,) = speed.summary([run]).rows
+    assert [span.text for span in row.cells[-1].spans] == [record.cell.id for record in run.records]
+    assert row.cells[-2].spans[0].text == "6 of 6 layers pass"
+
+
+CHANGES = [
+    {"recipe": {"rounds": 4, "layers": {"Slide": {"window": 8}}}}, {"recipe": {"rounds": 3, "layers": {"Slide": {}}}},
+    {"hardware": "h200"}, {"framework": "torch"}, {"profile": "small"}, {"status": "failed"}, {"protocol": {"a": "b"}},
+    {"task": "speed.s5"}, {"architecture": "s5", "seed": 1}, {"provenance": {"commit": "another"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_timed_otherwise_stays_apart(change: dict) -> None:
+    assert len(speed.runs([alone("s5", 2.0), alone("ema", 6.0)])) == 1
+    other = alone("ema", 6.0) if "architecture" not in change else alone("s5", 6.0)
+    cell = {key: value for key, value in change.items() if key in msgspec.structs.asdict(other.cell)}
+    rest = {key: value for key, value in change.items() if key not in cell}
+    renamed = msgspec.structs.replace(other.cell, **cell, id="other")
+    found = speed.runs([alone("s5", 2.0), msgspec.structs.replace(other, cell=renamed, **rest)])
+    assert [len(run.records) for run in found] == [1, 1]
 
 
 BAD = [
@@ -122,12 +173,12 @@ def test_missing_numbers_are_dashes() -> None:
 
 def test_the_page_has_figures_ratios_and_every_measurement(site: Path) -> None:
     page = Document(site / "speed.html")
-    assert page.count("figure") == 3 + 3 + 2 + 2 + 3 + 3
+    assert page.count("figure") == 3 + 3 + 2 + 2 + 3 + 3 + 3 + 3
     labels = [value for value in page.values("aria-label") if value.startswith("Line chart on two log scales")]
-    assert "At 65,536: Slide 14.6 ms; BRECT 112 ms; BST:SH:S4 45.4 ms" in " ".join(labels)
+    assert "At 65,536: Slide 14.7 ms; BRECT 112 ms; BST:SH:S4 45.4 ms" in " ".join(labels)
     text = (site / "speed.md").read_text(encoding="utf-8")
-    assert "| 65,536 | 14.638 | 7.65 | 3.10 |" in text
-    assert "| BST:MF:S4 | forward | 65,536 | 20.890 | 20.837 to 20.906 | 3,137,218 | 38.6 | 2484 | 0.2 |" in text
+    assert "| 65,536 | 14.710 | 7.60 | 3.09 |" in text
+    assert "| BST:MF:S4 | forward | 65,536 | 20.904 | 20.889 to 20.916 | 3,135,133 | 38.6 | 2485 | 0.3 |" in text
     assert re.search(r"!\[Line chart .*\]\(figures/speed-cc71852fd0d7-forward\.svg\)", text)
     assert "| BST:MF:S4 | forward | 0.84" in text
     svg = (site / "figures" / "speed-cc71852fd0d7-forward.svg").read_text(encoding="utf-8")

@@ -130,6 +130,12 @@ def test_every_kernel_of_the_window_is_timed_on_one_layer():
     assert window_kernels("mega", "smoke") is None
 
 
+def test_the_window_is_recorded_where_the_layer_beside_it_can_be():
+    names = [name for name in listed() if name != "transformer"]
+    recorded = {name: settings.recorded for name in names if (settings := layer_speed(name, "paper")) is not None}
+    assert recorded == {name: name != "seqboat" for name in names}
+
+
 @pytest.mark.parametrize("framework", ["jax", "torch"])
 def test_seqboat_is_timed_with_fewer_and_fewer_active_tokens(framework):
     settings = seqboat_activity("seqboat", "smoke")
