@@ -228,20 +228,20 @@ class FeedbackStack(nnx.Module):
         position = carried[str(config.indices[-1])]["position"]
         size = min(total, window)
         rows = jnp.arange(x.shape[0])[:, None]
+        # The tokens of every block of each sequence, the first of which begins before the segment where it has begun.
+        first = window * jnp.arange((total + window - 2) // window + 1)[:, None] - position
+        begin, end = jnp.maximum(first, 0), jnp.minimum(first + window, length)
+        index = begin[..., None] + jnp.arange(size)
+        inside = index < end[..., None]
+        index = jnp.minimum(index, total - 1)
+        blocks = jnp.where(inside[..., None], x[rows, index], 0.0)
+        given = (blocks, inside & valid[rows, index], jnp.maximum(end - begin, 0))
 
-        def step(layers, first):
-            """The tokens of one block of each sequence, which begins `first` tokens after the present one."""
-            begin = jnp.maximum(first - position, 0)
-            end = jnp.minimum(first + window - position, length)
-            index = begin[:, None] + jnp.arange(size)
-            inside = index < end[:, None]
-            index = jnp.minimum(index, total - 1)
-            part = jnp.where(inside[..., None], x[rows, index], 0.0)
-            given = (inside & valid[rows, index], jnp.maximum(end - begin, 0), training, dropout_seed)
-            return self._block(part, layers, *given, method or config.recurrent.method)
+        def step(layers, block):
+            part, seen, count = block
+            return self._block(part, layers, seen, count, training, dropout_seed, method or config.recurrent.method)
 
-        count = (total + window - 2) // window + 1
-        layers, y = jax.lax.scan(step, carried, window * jnp.arange(count))
+        layers, y = jax.lax.scan(step, carried, given)
         index = jnp.arange(total)
         block = (position[:, None] + index) // window
         begin = jnp.maximum(window * block - position[:, None], 0)

@@ -237,22 +237,19 @@ class FeedbackStack(nn.Module):
         position = state["layers"][str(config.indices[-1])]["position"]
         size = min(total, window)
         rows = torch.arange(x.shape[0], device=x.device)[:, None]
-
-        def step(layers, first):
-            """The tokens of one block of each sequence, which begins `first` tokens after the present one."""
-            begin = torch.clamp(first - position, min=0)
-            end = torch.minimum(first + window - position, length)
-            index = begin[:, None] + torch.arange(size, device=x.device)
-            inside = index < end[:, None]
-            index = torch.clamp(index, max=total - 1)
-            part = torch.where(inside[..., None], x[rows, index], 0.0)
-            given = (inside & valid[rows, index], torch.clamp(end - begin, min=0), training, dropout_seed)
-            return self._block(part, layers, *given, method or config.recurrent.method)
-
-        count = (total + window - 2) // window + 1
+        # The tokens of every block of each sequence, the first of which begins before the segment where it has begun.
+        first = window * torch.arange((total + window - 2) // window + 1, device=x.device)[:, None] - position
+        begin, end = torch.clamp(first, min=0), torch.minimum(first + window, length)
+        index = begin[..., None] + torch.arange(size, device=x.device)
+        inside = index < end[..., None]
+        index = torch.clamp(index, max=total - 1)
+        blocks = torch.where(inside[..., None], x[rows, index], 0.0)
+        given = (blocks, inside & valid[rows, index], torch.clamp(end - begin, min=0))
         layers, parts = state["layers"], []
-        for block in range(count):
-            layers, part = step(layers, window * block)
+        for part, seen, count in zip(*(value.unbind(0) for value in given), strict=True):
+            layers, part = self._block(
+                part, layers, seen, count, training, dropout_seed, method or config.recurrent.method
+            )
             parts.append(part)
         y = torch.stack(parts)
         index = torch.arange(total, device=x.device)

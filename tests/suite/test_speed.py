@@ -136,6 +136,16 @@ def test_the_window_is_recorded_where_the_layer_beside_it_can_be():
     assert recorded == {name: name != "seqboat" for name in names}
 
 
+@pytest.mark.parametrize("name", listed())
+def test_no_gradient_moves_more_bytes_per_position_of_a_longer_input(name):
+    bench = importlib.import_module("suite.speed.torch").Bench(listed()[name](16, 2, 8), "cpu", "float32")
+    moved = [
+        bench.program("forward and backward", bench.place(measure.draw(1, length, 16))).traffic / length
+        for length in (128, 256)
+    ]
+    assert moved[1] < 1.01 * moved[0]  # S4's filters, of one length each, take less
+
+
 @pytest.mark.parametrize("framework", ["jax", "torch"])
 def test_seqboat_is_timed_with_fewer_and_fewer_active_tokens(framework):
     settings = seqboat_activity("seqboat", "smoke")

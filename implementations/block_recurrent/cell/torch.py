@@ -275,15 +275,14 @@ class StateSide(nn.Module):
         A block that is not complete leaves the states as they were.
         """
 
-        def step(c, given):
-            block, whole = given
-            k, v = self.keys_values(c)
-            return torch.where(whole[:, None, None], self.update(c, k, v, block, method), c), (k, v)
-
+        # Unbound at once: the gradient of an index is as long as what it is taken of, and there is one for every block.
+        parts = {name: value.unbind(1) for name, value in blocks.items()}
         seen = []
-        for i in range(complete.shape[1]):
-            c, read = step(c, ({name: value[:, i] for name, value in blocks.items()}, complete[:, i]))
-            seen.append(read)
+        for i, whole in enumerate(complete.unbind(1)):
+            k, v = self.keys_values(c)
+            seen.append((k, v))
+            after = self.update(c, k, v, {name: part[i] for name, part in parts.items()}, method)
+            c = torch.where(whole[:, None, None], after, c)
         seen.append(self.keys_values(c))
         k, v = (torch.stack(x, 1) for x in zip(*seen, strict=True))
         return k, v, c

@@ -164,8 +164,9 @@ class LanguageModel(Stack):
             return losses(logits(features, kernels), targets)
 
         run = block if size >= length else partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)
-        cuts = [slice(start, start + size) for start in range(0, length, size)]
-        found = torch.cat([run([f[:, c] for f in features], kernels, targets[:, c]) for c in cuts], 1)
+        parts = zip(*(f.split(size, 1) for f in features), strict=True)
+        found = [run(part, kernels, wanted) for part, wanted in zip(parts, targets.split(size, 1), strict=True)]
+        found = torch.cat(found, 1)
         return (found if mask is None else torch.where(mask, found, 0.0)), state
 
     @torch.no_grad()
