@@ -146,6 +146,8 @@ def text_table(runs_dirs: Sequence[Path]) -> str:
         found.append(parity_page.rungs_table(report))
     if report.studies:
         found.append(ablation_page.summary_table(report.studies))
+    if timed := speed.runs(report.records):
+        found.append(speed.summary(timed))
     return "\n".join(render_text(table) for table in found) or "no results yet\n"
 
 

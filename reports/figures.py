@@ -135,9 +135,8 @@ def twin_difference(group: Group, name: str) -> Figure | None:
             }
             axes.plot(shown["x"], shown["y"], color=PUBLISHED, **style)
         axes.set(xlabel="step", ylabel="|JAX − PyTorch| training loss", yscale="log")
+        _log_ticks(axes.yaxis)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
         _legend(axes)
 
     largest = max(points["y"].max() for points in found.values())
@@ -329,7 +328,7 @@ def _log_ticks(axis: Axis) -> None:
 
 
 def _short(value: float) -> str:
-    return f"{value / 1e3:.6g}k" if value >= 1e4 else f"{value:.6g}" if value >= 1e-3 else f"{value:.0e}"
+    return f"{value / 1e3:.6g}k" if value >= 1e4 else f"{value:.6g}" if value >= 1e-3 else f"{value:.2g}"
 
 
 def _length_ticks(axis: Axis) -> None:

@@ -141,12 +141,13 @@ def _way(run: SpeedRun) -> tuple[str, ...]:
 def _join(parts: Sequence[SpeedRun]) -> SpeedRun:
     """One run of the records of a comparison."""
     first = parts[0].layers[0]
-    base = pd.concat([part.points.loc[part.points["layer"] == first] for part in parts])
-    medians = base.groupby(["mode", "length"])["ms_p50"]
+    medians: dict[tuple[str, int], list[float]] = {}
+    for row in (row for part in parts for row in part.points.to_dict("records") if row["layer"] == first):
+        medians.setdefault((row["mode"], row["length"]), []).append(row["ms_p50"])
     rest = [part.points.loc[part.points["layer"] != first] for part in parts[1:]]
     points = pd.concat([parts[0].points, *rest], ignore_index=True)
     records = tuple(record for part in parts for record in part.records)
-    return SpeedRun(records, points, float((medians.max() / medians.min()).max() - 1))
+    return SpeedRun(records, points, max(max(times) / min(times) for times in medians.values()) - 1)
 
 
 def miscounted(record: Record) -> bool:

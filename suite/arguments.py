@@ -68,7 +68,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     what.add_argument("--frameworks", nargs="+", default=[], metavar="NAME", help="jax, torch; default: the installed")
     what.add_argument("--seeds", nargs="+", type=seed, default=[0], metavar="N", help="default: 0")
     what.add_argument(
-        "--profile", default="smoke", help="smoke (minutes), small (hours on a CPU) or paper; default: smoke"
+        "--profile", default="smoke", help="smoke (minutes), small (hours to days on a CPU) or paper; default: smoke"
     )
     what.add_argument("--hardware", default="auto", help="auto, " + ", ".join(HARDWARE))
     what.add_argument("--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE",

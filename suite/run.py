@@ -47,7 +47,13 @@ MEASURED_ALREADY, NO_DATA = "measured already, will not run", "no data here, wil
 def select(options: argparse.Namespace) -> list[Cell]:
     """The cells that the command line asks for; raises errors that explain themselves."""
     if not (options.all or options.benchmarks or options.tasks):
-        raise SelectionError("nothing is selected: say --all, --benchmarks NAME or --tasks NAME; --list names them")
+        more = (
+            "--factors belong to --benchmarks ablation, --rows to --benchmarks lm"
+            if options.factors or options.rows
+            else ""
+        )
+        named = "nothing is selected: say --all, --benchmarks NAME or --tasks NAME; --list names them"
+        raise SelectionError(f"{named}; {more}" if more else named)
     if options.all and (options.benchmarks or options.tasks):
         raise SelectionError("--all already takes every benchmark and task: leave out --benchmarks and --tasks")
     frameworks = options.frameworks or [name for name in FRAMEWORKS if _installed(name)]
@@ -175,7 +181,7 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
     print(f"budget of {cost.duration(options.budget)}: {told}")
     if absent:
         tasks = ", ".join(dict.fromkeys(cell.task for cell in absent))
-        print(f"without data here: {tasks}; python -m suite.data list says how to get them")
+        print(f"without data here: {tasks}; python -m suite.data doctor says how to get them")
     return chosen if fitting or not to_run else []
 
 

@@ -48,6 +48,11 @@ def matmul_precision(name: MatmulPrecision) -> Iterator[None]:
         _precision = previous
 
 
+def current_precision() -> MatmulPrecision:
+    """What matrix products run in where a function is traced now."""
+    return _precision
+
+
 def einsum(equation: str, *operands: Array) -> Array:
     """`einsum` in the project's explicit matmul precision; on a CPU, and in float64, that is always full precision.
 
@@ -76,16 +81,21 @@ def _computing(name: ComputeDtype) -> Iterator[None]:
         _compute = previous
 
 
+def rounded(x: Array) -> Array:
+    """x and its gradient rounded to bfloat16, in their dtype; a conversion there and back a compiler may leave out."""
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+
+
 def lowered(x: Array) -> Array:
     """x in the compute dtype."""
-    return x if _compute == "float32" else x.astype(jnp.bfloat16)
+    return x if _compute == "float32" else rounded(x).astype(jnp.bfloat16)
 
 
 def product(equation: str, x: Array, y: Array) -> Array:
     """`einsum` of two operands in the compute dtype; the result is in their own."""
     if _compute == "float32":
         return einsum(equation, x, y)
-    return jnp.einsum(equation, lowered(x), lowered(y)).astype(jnp.result_type(x, y))
+    return rounded(jnp.einsum(equation, lowered(x), lowered(y)).astype(jnp.result_type(x, y)))
 
 
 def product_precision() -> contextlib.AbstractContextManager[object]:

@@ -21,13 +21,16 @@ _compute: ComputeDtype = conventions.COMPUTE_DTYPE
 
 @contextlib.contextmanager
 def matmul_precision(name: MatmulPrecision) -> Iterator[None]:
-    """Matrix products of this process run in `name` ("float32" or "tf32") inside; PyTorch has one switch for all."""
-    previous = torch.get_float32_matmul_precision()
+    """Matrix products and convolutions of this process run in `name` ("float32" or "tf32") inside: PyTorch has one
+    switch for all products, and cuDNN one of its own."""
+    previous, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision(_PRECISION[name])
+    torch.backends.cudnn.allow_tf32 = name == "tf32"
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(previous)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def einsum(equation: str, *operands: Tensor) -> Tensor:
@@ -156,7 +159,7 @@ class Embedding(nn.Module):
         self.table = parameter(keys, normal(keys.child("table"), (count, features), stddev))
 
     def forward(self, indices: Integer[Tensor, "*shape"]) -> Float[Tensor, "*shape D"]:
-        return self.table[indices]
+        return self.table[indices.long()]  # PyTorch takes uint8 for a mask, and no other small kind
 
 
 def activate(x: Float[Tensor, "*shape"], activation: Activation) -> Float[Tensor, "*shape"]:

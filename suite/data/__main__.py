@@ -1,6 +1,7 @@
 """The command line of the data layer: `python -m suite.data list|fetch|import|verify|prepare|doctor`."""
 
 import argparse
+import shlex
 import dataclasses
 import signal
 import sys
@@ -163,8 +164,15 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _after_files(name: str, root: Path) -> str:
-    """What comes after some original files were taken: the rest of them, or the preparation."""
+    """What comes after some original files were taken: the rest of them, or the preparation.
+
+    A data set that is generated unless it is told otherwise is told so, here and in the run.
+    """
     place = catalog.place(name, root, {})
+    if place.settings.source == "generated" and "released" in place.settings.SOURCES:
+        words = ["python", "-m", "suite.data", "prepare", name, "--root", str(root), "--source", "released"]
+        flag = "--set data.settings.source=released"
+        return f"{shlex.join(words)}, and in every run that reads them {flag}; without it they are generated"
     return place.next if place.settings.source == "released" and not place.has_raw else place.command
 
 

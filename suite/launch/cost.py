@@ -187,14 +187,11 @@ def _same(cell: Cell, here: Sequence[Record]) -> Record | None:
 
 
 def _of(record: Record, ratio: float, basis: str) -> Cost:
-    joules = _joules(record)
-    return Cost(
-        ratio * record.timing["total_seconds"],
-        basis,
-        _memory(record),
-        None if joules is None else ratio * joules,
-        True,
-    )
+    """The cost of `ratio` times the updates of a record; it is compiled once, however many there are."""
+    joules, whole = _joules(record), record.timing["total_seconds"]
+    once = min(_amount(record.timing.get("compile_seconds")) or 0.0, whole)
+    seconds = once + ratio * (whole - once)
+    return Cost(seconds, basis, _memory(record), None if joules is None else seconds / whole * joules, True)
 
 
 def _memory(record: Record) -> float | None:

@@ -79,13 +79,14 @@ def protocol(cell: Cell) -> dict[str, Any]:
     facts = place(recipe.data.name, None, recipe.data.settings).settings.protocol() if known else {"name": cell.task}
     published = matrix.published(cell)
     changed = differences(recipe, published) if published else ["no published recipe is known"]
+    departs = [*changed, *unexpressed(recipe)]
     if cell.factor:
         facts = {**facts, "ablation": ablation(cell)}
     if row := matrix.published_row(cell):
         facts = {**facts, "published_row": row}
     every = window(recipe)
     if recipe.language is not None:
-        return language_protocol(recipe, task, facts, changed, every)
+        return language_protocol(recipe, task, facts, departs, every)
     if recipe.span_corruption is not None:
         return {
             **facts,
@@ -93,8 +94,8 @@ def protocol(cell: Cell) -> dict[str, Any]:
             "metric": task.metric,
             "metric_definition": pretraining_protocol.DEFINITIONS[task.metric],
             "step_loss": "mean loss per target in nats" + (f", averaged over {every} updates" if every > 1 else ""),
-            "comparable_to": "" if changed else task.comparable_to,
-            "differences": [*changed, *facts.get("differences", [])],
+            "comparable_to": "" if departs else task.comparable_to,
+            "differences": [*departs, *facts.get("differences", [])],
         }
     if recipe.generation is not None:
         facts = {**facts, **generation_facts(recipe)}
@@ -107,11 +108,17 @@ def protocol(cell: Cell) -> dict[str, Any]:
         or "every epoch, on all examples; the last batch is filled up and the filling discarded",
         "training": "shuffled epochs; the examples that fill no batch sit an epoch out",
         "step_loss": _LOSSES[recipe.model.objective] + (f", averaged over {every} updates" if every > 1 else ""),
-        "comparable_to": "" if changed else task.published(cell.architecture),
+        "comparable_to": "" if departs else task.published(cell.architecture),
         **({} if changed else unpublished(task, cell.architecture)),
-        "differences": [*changed, *facts.get("differences", [])],
+        "differences": [*departs, *facts.get("differences", [])],
         "test_count": recipe.data.settings.get("test"),
     }
+
+
+def unexpressed(recipe: Recipe) -> list[str]:
+    """What of the published recipe this one has no means to say; numbers of such a recipe are not the paper's."""
+    lacks = recipe.source.get("not expressed")
+    return [f"not expressed of the published recipe: {lacks}"] if lacks else []
 
 
 def unpublished(task: Task, architecture: str) -> dict[str, str]:

@@ -340,8 +340,13 @@ def _parse(text: str, value: str, current: Any) -> Any:
 
 
 def differences(recipe: Recipe, published: Recipe) -> list[str]:
-    """One sentence for every value in which a recipe departs from the published one."""
+    """One sentence for every value in which a recipe departs from the published one.
+
+    The released data are those of the paper, also where the recipe generates others in their place.
+    """
     ours, theirs = (dict(_leaves(r.to_dict())) for r in (recipe, published))
+    if recipe.data.settings.get("source") == "released":
+        theirs["data.settings.source"] = "released"
     known, printed = ({k: v for k, v in _leaves(r.to_dict(complete=True)) if v != ""} for r in (recipe, published))
     return [
         f"{path} is {known.get(path, 'absent')}, published {printed.get(path, 'absent')}"

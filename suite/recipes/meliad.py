@@ -20,8 +20,7 @@ DROPOUT = 0.05
 SOURCE = {
     "model.layer, depth, placed": f"{REPOSITORY} transformer/configs: size/medium_150M.gin, base_memory.gin, recurrent",
     "model.embedding_stddev, scale_logits": f"{REPOSITORY}: deviation 1, tied to the output, logits over sqrt(D)",
-    "model.layer.dropout": "0.05; not expressed in Transformer and Block-State layers: the authors drop entries of the "
-    "attention's weights too, as the Block-Recurrent layers do here",
+    "model.layer.dropout": f"{REPOSITORY}: 0.05",
     "model.output_dropout": f"{REPOSITORY}: 0.05, also before the output",
     "model.input_size": "the T5 vocabulary, 32,128 entries; arXiv and GitHub there: another of 32k, not published",
     "model.compute_dtype": f"{REPOSITORY}: activations in bfloat16, parameters in float32",
@@ -32,7 +31,9 @@ SOURCE = {
     "of the parameters, decay 0.8, momentum 0.9, no weight decay, gradients not clipped; the rest as optax's defaults",
     "optimizer.schedule": f"{REPOSITORY} lr_rsqrt_decay_std, training_loop.py: 1/sqrt(step) from update 1,000, linear "
     "from 0 to it before, so 0.0316 at most; the repository's default is a cosine from 0.01 to 0.001",
-    "not expressed": "the norm before the output and the rule of selection are stated nowhere that we know",
+    "not stated": "the norm before the output and the rule of selection are stated nowhere that we know",
+    "not expressed": "the authors drop entries of the attention's weights too: here the Block-Recurrent layers do, the "
+    "Transformer and Block-State layers of the stack do not",
 }
 
 

@@ -207,7 +207,10 @@ def recurrent_transformers(architecture: str, profile: Profile) -> SpeedSettings
 
 
 def s5_and_s4(architecture: str, profile: Profile) -> SpeedSettings | None:
-    """S5 beside S4 and S4D at equal width, state size and gating (arXiv 2208.04933, runtime comparison)."""
+    """S5 beside S4 and S4D at equal width and gating (arXiv 2208.04933, runtime comparison).
+
+    S5 has one state as wide as the layer, in blocks of the size of the states that S4 has of each feature.
+    """
     if architecture != "s5":
         return None
     d, _, _ = _width(profile)

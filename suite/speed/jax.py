@@ -58,12 +58,16 @@ class Bench:
         return float(function(x, self.initial_state(len(x))))
 
     def function(self, mode: Mode) -> Callable[..., Any]:
-        """What a mode does with parameters, the rest of the layer, an input and a state."""
-        if mode == "forward":
-            return lambda *given: self._call(*given)[0]
-        if mode == "forward and backward":
-            return jax.grad(lambda *given: self._call(*given)[0].sum(), (0, 2))
-        return self._call
+        """What a mode does with parameters, the rest of the layer, an input and a state; the state after it is always a
+        result, as the twin computes it too: a compiler leaves out what is none."""
+        if mode != "forward and backward":
+            return self._call
+
+        def summed(*given: Any) -> tuple[Any, Any]:
+            y, state = self._call(*given)
+            return y.sum(), state
+
+        return jax.grad(summed, (0, 2), has_aux=True)
 
     def program(self, mode: Mode, x: Any) -> Program:
         """A mode on an input, compiled ahead of time."""

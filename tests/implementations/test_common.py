@@ -171,15 +171,28 @@ def test_dropout_rests_outside_training(common):
         module(x, None, True)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int32, np.int64])
+def test_embedding_takes_every_kind_of_integer(common, kind):
+    indices = np.arange(15).reshape(5, 3) % 5
+    module = common.Embedding(5, 3, Keys(0))  # a mask of uint8 would be of the table's own shape
+    found = array(module(tensor(common, indices.astype(kind))))
+    np.testing.assert_array_equal(found, array(module.table[...])[indices])
+
+
 def test_matmul_precision_is_a_context(common):
     torch = pytest.importorskip("torch")
     jax = importlib.import_module("implementations.common.jax")
 
     def state():
-        return jax._precision, torch.get_float32_matmul_precision()
+        return jax.current_precision(), torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
     before = state()
-    assert before == ("float32", "highest")
+    assert before[:2] == ("float32", "highest")
+    if common is not jax:
+        with common.matmul_precision("float32"):
+            assert not torch.backends.cudnn.allow_tf32
+        with common.matmul_precision("tf32"):
+            assert torch.backends.cudnn.allow_tf32
 
     def fail():
         with common.matmul_precision("tf32"):

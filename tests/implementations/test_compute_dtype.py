@@ -11,6 +11,8 @@ from model_twins import build, call, make, numpy
 from implementations.block_recurrent.config import BlockRecurrentConfig
 from implementations.block_state.config import BlockStateConfig
 from implementations.catalog import FRAMEWORKS
+from implementations.common import jax as common_jax
+from implementations.common import torch as common_torch
 from implementations.common.config import ConfigError
 from implementations.ema.config import EMAConfig
 from implementations.mega.config import MegaConfig
@@ -75,6 +77,26 @@ def test_gradients_are_finite_float32_and_near(framework):
         assert np.abs(gradient - exact[path]).max() <= 0.1 * max(np.abs(exact[path]).max(), 0.1), path
         np.testing.assert_allclose(again[path], gradient, rtol=0, atol=2e-2 * np.abs(gradient).max(), err_msg=path)
     assert any((found[path] != exact[path]).any() for path in found)
+
+
+def test_a_compiled_program_rounds_like_the_twin():
+    """Operands and results of products, and those of their gradients: XLA leaves out conversions there and back."""
+    rng = np.random.default_rng(0)
+    x, k, last = (rng.standard_normal(shape).astype(np.float32) for shape in ((16, 64), (64, 32), (32, 8)))
+
+    def chain(common, x, k, last):
+        with common.compute_dtype("bfloat16"):
+            h = common.product("ld,de->le", x, k)
+            return common.product("ld,de->le", abs(h), last).sum()
+
+    mine = jax.jit(jax.value_and_grad(lambda *given: chain(common_jax, *given), (0, 1, 2)))(x, k, last)
+    given = [torch.tensor(value, requires_grad=True) for value in (x, k, last)]
+    theirs = chain(common_torch, *given)
+    theirs.backward()
+    np.testing.assert_allclose(mine[0], theirs.item(), rtol=1e-5)
+    for gradient, leaf in zip(mine[1], given, strict=True):
+        # Sums in another order can lie on the other side of a bound between two values of bfloat16.
+        assert (np.abs(gradient - numpy(leaf.grad)) > 1e-6 * np.abs(gradient)).mean() < 0.02
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

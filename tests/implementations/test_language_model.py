@@ -1,5 +1,6 @@
 """Language models: probabilities, losses, documents that follow each other, and generation."""
 
+import importlib
 import json
 
 import jax
@@ -11,6 +12,7 @@ from flax import nnx
 from model_twins import build, call, make, numpy
 
 from implementations.catalog import FRAMEWORKS
+from implementations.common import jax as common_jax
 from implementations.common.config import ConfigError
 from implementations.models.config import LanguageModelConfig, config_from_dict
 from implementations.parameters import get_parameters
@@ -227,3 +229,14 @@ def test_more_positions_than_are_learned_are_one_sentence(framework):
         model(make(framework, tokens((1, 5))))
     with pytest.raises(ConfigError, match="prompt has 2 positions, count is 4: expected at most max_length = 4"):
         model.generate(make(framework, tokens((1, 2))), 4)
+
+
+def test_generation_runs_in_the_precision_that_holds_when_it_is_called(monkeypatch):
+    module, seen = importlib.import_module("implementations.models.language.jax"), []
+    of = module.logits
+    monkeypatch.setattr(module, "logits", lambda *given: [seen.append(common_jax.current_precision()), of(*given)][1])
+    model = build("jax", CONFIG, "float32")
+    for name in ("float32", "tf32", "float32"):
+        with common_jax.matmul_precision(name):
+            model.generate(jnp.asarray(tokens((5, 2))), 2)
+    assert seen == ["float32"] * 2 + ["tf32"] * 2  # the prompt, then a token; each compiled once in each precision

@@ -106,6 +106,12 @@ def test_layers_of_one_comparison_are_one_run() -> None:
     assert row.cells[-2].spans[0].text == "6 of 6 layers pass"
 
 
+def test_the_command_line_tells_of_speed_alone(tmp_path: Path) -> None:
+    told = build.text_table([store([alone("s5", 2.0)], tmp_path)])
+    assert "no results yet" not in told
+    assert re.search(r"speed\.layer, JAX.* measured", told)
+
+
 CHANGES = [
     {"recipe": {"rounds": 4, "layers": {"Slide": {"window": 8}}}}, {"recipe": {"rounds": 3, "layers": {"Slide": {}}}},
     {"hardware": "h200"}, {"framework": "torch"}, {"profile": "small"}, {"status": "failed"}, {"protocol": {"a": "b"}},

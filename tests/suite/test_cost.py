@@ -61,6 +61,10 @@ def test_the_nearest_record_is_scaled_by_operations():
     assert (found.measured, found.memory) == (True, 7)  # another number of epochs needs the same memory
     assert base.id in found.basis
     assert "times the operations of cell" in found.basis
+    compiled = measured(base, 100.0, energy_joules=1e3, compile_seconds=40.0)
+    found = Estimator([compiled], 2).estimate(longer)  # which is compiled once, too
+    assert found.seconds == pytest.approx(40 + 60 * ratio)
+    assert found.joules == pytest.approx(1e3 * (40 + 60 * ratio) / 100)
     own = Estimator(known[1:], 2).estimate(base)  # a batch of another size rather than another framework
     assert known[1].cell.id in own.basis
     assert own.measured

@@ -89,7 +89,9 @@ def test_files_that_no_program_fetches_are_taken_by_hand(tmp_path):
 def test_files_that_are_absent_come_before_the_preparation(tmp_path):
     assert _after_files("pg19", tmp_path).startswith("By hand: PG-19 is 28,752 single files")
     assert _after_files("lra_image", tmp_path).startswith("Get it with: python -m suite.data fetch lra_image --root ")
-    assert _after_files("lra_listops", tmp_path) == f"python -m suite.data prepare lra_listops --root {tmp_path}"
+    released = _after_files("lra_listops", tmp_path)
+    assert released.startswith(f"python -m suite.data prepare lra_listops --root {tmp_path} --source released, and in ")
+    assert "--set data.settings.source=released; without it they are generated" in released
 
 
 def test_a_reader_that_leaves_is_no_traceback():

@@ -190,7 +190,14 @@ def text_of(identical: int = 100, **documents: int) -> dict:
     return {"dataset": "pg19", "splits": splits, "identical_to_release": {"validation": 50, "test": identical}}
 
 
-def test_the_whole_of_pg19_by_the_papers_recipe_is_comparable_and_a_part_is_not():
+def test_what_the_papers_recipe_has_and_this_one_cannot_say_is_told():
+    facts = facts_of("lm.pg19", "block_recurrent")
+    assert facts["comparable_to"] == ""
+    assert facts["not_comparable"].startswith("the recipe is not the published one: not expressed of the published")
+
+
+def test_the_whole_of_pg19_by_the_papers_recipe_is_comparable_and_a_part_is_not(monkeypatch):
+    monkeypatch.setattr(result, "unexpressed", lambda recipe: [])
     facts = facts_of("lm.pg19", "block_recurrent")
     assert (facts["comparable_to"], facts["not_comparable"]) == ("lm-block-recurrent", "")
     assert any("arXiv 2203.07852, table 1" in table for table in facts["published_tables"])

@@ -57,6 +57,7 @@ def test_list(capsys):
         ([*LISTOPS, "--set", "epoch=1"], "did you mean 'epochs'"),
         ([*LISTOPS, "--set", "data.settings.min_length=-1"], "min_length"),
         (["--profile", "smoke"], "nothing is selected"),
+        (["--factors", "s5.blocks"], "--factors belong to --benchmarks ablation"),
         (["--all", "--tasks", "lra.text"], "leave out --benchmarks and --tasks"),
     ],
 )

@@ -136,6 +136,16 @@ def test_the_window_is_recorded_where_the_layer_beside_it_can_be():
     assert recorded == {name: name != "seqboat" for name in names}
 
 
+def test_a_program_in_jax_also_gives_the_state_after_the_segment():
+    bench = importlib.import_module("suite.speed.jax").Bench(LAYER, "cpu", "float32")
+    x = bench.place(measure.draw(2, 5, 4))
+    _, state = bench.layer(x)
+    for mode in MODES:
+        _, after = bench.program(mode, x).run()
+        assert after.shape == state.shape
+        assert mode == "streaming step" or np.allclose(after, state, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", listed())
 def test_no_gradient_moves_more_bytes_per_position_of_a_longer_input(name):
     bench = importlib.import_module("suite.speed.torch").Bench(listed()[name](16, 2, 8), "cpu", "float32")

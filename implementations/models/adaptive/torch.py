@@ -74,6 +74,7 @@ class AdaptiveEmbedding(nn.Module):
     def forward(self, tokens: Integer[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
         found: Any = 0.0
         bands: Any = self.bands
+        tokens = tokens.long()
         for (low, count, _), band in zip(self.config.bands, bands, strict=True):
             within = tokens - low
             vectors = band.table[torch.clamp(within, 0, count - 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,8 +12,19 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Integer
 
 from implementations.common.config import ConfigError
+from implementations.common.conventions import MatmulPrecision
 from implementations.common.initializers import Keys, lecun_normal
-from implementations.common.jax import ElementDropout, Embedding, LayerNorm, Linear, RMSNorm, einsum, parameter
+from implementations.common.jax import (
+    ElementDropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    current_precision,
+    einsum,
+    matmul_precision,
+    parameter,
+)
 from implementations.models.adaptive.jax import losses
 from implementations.models.config import POSITION_DEVIATION, EncoderDecoderConfig
 from implementations.models.jax import length_mask, pool
@@ -238,7 +250,7 @@ class EncoderDecoder(nnx.Module):
             raise ConfigError(f"beams is {beams}: expected at least 1")
         if config.decoder_positions == "learned" and count > self.decoder_positions.table.shape[0]:
             raise ConfigError(f"count is {count}: expected at most decoder_layer.max_length")
-        memory, valid = _memory(self, inputs, lengths)
+        memory, valid = _memory(self, inputs, lengths, precision=current_precision())
         rows = jnp.repeat(jnp.arange(batch), beams)
         memory, valid = rows_of(memory, rows), None if valid is None else valid[rows]
         state = self.decoder.initial_state(batch * beams)
@@ -248,9 +260,9 @@ class EncoderDecoder(nnx.Module):
         again = grows(lambda model: model.decode(text[:, :1], memory, valid, state)[1], self, state)
         for i in range(count):
             if again:
-                now = _at(self, text[:, :-1], memory, valid, i)
+                now = _at(self, text[:, :-1], memory, valid, i, precision=current_precision())
             else:
-                now, state = _after(self, text[:, i, None], memory, valid, state)
+                now, state = _after(self, text[:, i, None], memory, valid, state, precision=current_precision())
             now = now.reshape(batch, beams, -1)
             before, token, scores, so_far = extend(now, scores, so_far, done, length_penalty, config.end)
             chosen = (jnp.arange(batch)[:, None] * beams + before).reshape(-1)
@@ -262,24 +274,31 @@ class EncoderDecoder(nnx.Module):
         return text.reshape(batch, beams, -1)[:, 0, 1:]
 
 
-@nnx.jit
-def _memory(model: EncoderDecoder, inputs: Any, lengths: Any) -> tuple[State, Any]:
+@partial(nnx.jit, static_argnames="precision")
+def _memory(model: EncoderDecoder, inputs: Any, lengths: Any, precision: MatmulPrecision) -> tuple[State, Any]:
     """What the decoder attends to, and where."""
-    x = model.encode(inputs, lengths)
-    valid = None if lengths is None else length_mask(lengths, x.shape[1])
-    return model.decoder.memory(x, valid), valid
+    with matmul_precision(precision):
+        x = model.encode(inputs, lengths)
+        valid = None if lengths is None else length_mask(lengths, x.shape[1])
+        return model.decoder.memory(x, valid), valid
 
 
-@nnx.jit
-def _after(model: EncoderDecoder, outputs: Any, memory: State, valid: Any, state: State) -> tuple[Any, State]:
+@partial(nnx.jit, static_argnames="precision")
+def _after(
+    model: EncoderDecoder, outputs: Any, memory: State, valid: Any, state: State, precision: MatmulPrecision
+) -> tuple[Any, State]:
     """Log probabilities of the token after a segment, and the states."""
-    y, state = model.decode(outputs, memory, valid, state)
-    return jax.nn.log_softmax(model.logits(y[:, -1:]), axis=-1)[:, 0], state
+    with matmul_precision(precision):
+        y, state = model.decode(outputs, memory, valid, state)
+        return jax.nn.log_softmax(model.logits(y[:, -1:]), axis=-1)[:, 0], state
 
 
-@nnx.jit
-def _at(model: EncoderDecoder, outputs: Any, memory: State, valid: Any, position: Any) -> Any:
+@partial(nnx.jit, static_argnames="precision")
+def _at(
+    model: EncoderDecoder, outputs: Any, memory: State, valid: Any, position: Any, precision: MatmulPrecision
+) -> Any:
     """Log probabilities of the token after a position; what follows it does not matter."""
-    y, _ = model.decode(outputs, memory, valid)
-    y = jax.lax.dynamic_slice_in_dim(y, position, 1, 1)
-    return jax.nn.log_softmax(model.logits(y), axis=-1)[:, 0]
+    with matmul_precision(precision):
+        y, _ = model.decode(outputs, memory, valid)
+        y = jax.lax.dynamic_slice_in_dim(y, position, 1, 1)
+        return jax.nn.log_softmax(model.logits(y), axis=-1)[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,8 +12,18 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Integer
 
 from implementations.common.config import ConfigError
+from implementations.common.conventions import MatmulPrecision
 from implementations.common.initializers import Keys, lecun_normal
-from implementations.common.jax import ElementDropout, Embedding, LayerNorm, RMSNorm, einsum, parameter
+from implementations.common.jax import (
+    ElementDropout,
+    Embedding,
+    LayerNorm,
+    RMSNorm,
+    current_precision,
+    einsum,
+    matmul_precision,
+    parameter,
+)
 from implementations.models.adaptive.jax import AdaptiveEmbedding, AdaptiveOutput, log_probabilities, losses
 from implementations.models.config import POSITION_DEVIATION, LanguageModelConfig
 from implementations.models.sampling.jax import choose, grows
@@ -179,9 +190,10 @@ class LanguageModel(Stack):
         again = grows(lambda model: model.features(prompt[:, :1], state)[1], self, state)
         for i in range(count):
             if again:
-                now = _at(self, text[:, :-1], length + i - 1)
+                now = _at(self, text[:, :-1], length + i - 1, precision=current_precision())
             else:
-                now, state = _after(self, prompt if i == 0 else text[:, length + i - 1, None], state)
+                seen = prompt if i == 0 else text[:, length + i - 1, None]
+                now, state = _after(self, seen, state, precision=current_precision())
             text = text.at[:, length + i].set(choose(now, temperature, top_k, seed, i).astype(text.dtype))
         return text[:, length:]
 
@@ -191,16 +203,18 @@ def logits(features: Any, kernels: Any) -> list[Float[Array, "B L _"]]:
     return [einsum("blw,vw->blv", f, k) for f, k in zip(features, kernels, strict=True)]
 
 
-@nnx.jit
-def _after(model: LanguageModel, inputs: Any, state: State) -> tuple[Any, State]:
+@partial(nnx.jit, static_argnames="precision")
+def _after(model: LanguageModel, inputs: Any, state: State, precision: MatmulPrecision) -> tuple[Any, State]:
     """Log probabilities of the token after a segment, and the states."""
-    features, state = model.features(inputs, state)
-    return log_probabilities(logits([f[:, -1:] for f in features], model.kernels()))[:, 0], state
+    with matmul_precision(precision):
+        features, state = model.features(inputs, state)
+        return log_probabilities(logits([f[:, -1:] for f in features], model.kernels()))[:, 0], state
 
 
-@nnx.jit
-def _at(model: LanguageModel, inputs: Any, position: Any) -> Any:
+@partial(nnx.jit, static_argnames="precision")
+def _at(model: LanguageModel, inputs: Any, position: Any, precision: MatmulPrecision) -> Any:
     """Log probabilities of the token after a position; what follows it does not matter."""
-    features, _ = model.features(inputs)
-    now = [jax.lax.dynamic_slice_in_dim(f, position, 1, 1) for f in features]
-    return log_probabilities(logits(now, model.kernels()))[:, 0]
+    with matmul_precision(precision):
+        features, _ = model.features(inputs)
+        now = [jax.lax.dynamic_slice_in_dim(f, position, 1, 1) for f in features]
+        return log_probabilities(logits(now, model.kernels()))[:, 0]

@@ -49,7 +49,7 @@ def rows_of(state: Any, rows: Integer[Array, " B"]) -> Any:
     return jax.tree.map(lambda leaf: leaf[rows], state)
 
 
-def penalty(length: Integer[Array, "B K"], alpha: float) -> Float[Array, "B K"]:
+def penalty(length: Float[Array, "B K"], alpha: float) -> Float[Array, "B K"]:
     """What the log probability of a sequence is divided by: ((5 + length) / 6)^alpha (Wu et al., arXiv 1609.08144)."""
     return ((5.0 + length) / 6.0) ** alpha
 
@@ -70,7 +70,7 @@ def extend(
     stays = jnp.where(jnp.arange(vocabulary) == end, 0.0, -jnp.inf)
     total = scores[..., None] + jnp.where(done[..., None] > 0, stays, log_probabilities)
     length = lengths + 1 - done
-    ranked = total / penalty(length, alpha).astype(total.dtype)[..., None]
+    ranked = total / penalty(length.astype(total.dtype), alpha)[..., None]
     order = jnp.argsort(-ranked.reshape(batch, -1), axis=-1, stable=True)[:, :beams]
     before, token = order // vocabulary, order % vocabulary
     kept = jnp.take_along_axis(total.reshape(batch, -1), order, 1)

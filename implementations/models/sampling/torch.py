@@ -42,7 +42,7 @@ def rows_of(state: Any, rows: Integer[Tensor, " B"]) -> Any:
     return state[rows]
 
 
-def penalty(length: Integer[Tensor, "B K"], alpha: float) -> Float[Tensor, "B K"]:
+def penalty(length: Float[Tensor, "B K"], alpha: float) -> Float[Tensor, "B K"]:
     """What the log probability of a sequence is divided by: ((5 + length) / 6)^alpha (Wu et al., arXiv 1609.08144)."""
     return ((5.0 + length) / 6.0) ** alpha
 
@@ -63,7 +63,7 @@ def extend(
     stays = torch.where(torch.arange(vocabulary, device=scores.device) == end, 0.0, -torch.inf)
     total = scores[..., None] + torch.where(done[..., None] > 0, stays, log_probabilities)
     length = lengths + 1 - done
-    ranked = total / penalty(length, alpha).to(total.dtype)[..., None]
+    ranked = total / penalty(length.to(total.dtype), alpha)[..., None]
     order = torch.argsort(-ranked.reshape(batch, -1), dim=-1, stable=True)[:, :beams]
     before, token = order // vocabulary, order % vocabulary
     kept = total.reshape(batch, -1).gather(1, order)
