@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import architectures, benchmarks, contended, figures, frames, language, names, tables
+from reports import architectures, benchmarks, contended, figures, frames, language, names, resampled, tables
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -106,6 +106,7 @@ def task_page(report: Report, task: str) -> Page:
     groups = [group for group in report.groups if group.task == task]
     metrics = " and ".join(dict.fromkeys(tables.metric_words(group) for group in groups))
     blocks: list[Block] = tables.result_table(groups, f"Results on {task}: {metrics}")
+    blocks += resampled.blocks(task, groups, report.published)
     for section in language.sections(groups):
         blocks += [Heading(f"Perplexities, profile {section[0].profile}"), *language.blocks_of(section)]
     for group in groups:

@@ -122,3 +122,18 @@ PLACES: dict[str, Change] = {
     "none": only_at(lambda depth: ()),
 }
 """Number and place of a layer among sliding-window layers."""
+
+
+def single(layer: int, of: int = 12) -> Change:
+    """One layer alone, as deep as layer `layer`, counted from 1, of a stack of `of`."""
+    return only_at(lambda depth: (max(1, round(layer * depth / of)) - 1,))
+
+
+def spread(count: int) -> Change:
+    """So many layers at even distances, the last of the stack among them; all, where it has no more."""
+
+    def places(depth: int) -> tuple[int, ...]:
+        shown = min(count, depth)
+        return tuple(round((i + 1) * depth / shown) - 1 for i in range(shown))
+
+    return only_at(places)

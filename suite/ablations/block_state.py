@@ -1,6 +1,6 @@
 """Block-State Transformers' studies, all of them of language models (arXiv 2306.09539)."""
 
-from suite.ablations.base import PLACES, Factor, layer_of, values, with_layer
+from suite.ablations.base import PLACES, Factor, layer_of, single, spread, values, with_layer
 from suite.recipes.base import Recipe
 
 
@@ -33,8 +33,10 @@ FACTORS = (
         "block_state.layers",
         "Number and place of Block-State layers",
         "Which layers have contexts; the others are sliding-window layers of the same sizes.",
-        PLACES,
-        "arXiv 2306.09539, appendix, place of a single layer and number of layers",
+        PLACES
+        | {f"layer {layer} of 12": single(layer) for layer in (3, 7, 9)}
+        | {f"{count} layers": spread(count) for count in (2, 3, 4, 5)},
+        "arXiv 2306.09539, appendix, place of a single layer (3, 7, 9 or 12) and number of layers (2 to 5)",
         "lm.pg19",
     ),
     Factor(

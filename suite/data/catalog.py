@@ -108,6 +108,11 @@ class Place:
         return self.raw.is_dir() and not self.missing
 
     @property
+    def has_own(self) -> bool:
+        """Whether the files to read are those that were fetched or imported: not a folder named with `--from`."""
+        return self.has_raw and (self.settings.source == "released" or self.settings.SOURCES == ("local",))
+
+    @property
     def absent(self) -> str:
         """What is missing of the original files, in words: all of them, or which."""
         missing, release = self.missing, manifest.read(self.data_set.name).release.of(self.settings.reads)
@@ -143,7 +148,7 @@ class Place:
     @property
     def remedy(self) -> str:
         """What to do where it is not prepared."""
-        if self.settings.source == "generated" or (self.settings.source == "released" and self.has_raw):
+        if self.settings.source == "generated" or self.has_own:
             return f"Prepare it with: {self.command}"
         own = self.command if "--from" in self.command else f"{self.command} --from DIR"
         if self.settings.source == "local":
@@ -170,7 +175,7 @@ def available(name: str, root: str | Path | None = None, **settings: Any) -> boo
         return False
     wanted = place(name, root, settings)
     source = wanted.settings.source
-    return wanted.directory.exists() or source == "generated" or (source == "released" and wanted.has_raw)
+    return wanted.directory.exists() or source == "generated" or wanted.has_own
 
 
 def open_dataset(
@@ -211,7 +216,7 @@ def prepare_dataset(
     of_files = next((source for source in own_files if source in find(name).settings.SOURCES), "released")
     wanted = place(name, root, ({"source": of_files} if released else {}) | settings)
     source, data_set = wanted.settings.source, wanted.data_set
-    if source != "generated" and released is None and (source == "local" or not wanted.has_raw):
+    if source != "generated" and released is None and not wanted.has_own:
         raise NoData(f"{name} ({source}): {wanted.absent}. {wanted.next}")
     with store.locked(wanted.directory):
         if wanted.directory.exists() and released is None:

@@ -40,8 +40,8 @@ def unpack(archive: Path, folder: Path, patterns: Iterable[str] = ("*",)) -> Non
 
 
 def ending_in(patterns: Iterable[str]) -> Wanted:
-    """Whether a path ends in one of the patterns, in which `*` stands for any part of one name."""
-    either = "|".join(re.escape(pattern).replace(r"\*", "[^/]*") for pattern in patterns)
+    """Whether a path ends in one of the patterns, in which `*` stands for any part of one name, `**/` for any folders."""
+    either = "|".join(re.escape(pattern.removeprefix("**/")).replace(r"\*", "[^/]*") for pattern in patterns)
     found = re.compile(rf"(?:.*/)?(?:{either})")
     return lambda name: found.fullmatch(name) is not None
 

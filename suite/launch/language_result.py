@@ -26,7 +26,7 @@ def measured(
     best, last = run.epochs[run.selected], run.epochs[-1]
     tables = {"perplexity_by_position": position_rows(run.positions)}
     if run.lengths is not None:
-        lengths = language_loop.of(cell.recipe).lengths
+        lengths = language_loop.lengths_read(cell.recipe, data.test)
         tables["perplexity_by_length"] = length_rows(lengths, run.lengths.tolist(), data.test)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Record(

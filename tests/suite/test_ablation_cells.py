@@ -88,7 +88,13 @@ def test_places_of_a_layer_among_sliding_ones():
     found = factors()["block_state.layers"].variants(base)
     contexts = {name: [i for i, own in enumerate(recipe.model.layers) if own.architecture == "block_state"]
                 for name, recipe in found.items()}  # fmt: skip
-    assert contexts == {"first": [0], "last": [5], "middle": [3], "every second": [0, 2, 4], "none": []}
+    few = {"first": [0], "last": [5], "middle": [3], "every second": [0, 2, 4], "none": []}
+    assert contexts == few | {
+        "2 layers": [2, 5],
+        "3 layers": [1, 3, 5],
+        "4 layers": [1, 2, 3, 5],
+        "5 layers": [0, 1, 3, 4, 5],
+    } | {"layer 3 of 12": [1]}
     for cell in cells(Selection(tasks=("ablation.block_state",), factors=("block_state.layers",))):
         assert operations.total_operations(cell)
 

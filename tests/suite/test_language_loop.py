@@ -11,7 +11,7 @@ import pytest
 from implementations.common.config import ConfigError
 from suite.recipes.base import LanguageTraining, Recipe, apply_overrides
 from suite.training.checkpoint import CheckpointStore
-from suite.training.language.loop import evaluate, evaluation_batches, train, training_batches
+from suite.training.language.loop import evaluate, evaluation_batches, lengths_read, train, training_batches
 from suite.training.language.metrics import (
     ByPosition,
     IncompleteEvaluation,
@@ -100,6 +100,12 @@ def test_other_lengths_start_anew_and_count_every_target():
     assert len(found.sums) == 1
     assert {batch.inputs.shape[1] for batch in evaluation_batches(recipe, test, 4)} == {4}
     assert length_rows((4,), [44 * math.log(8)], test)[0]["bits_per_byte"] == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(("longest", "read"), [(2, [2]), (3, [2, 6]), (6, [2, 6]), (7, [2, 6, 12]), (99, [2, 6, 12])])
+def test_a_text_is_not_read_at_lengths_that_it_does_not_have(longest, read):
+    recipe = language_texts.recipe(language={"lengths": (2, 6, 12)})
+    assert lengths_read(recipe, language_texts.split([1, longest], 0)) == read
 
 
 def test_positions_are_those_in_the_document():

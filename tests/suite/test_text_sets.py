@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import tarfile
 from pathlib import Path
 
 import msgspec
@@ -287,6 +288,24 @@ def test_folders_without_splits_are_split_by_name(tmp_path):
     second = prepare_dataset("arxiv", tmp_path / "other", released=folder)
     for split in SPLITS:
         assert set(found[split]) <= set(documents(second, split)) | {b"more"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_imported_texts_are_prepared_by_the_command_that_is_named(packed, tmp_path, capsys):
+    papers = {f"{n}.tex": f"\\title{{{n}}}".encode() for n in range(60)}
+    source, root = write(tmp_path / "papers", papers), str(tmp_path / "data")
+    if packed:
+        source = tmp_path / "papers.tar"
+        with tarfile.open(source, "w") as tar:
+            for path in sorted((tmp_path / "papers").iterdir()):
+                tar.add(path, path.name)
+    assert main(["prepare", "arxiv", "--root", root]) == 1  # nothing was imported yet
+    assert main(["import", "arxiv", str(source), "--root", root]) == 0
+    command = capsys.readouterr().out.rpartition("next: ")[2].split()
+    assert command[:3] == ["python", "-m", "suite.data"]
+    assert main(command[3:]) == 0
+    assert main(["doctor", "arxiv", "--root", root]) == 0
+    assert "nothing to do" in capsys.readouterr().out
 
 
 def test_the_command_prepares_and_verifies(books, tmp_path, capsys):

@@ -57,6 +57,12 @@ def evaluation_batches(recipe: Recipe, split: TextSplit, length: int | None = No
         yield filled(batch, size)
 
 
+def lengths_read(recipe: Recipe, split: TextSplit) -> list[int]:
+    """The lengths at which a split is read: of those that hold its longest document, only the first says something."""
+    lengths, longest = of(recipe).lengths, int(split.lengths.max())
+    return [length for i, length in enumerate(lengths) if i == 0 or lengths[i - 1] < longest]
+
+
 def restarted(found: Iterator[LanguageBatch], length: int) -> Iterator[LanguageBatch]:
     """The batches with `start` True wherever a multiple of `length` tokens of the document has been read."""
     first = np.zeros(0, np.int64)
@@ -127,7 +133,8 @@ class LanguageLoop(Loop):
         tested = self._evaluate("test")
         row |= {f"test_{name}": value for name, value in metrics(tested.nats, self.data.test).items()}
         kept = {"positions": tested.sums}
-        lengths = [self._evaluate("test", length).nats for length in of(self.recipe).lengths]
+        read = lengths_read(self.recipe, self.data.test)
+        lengths = [self._evaluate("test", length).nats for length in read]
         return kept | ({"lengths": np.array(lengths)} if lengths else {})
 
     def _is_better(self, row: dict[str, Any]) -> bool:

@@ -1,0 +1,52 @@
+"""Accuracies at a fraction of the sampling rate, without training at it: a table for the page of a task."""
+
+from collections.abc import Iterator, Sequence
+
+from reports import frames, tables
+from reports.blocks import Block, Cell, Column, Heading, Row, Span, Table, plain
+from reports.frames import Group
+from reports.published import Published
+from reports.statistics import summarize
+
+METRIC = "resampled_test_accuracy"
+PUBLISHED_AS = {"speech.sc35": "speech.sc35_8khz"}
+"""Under which name the published numbers of a task at the lower rate stand."""
+
+
+def blocks(task: str, groups: Sequence[Group], published: Published) -> Iterator[Block]:
+    """What trained models make of every k-th sample of the test split; nothing where none was asked."""
+    rows = []
+    for group in groups:
+        found = {name: _values(group, name) for name in group.entries}
+        if not any(found.values()):
+            continue
+        every = {record.recipe.get("resampling") for record in group.records}
+        kept = ", ".join(f"1 of {k}" for k in sorted(every, key=str) if isinstance(k, int))
+        pairs = published.on_task(PUBLISHED_AS.get(task, ""))
+        known = next((pair for pair in pairs if pair[1].architecture == group.architecture), None)
+        values = [_cell(found.get(name, [])) for name in frames.FRAMEWORKS]
+        rows.append(Row((plain(group.title), plain(group.profile), plain(kept), *values, tables.published_cell(known))))
+    if rows:
+        columns = (
+            Column("Architecture"),
+            Column("Profile"),
+            Column("Samples kept"),
+            *(Column(tables.title(name), numeric=True) for name in frames.FRAMEWORKS),
+            Column("Published", numeric=True),
+        )
+        yield Heading("At a lower sampling rate, without training at it", anchor="resampled")
+        yield Table("Test accuracy, %, of the trained models on every k-th sample; no verdict", columns, tuple(rows))
+
+
+def _values(group: Group, framework: str) -> list[float]:
+    measured = [record.metrics.get(METRIC) for record in group.entries[framework].with_status("measured")]
+    return [value for found in measured if (value := frames.shown(found, METRIC)) is not None]
+
+
+def _cell(values: list[float]) -> Cell:
+    if not values:
+        return Cell((Span("–", style="quiet"),))
+    sample = summarize(values)
+    spread = "" if sample.std is None else f" ± {sample.std:.2f}"
+    told = (Span(f"{sample.mean:.2f}{spread}", "", "value"), Span(f"n = {sample.n}", "", "quiet", line=True))
+    return Cell(told, sample.mean)
