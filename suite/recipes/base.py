@@ -340,7 +340,8 @@ def _parse(text: str, value: str, current: Any) -> Any:
 
 
 def differences(recipe: Recipe, published: Recipe) -> list[str]:
-    """One sentence for every value in which a recipe departs from the published one.
+    """One sentence for every value in which a recipe departs from the published one, or from that of the profile paper
+    where this project made it ("all" among its sources).
 
     The released data are those of the paper, also where the recipe generates others in their place.
     """
@@ -348,8 +349,9 @@ def differences(recipe: Recipe, published: Recipe) -> list[str]:
     if recipe.data.settings.get("source") == "released":
         theirs["data.settings.source"] = "released"
     known, printed = ({k: v for k, v in _leaves(r.to_dict(complete=True)) if v != ""} for r in (recipe, published))
+    whose = "in profile paper" if "all" in published.source else "published"
     return [
-        f"{path} is {known.get(path, 'absent')}, published {printed.get(path, 'absent')}"
+        f"{path} is {known.get(path, 'absent')}, {whose} {printed.get(path, 'absent')}"
         for path in sorted(ours | theirs)
         if ours.get(path) != theirs.get(path) and not path.startswith(("source.", "compile", "evaluation_batch_size"))
     ]

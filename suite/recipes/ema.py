@@ -37,7 +37,7 @@ def lra_listops(profile: Profile = "paper") -> Recipe:
         epochs=epochs,
         data=data,
         source={
-            "model, optimizer, batch_size, epochs": "this project's own: no paper trains MH-EMA by itself on ListOps",
+            "all": "this project's own: no paper trains MH-EMA by itself on ListOps",
             "model.layer": "arXiv 2209.10655, section 3.1; state_size as in Mega's recipes",
             "data": "counts of the Long Range Arena release",
         },

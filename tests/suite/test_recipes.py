@@ -159,6 +159,8 @@ def test_differences_name_the_path_and_both_values():
     changed = apply_overrides(recipe, ["model.layer.dropout=0.25"])
     assert differences(changed, recipe) == ["model.layer.dropout is 0.25, published 0.0"]
     assert differences(recipe, recipe) == []
+    own = recipe.replace(source={"all": "this project"})
+    assert differences(changed, own) == ["model.layer.dropout is 0.25, in profile paper 0.0"]
 
 
 def test_rates_of_a_profile_end_at_the_minimum():
