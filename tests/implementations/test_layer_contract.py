@@ -227,11 +227,13 @@ def test_every_field_is_in_the_docstring(config):
 OF_ONE_FRAMEWORK = {
     "BatchStatistic", "detached", "grows", "owned", "product_precision", "LanguageModel._start", "_associative", "_at",
     "_blocks", "compiling_for", "platform", "_compiled_flex", "_edges", "_interleave", "_offered", "_over", "words_at",
+    "current_precision", "rounded",
 }  # fmt: skip
 """Helpers without a counterpart, where the other framework has the function itself."""
 
-OTHERWISE_CALLED = {"random_words", "_fused"}
-"""What takes one argument more in one framework: the device, or the kernel's own window."""
+OTHERWISE_CALLED = {"random_words", "_fused", "_after", "_memory"}
+"""What takes one argument more in one framework: the device, the kernel's own window, or the precision that a program is
+compiled for."""
 
 
 def surface(path: Path) -> dict[str, Any]:
