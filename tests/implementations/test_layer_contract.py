@@ -232,8 +232,8 @@ OF_ONE_FRAMEWORK = {
 """Helpers without a counterpart, where the other framework has the function itself."""
 
 OTHERWISE_CALLED = {"random_words", "_fused", "_after", "_memory"}
-"""What takes one argument more in one framework: the device, the kernel's own window, or the precision that a program is
-compiled for."""
+"""What takes one argument more in one framework: the device, the kernel's own window, or the precision that a program
+is compiled for."""
 
 
 def surface(path: Path) -> dict[str, Any]:
