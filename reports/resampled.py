@@ -20,8 +20,8 @@ def blocks(task: str, groups: Sequence[Group], published: Published) -> Iterator
         found = {name: _values(group, name) for name in group.entries}
         if not any(found.values()):
             continue
-        every = {record.recipe.get("resampling") for record in group.records}
-        kept = ", ".join(f"1 of {k}" for k in sorted(every, key=str) if isinstance(k, int))
+        every = {k for record in group.records if isinstance(k := record.recipe.get("resampling"), int)}
+        kept = ", ".join(f"1 of {k}" for k in sorted(every))
         pairs = published.on_task(PUBLISHED_AS.get(task, ""))
         known = next((pair for pair in pairs if pair[1].architecture == group.architecture), None)
         values = [_cell(found.get(name, [])) for name in frames.FRAMEWORKS]

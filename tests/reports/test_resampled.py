@@ -29,6 +29,13 @@ def test_the_mean_over_seeds_stands_beside_the_published_number(tmp_path: Path) 
     assert "94.53" in row
 
 
+def test_a_spoiled_recipe_is_shown_without_its_rate(tmp_path: Path) -> None:
+    found = msgspec.structs.replace(record(0, 0.94), recipe={"resampling": ["<b>", {}]})
+    build.build([store([found], tmp_path / "runs")], tmp_path / "site")
+    text = (tmp_path / "site" / "tasks" / "speech.sc35.md").read_text(encoding="utf-8")
+    assert "| s5 | paper |  | **94.00** <br>n = 1 |" in text
+
+
 def test_no_table_where_nothing_was_resampled(tmp_path: Path) -> None:
     build.build([store([record(0, None)], tmp_path / "runs")], tmp_path / "site")
     assert "sampling rate" not in Document(tmp_path / "site" / "tasks" / "speech.sc35.html").text
