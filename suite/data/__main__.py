@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from reports import console
 from suite.data import acquire, catalog, doctor, manifest
-from suite.data.errors import DataError, SettingsError, UnknownData
+from suite.data.errors import CorruptData, DataError, SettingsError, UnknownData
 
 _EPILOG = """\
 data sets:
@@ -131,18 +131,23 @@ def _reader(field: _Field) -> Callable[[str], int | bool | str]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    root = catalog.data_root(options.root)
+    root, broken = catalog.data_root(options.root), False
     for name in catalog.names():
         description = manifest.read(name)
         counts = ", ".join(f"{count:,} {split}" for split, count in description.splits.items()) or "any number"
         print(f"{name}: {description.title}; {counts}; {description.licence.spdx}")
         folders = catalog.prepared_folders(name, root)
         for folder in folders:
-            meta = catalog.store.read_meta(folder)
+            try:
+                meta = catalog.store.read_meta(folder)
+            except CorruptData as error:
+                print(f"  damaged: {folder}: {error}; remove it, or see python -m suite.data doctor {name}")
+                broken = True
+                continue
             print(f"  prepared: {folder}  {' '.join(f'{key}={value}' for key, value in meta.settings.items())}")
         if not folders:
             print(f"  not prepared in {root}")
-    return 0
+    return 1 if broken else 0
 
 
 def _fetch(options: argparse.Namespace) -> int:

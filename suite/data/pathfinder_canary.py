@@ -6,7 +6,8 @@ It is meant for a GPU, which it takes where PyTorch sees one: on an H200 this ne
 generated images of 32 x 32, was right on 90.3 % of 2,000 new ones after 154 s, and stood at chance for the first three
 epochs. Half its width, group normalization and 50,000 images were too little.
 
-Exit status 0: it beats guessing on new images; 1: it does not, or the data cannot be had; 2: there is no such device. A
+Exit status 0: it beats guessing on new images; 1: it does not, or the data cannot be had; 2: there is no such device, or
+an argument is too small. A
 set of images whose labels are wrong, as in one broken copy of the release, is learned by heart at best and stays at
 50 % on new images.
 """
@@ -41,20 +42,24 @@ _ORDER_SEED = 0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name, least in (("train", _BATCH), ("test", 1), ("epochs", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} is {getattr(options, name)}: expected at least {least}")
     try:
+        _device(options.device)
         data = _open(options)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    try:
-        accuracy = train(data, options.resolution, options.epochs, lambda line: print(line, flush=True), options.device)
     except DeviceAbsent as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is missing; install it with: pip install longseq-bench[torch]", file=sys.stderr)
         return 1
+    accuracy = train(data, options.resolution, options.epochs, lambda line: print(line, flush=True), options.device)
     count = data.test.count
     right = round(accuracy * count)
     chance = stats.binomtest(right, count, 0.5, alternative="greater").pvalue

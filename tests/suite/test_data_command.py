@@ -48,7 +48,9 @@ def test_verify_names_unreadable_and_foreign_folders(tmp_path, capsys):
     (folder.with_name("0" * 16) / "meta.json").write_text("{")
     assert main(["verify", "--root", str(tmp_path)]) == 1
     assert main(["list", "--root", str(tmp_path)]) == 1
-    assert "meta.json is corrupt" in capsys.readouterr().err
+    listed = capsys.readouterr().out
+    assert "meta.json is corrupt" in listed
+    assert all(f"{name}: " in listed for name in catalog.names())  # also those behind the damaged one
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_labels_that_the_images_tell_are_learned(monkeypatch, capsys, told, stat
 
 
 def test_an_absent_device_is_one_sentence(monkeypatch, capsys):
-    monkeypatch.setattr(pathfinder_canary, "_open", lambda options: data(True))
+    monkeypatch.setattr(pathfinder_canary, "_open", lambda options: pytest.fail("images were drawn for it"))
     assert pathfinder_canary.main(["--device", "gpu"]) == 2
     found = capsys.readouterr().err
     assert found.startswith("error: --device gpu cannot be used (")
@@ -57,6 +57,25 @@ def test_an_absent_device_is_one_sentence(monkeypatch, capsys):
 
 
 def test_missing_images_are_named(tmp_path, capsys):
-    arguments = ["--resolution", "64", "--root", str(tmp_path), "--from", str(tmp_path), "--train", "2", "--test", "1"]
+    arguments = [
+        "--resolution",
+        "64",
+        "--root",
+        str(tmp_path),
+        "--from",
+        str(tmp_path),
+        "--train",
+        "128",
+        "--test",
+        "1",
+    ]
     assert pathfinder_canary.main(arguments) == 1
     assert "pathfinder64/curv_contour_length_14" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flag", "value", "least"), [("train", 127, 128), ("test", 0, 1), ("epochs", 0, 1)])
+def test_arguments_that_are_too_small_are_refused(flag, value, least, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        pathfinder_canary.main([f"--{flag}", str(value)])
+    assert stopped.value.code == 2
+    assert f"--{flag} is {value}: expected at least {least}" in capsys.readouterr().err
