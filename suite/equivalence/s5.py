@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from implementations.models.config import ClassifierConfig, DualEncoderConfig, LanguageModelConfig
-from implementations.ops.scan import METHODS
+from implementations.ops.scan import PORTABLE
 from implementations.s5.config import S5Config
 from suite.equivalence.cases import LanguageCase, LayerCase, ModelCase
 from suite.recipes.base import Recipe
@@ -16,8 +16,8 @@ Array = np.ndarray
 
 OPERATIONS = ("scan",)
 
-FORMS = METHODS[1:]
-"""The algorithms of the scan by name, without "auto"."""
+FORMS = PORTABLE
+"""The algorithms of the scan by name that run on every device."""
 
 SMALL = S5Config(d_model=6, ssm_size=8, dt_min=0.01, dt_max=0.3)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from implementations.ops.scan import CHUNK, METHODS
+from implementations.ops.scan import CHUNK, PORTABLE
 from implementations.ops.scan.reference import linear_recurrence as oracle
 from suite.equivalence.cases import normal, single
 from suite.equivalence.rows import Rows, rounded
@@ -65,7 +65,7 @@ def _arrays(rng: np.random.Generator, length: int) -> Arrays:
 def _jobs(long: bool) -> dict[str, dict[str, Any]]:
     """What is computed, by name; long sequences only by the forms whose depth depends on the length."""
     jobs: dict[str, dict[str, Any]] = {}
-    for method in METHODS[1:]:
+    for method in PORTABLE:
         for initial in (False, True):
             text = "from a state" if initial else "from zero"
             jobs[f"{method}, {text}"] = {"method": method, "initial": initial}

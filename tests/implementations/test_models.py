@@ -123,7 +123,7 @@ MESSAGES = {
     "layer axes": "x has shape (3, 4): expected (B, L, D) with L at least 1 and D = d_model = 4",
     "state": "S5Config.bidirectional is True: a layer that cannot stream takes no state; it streams with "
     "bidirectional=False",
-    "scan": "scan method is 'fft': expected one of 'auto', 'associative', 'chunked', 'convolution'",
+    "scan": "scan method is 'fft': expected one of 'auto', 'associative', 'chunked', 'convolution', 'kernel'",
     "steps": "scan method is 'chunked': coefficients that change with the position need 'associative' or 'auto'",
     **{f"mask of {name}": "mask has shape (2, 4) of {bool}: expected booleans (B, L) = (2, 3)" for name in names()},
     **{

@@ -79,7 +79,8 @@ def invariant_recurrence(
 
     All methods of `implementations.ops.scan.choose` agree on finite values; they differ in speed only. "chunked" and
     "convolution" sum over a block with weights that are zero for later positions: a NaN or an infinity in `b`, or
-    powers of `a` that overflow, spoil earlier positions of their block too.
+    powers of `a` that overflow, spoil earlier positions of their block too. "kernel" needs an NVIDIA GPU and
+    Triton, and raises ConfigError elsewhere.
     """
     method = choose(method, varying=False)
     if method == "associative":
@@ -89,6 +90,10 @@ def invariant_recurrence(
         return torch.stack([x.real, x.imag], -1)
     if method == "convolution":
         return _convolution(log_a, b, initial)
+    if method == "kernel":
+        from implementations.ops.scan.kernel.torch import scan
+
+        return scan(exponential(log_a), b, initial)
     return _chunked(log_a, b, initial)
 
 
@@ -140,6 +145,10 @@ def both_directions(
     log_a: Float[Tensor, "P 2"], b: Float[Tensor, "B L P 2"], method: Method
 ) -> Float[Tensor, "B L Q 2"]:
     """The recurrence from the left and, in the second half of the Q = 2P states, from the right."""
+    if choose(method, varying=False) == "kernel":
+        from implementations.ops.scan.kernel.torch import scan
+
+        return scan(repeat(exponential(log_a), "p i -> (n p) i", n=2), b, directions=2)
     b = torch.cat([b, torch.flip(b, (1,))], 2)
     x = invariant_recurrence(repeat(log_a, "p i -> (n p) i", n=2), b, None, method)
     left, right = torch.chunk(x, 2, dim=2)

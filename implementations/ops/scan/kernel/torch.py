@@ -9,6 +9,8 @@ second P run from the right over the same b. The kernel computes in float64 for 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,11 +18,15 @@ from torch import Tensor
 from implementations.common.config import ConfigError
 from implementations.ops.scan.kernel import STATES, TILE, power_of_two, segment_length
 
-try:
-    import triton
-    import triton.language as tl
-except ImportError:  # a CPU or a Mac: everything but the kernel itself is here
-    triton = None
+if TYPE_CHECKING:  # Triton's functions have other types inside of a kernel
+    triton: Any
+    tl: Any
+else:
+    try:
+        import triton
+        import triton.language as tl
+    except ImportError:
+        triton = None
 
 
 def scan(
