@@ -55,7 +55,8 @@ def invariant_recurrence(
 
     All methods of `implementations.ops.scan.choose` agree on finite values; they differ in speed only. "chunked" and
     "convolution" sum over a block with weights that are zero for later positions: a NaN or an infinity in `b`, or
-    powers of `a` that overflow, spoil earlier positions of their block too.
+    powers of `a` that overflow, spoil earlier positions of their block too. "kernel" needs an NVIDIA GPU, and raises
+    ConfigError elsewhere.
     """
     method = choose(method, varying=False)
     if method == "associative":
@@ -67,6 +68,10 @@ def invariant_recurrence(
         return jnp.stack([x.real, x.imag], -1)
     if method == "convolution":
         return _convolution(log_a, b, initial)
+    if method == "kernel":
+        from implementations.ops.scan.kernel.jax import scan
+
+        return scan(exponential(log_a), b, initial)
     return _chunked(log_a, b, initial)
 
 
@@ -112,6 +117,10 @@ def _convolution(log_a, b, initial):
 
 def both_directions(log_a: Float[Array, "P 2"], b: Float[Array, "B L P 2"], method: Method) -> Float[Array, "B L Q 2"]:
     """The recurrence from the left and, in the second half of the Q = 2P states, from the right."""
+    if choose(method, varying=False) == "kernel":
+        from implementations.ops.scan.kernel.jax import scan
+
+        return scan(repeat(exponential(log_a), "p i -> (n p) i", n=2), b, directions=2)
     b = jnp.concatenate([b, jnp.flip(b, 1)], 2)
     x = invariant_recurrence(repeat(log_a, "p i -> (n p) i", n=2), b, None, method)
     left, right = jnp.split(x, 2, axis=2)
