@@ -113,7 +113,8 @@ class S5SSM(nnx.Module):
         """
         config = self.config
         check_state(self, state, u.shape[0])
-        method = choose(scan or config.scan, timesteps is not None)
+        method = scan or config.scan
+        choose(method, timesteps is not None)
         Lambda_re = self.Lambda_re[...]
         if config.clip_eigs:
             Lambda_re = jnp.minimum(Lambda_re, conventions.EIGENVALUE_CLIP)

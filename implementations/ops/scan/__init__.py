@@ -19,12 +19,12 @@ PORTABLE = ("associative", "chunked", "convolution")
 """The algorithms that run on every device; "kernel" needs the device that it was written for."""
 
 
-def choose(method: Method, varying: bool) -> Method:
+def choose(method: Method, varying: bool, kernel: bool = False) -> Method:
     """The algorithm that runs: `method`, or for "auto" the rule above; `varying` coefficients exclude all but one."""
     if method not in METHODS:
         raise ConfigError(f"scan method is {method!r}: expected one of {', '.join(map(repr, METHODS))}")
     if method == "auto":
-        return "associative" if varying else "chunked"
+        return "associative" if varying else "kernel" if kernel else "chunked"
     if varying and method != "associative":
         raise ConfigError(
             f"scan method is {method!r}: coefficients that change with the position need 'associative' or 'auto'"

@@ -58,7 +58,7 @@ def invariant_recurrence(
     powers of `a` that overflow, spoil earlier positions of their block too. "kernel" needs an NVIDIA GPU, and raises
     ConfigError elsewhere.
     """
-    method = choose(method, varying=False)
+    method = choose(method, varying=False, kernel=_kernel_runs())
     if method == "associative":
         a = exponential(log_a)[None, None]
         complex_initial = None if initial is None else jax.lax.complex(initial[..., 0], initial[..., 1])
@@ -73,6 +73,11 @@ def invariant_recurrence(
 
         return scan(exponential(log_a), b, initial)
     return _chunked(log_a, b, initial)
+
+
+def _kernel_runs():
+    """Whether the device kernel runs here: on one GPU, because a compiler that shares work out cannot cut it."""
+    return jax.default_backend() == "gpu" and jax.device_count() == 1
 
 
 def _chunked(log_a, b, initial):
@@ -117,7 +122,7 @@ def _convolution(log_a, b, initial):
 
 def both_directions(log_a: Float[Array, "P 2"], b: Float[Array, "B L P 2"], method: Method) -> Float[Array, "B L Q 2"]:
     """The recurrence from the left and, in the second half of the Q = 2P states, from the right."""
-    if choose(method, varying=False) == "kernel":
+    if choose(method, varying=False, kernel=_kernel_runs()) == "kernel":
         from implementations.ops.scan.kernel.jax import scan
 
         return scan(repeat(exponential(log_a), "p i -> (n p) i", n=2), b, directions=2)

@@ -5,6 +5,8 @@ Pairs: the `invariant_` functions take complex numbers as real arrays with a las
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Float, Num
@@ -82,7 +84,7 @@ def invariant_recurrence(
     powers of `a` that overflow, spoil earlier positions of their block too. "kernel" needs an NVIDIA GPU and
     Triton, and raises ConfigError elsewhere.
     """
-    method = choose(method, varying=False)
+    method = choose(method, varying=False, kernel=_kernel_runs(b))
     if method == "associative":
         a = exponential(log_a)[None, None]
         complex_initial = None if initial is None else torch.complex(initial[..., 0], initial[..., 1])
@@ -95,6 +97,11 @@ def invariant_recurrence(
 
         return scan(exponential(log_a), b, initial)
     return _chunked(log_a, b, initial)
+
+
+def _kernel_runs(b):
+    """Whether the device kernel runs here: on a GPU, where Triton is installed."""
+    return b.is_cuda and importlib.util.find_spec("triton") is not None
 
 
 def _chunked(log_a, b, initial):
@@ -145,7 +152,7 @@ def both_directions(
     log_a: Float[Tensor, "P 2"], b: Float[Tensor, "B L P 2"], method: Method
 ) -> Float[Tensor, "B L Q 2"]:
     """The recurrence from the left and, in the second half of the Q = 2P states, from the right."""
-    if choose(method, varying=False) == "kernel":
+    if choose(method, varying=False, kernel=_kernel_runs(b)) == "kernel":
         from implementations.ops.scan.kernel.torch import scan
 
         return scan(repeat(exponential(log_a), "p i -> (n p) i", n=2), b, directions=2)

@@ -125,7 +125,7 @@ def _power(a, exponent):
 
 
 def _launch(a, b, starts, options, segment, ends_only=False):
-    """The kernel over segments of `segment` positions from `starts` (B, S, Q, 2): all states, or the last of each segment."""
+    """The kernel over segments from the states `starts` (B, S, Q, 2): all states, or the last of each segment."""
     (batch, length, columns, _), states, count = b.shape, len(a), starts.shape[1]
     half = states // options.directions
     width = min(half & -half, STATES)
