@@ -7,9 +7,11 @@ Complex numbers are real arrays with a last axis (real, imaginary). Q = directio
 second P run from the right over the same b. The kernel computes in float64 for float64 and in float32 otherwise.
 """
 
-from __future__ import annotations
+# A kernel's source is Triton's language, which is Python in its syntax only.
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false
+# pyright: reportMissingImports=false, reportOptionalMemberAccess=false
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 import torch
 from jaxtyping import Float
@@ -18,15 +20,11 @@ from torch import Tensor
 from implementations.common.config import ConfigError
 from implementations.ops.scan.kernel import STATES, TILE, power_of_two, segment_length
 
-if TYPE_CHECKING:  # Triton's functions have other types inside of a kernel
-    triton: Any
-    tl: Any
-else:
-    try:
-        import triton
-        import triton.language as tl
-    except ImportError:
-        triton = None
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # a CPU or a Mac, which get a ConfigError
+    triton = None
 
 
 def scan(
