@@ -5,13 +5,19 @@ Pairs: the `invariant_` functions take complex numbers as real arrays with a las
 
 from __future__ import annotations
 
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
 from jaxtyping import Array, Float, Num
 
+from implementations.common.config import ConfigError
 from implementations.common.jax import einsum
 from implementations.ops.scan import CHUNK, Method, choose
+
+PALLAS = importlib.util.find_spec("jax.experimental.pallas.triton") is not None
+"""Whether this JAX compiles Pallas kernels with Triton, which later releases may not."""
 
 
 def multiply(x: Float[Array, "*x 2"], y: Float[Array, "*y 2"]) -> Float[Array, "*z 2"]:
@@ -69,15 +75,25 @@ def invariant_recurrence(
     if method == "convolution":
         return _convolution(log_a, b, initial)
     if method == "kernel":
-        from implementations.ops.scan.kernel.jax import scan
-
-        return scan(exponential(log_a), b, initial)
+        return _kernel(log_a, b, initial)
     return _chunked(log_a, b, initial)
 
 
 def _kernel_runs():
-    """Whether the device kernel runs here: on one GPU, because a compiler that shares work out cannot cut it."""
-    return jax.default_backend() == "gpu" and jax.device_count() == 1
+    """Whether the device kernel runs: on a single GPU, because a compiler that shares work out cannot cut it."""
+    return PALLAS and jax.default_backend() == "gpu" and jax.device_count() == 1
+
+
+def _kernel(log_a, b, initial=None, directions=1):
+    """The device kernel; raises ConfigError where it cannot run."""
+    remedy = "choose scan='chunked' or 'auto'"
+    if not PALLAS:
+        raise ConfigError(f"scan method is 'kernel', which needs Pallas for Triton, and this JAX has none: {remedy}")
+    if jax.default_backend() != "gpu":
+        raise ConfigError(f"scan method is 'kernel', which runs on GPUs, not on {jax.default_backend()!r}: {remedy}")
+    from implementations.ops.scan.kernel.jax import scan
+
+    return scan(repeat(exponential(log_a), "p i -> (n p) i", n=directions), b, initial, directions=directions)
 
 
 def _chunked(log_a, b, initial):
@@ -123,9 +139,7 @@ def _convolution(log_a, b, initial):
 def both_directions(log_a: Float[Array, "P 2"], b: Float[Array, "B L P 2"], method: Method) -> Float[Array, "B L Q 2"]:
     """The recurrence from the left and, in the second half of the Q = 2P states, from the right."""
     if choose(method, varying=False, kernel=_kernel_runs()) == "kernel":
-        from implementations.ops.scan.kernel.jax import scan
-
-        return scan(repeat(exponential(log_a), "p i -> (n p) i", n=2), b, directions=2)
+        return _kernel(log_a, b, directions=2)
     b = jnp.concatenate([b, jnp.flip(b, 1)], 2)
     x = invariant_recurrence(repeat(log_a, "p i -> (n p) i", n=2), b, None, method)
     left, right = jnp.split(x, 2, axis=2)

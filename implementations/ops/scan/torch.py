@@ -15,6 +15,9 @@ from torch import Tensor
 from implementations.common.torch import einsum
 from implementations.ops.scan import CHUNK, Method, choose
 
+TRITON = importlib.util.find_spec("triton") is not None
+"""Asked once: a compiler of whole models does not follow the question."""
+
 
 def multiply(x: Float[Tensor, "*x 2"], y: Float[Tensor, "*y 2"]) -> Float[Tensor, "*z 2"]:
     """The product of complex pairs."""
@@ -100,8 +103,8 @@ def invariant_recurrence(
 
 
 def _kernel_runs(b):
-    """Whether the device kernel runs here: on a GPU, where Triton is installed."""
-    return b.is_cuda and importlib.util.find_spec("triton") is not None
+    """Whether the device kernel runs: on a GPU, where Triton is installed."""
+    return b.is_cuda and TRITON
 
 
 def _chunked(log_a, b, initial):

@@ -39,10 +39,9 @@ def scan(
     x_L = `initial`. `reverse` exchanges the directions. `segment` is the number of positions that one program computes;
     None chooses it. `interpret` runs on any device, slowly.
     """
-    batch, states = b.shape[0], b.shape[2]
-    if initial is None:
-        initial = jnp.zeros((batch, directions * states, 2), b.dtype)
-    return _scan(a.astype(b.dtype), b, initial.astype(b.dtype), Options(directions, reverse, segment, interpret))
+    dtype = jnp.promote_types(b.dtype, jnp.float32)
+    initial = jnp.zeros((len(b), *a.shape), dtype) if initial is None else initial.astype(dtype)
+    return _scan(a.astype(dtype), b, initial, Options(directions, reverse, segment, interpret))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -58,26 +57,22 @@ def _forward(a, b, initial, options):
 def _backward(options, kept, g):
     """The gradient is the same recurrence from the other end, with the conjugate of a: h_t = g_t + conj(a) h_{t+1}."""
     a, x, initial = kept
-    a = a * jnp.array([1, -1], a.dtype)
+    conjugate = jnp.array([1, -1], a.dtype)
+    a = a * conjugate
     h = _run(a, g, jnp.zeros_like(initial), options._replace(reverse=not options.reverse))
-    of_a, of_b, of_initial = [], [], []
-    halves = (jnp.split(array, options.directions, -2) for array in (a, x, h, initial))
-    for half, (a_half, x_half, h_half, first) in enumerate(zip(*halves, strict=True)):
-        if _from_right(options, half):
+    of_a, of_initial = [], []
+    halves = (jnp.split(array.astype(a.dtype), options.directions, -2) for array in (a, x, h, initial))
+    for (a_half, x_half, h_half, first), from_right in zip(zip(*halves, strict=True), _reversed(options), strict=True):
+        if from_right:
             before, start = jnp.concatenate([x_half[:, 1:], first[:, None]], 1), h_half[:, -1]
         else:
             before, start = jnp.concatenate([first[:, None], x_half[:, :-1]], 1), h_half[:, 0]
-        of_a.append(_times(h_half, before * jnp.array([1, -1], a.dtype)).sum((0, 1)))
-        of_b.append(h_half)
+        of_a.append(_times(h_half, before * conjugate).sum((0, 1)))
         of_initial.append(_times(a_half, start))
-    return jnp.concatenate(of_a), sum(of_b), jnp.concatenate(of_initial, 1)
+    return jnp.concatenate(of_a), sum(jnp.split(h, options.directions, -2)), jnp.concatenate(of_initial, 1)
 
 
 _scan.defvjp(_forward, _backward)
-
-
-def _from_right(options: Options, half: int) -> bool:
-    return options.reverse != (half == 1)
 
 
 def _times(x, y):
@@ -91,7 +86,7 @@ def _run(a, b, initial, options):
     count = -(-length // segment)
     starts = initial[:, None]
     if count > 1:
-        zeros = jnp.zeros((batch, count - 2, *a.shape), b.dtype)
+        zeros = jnp.zeros((batch, count - 2, *a.shape), a.dtype)
         outer = [(starts, zeros, starts * 0) if not r else (starts * 0, zeros, starts) for r in _reversed(options)]
         starts = _halves(options, [jnp.concatenate(parts, 1) for parts in outer])
         ends = _launch(a, b, starts, options, segment, ends_only=True)
@@ -105,7 +100,8 @@ def _run(a, b, initial, options):
 
 
 def _reversed(options):
-    return [_from_right(options, half) for half in range(options.directions)]
+    """Which halves of the states run from the right."""
+    return [options.reverse != (half == 1) for half in range(options.directions)]
 
 
 def _halves(options, arrays):
@@ -142,7 +138,7 @@ def _launch(a, b, starts, options, segment, ends_only=False):
             per_segment,
         ],
         out_specs=per_segment if ends_only else per_sequence,
-        out_shape=jax.ShapeDtypeStruct(shape, b.dtype),
+        out_shape=jax.ShapeDtypeStruct(shape, a.dtype if ends_only else b.dtype),
         compiler_params=triton.CompilerParams(num_warps=1, num_stages=1),
         interpret=options.interpret,
         name="recurrence",
@@ -151,12 +147,12 @@ def _launch(a, b, starts, options, segment, ends_only=False):
 
 def _kernel(options, tile, segment_length, length, blocks, ends_only, a_ref, b_ref, start_ref, out_ref):
     """One block of states over one segment. A step past its end changes nothing and writes its last states again."""
-    dtype = jnp.promote_types(b_ref.dtype, jnp.float32)
+    dtype = a_ref.dtype
     segment, p = pl.program_id(1), pl.program_id(2)
     first, stop = segment * segment_length, jnp.minimum((segment + 1) * segment_length, length)
     from_right = options.reverse if options.directions == 1 else (p >= blocks // 2) != options.reverse
     ragged = length % segment_length != 0 or segment_length % tile != 0
-    a_re, a_im = a_ref[:, 0].astype(dtype), a_ref[:, 1].astype(dtype)
+    a_re, a_im = a_ref[:, 0], a_ref[:, 1]
 
     def run_tile(index, x):
         x_re, x_im = x
@@ -175,7 +171,7 @@ def _kernel(options, tile, segment_length, length, blocks, ends_only, a_ref, b_r
                 out_ref[t, :, 0], out_ref[t, :, 1] = x_re.astype(out_ref.dtype), x_im.astype(out_ref.dtype)
         return x_re, x_im
 
-    x = start_ref[:, 0].astype(dtype), start_ref[:, 1].astype(dtype)
+    x = start_ref[:, 0], start_ref[:, 1]
     x_re, x_im = jax.lax.fori_loop(0, -(-segment_length // tile), run_tile, x)
     if ends_only:
         out_ref[:, 0] = x_re.astype(out_ref.dtype)
