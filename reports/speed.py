@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports import chips, figures, frames, tables
+from reports import chips, figures, frames, outdated, tables
 from reports.blocks import (
     Block,
     Cell,
@@ -81,9 +81,10 @@ class SpeedRun:
 
     @property
     def title(self) -> str:
-        """The run in words."""
-        cell = self.record.cell
-        return f"{cell.task}, {tables.title(cell.framework)}, {frames.machine(self.record)}"
+        """The run in words; where it times single layers beside the same first one, which."""
+        cell, others = self.record.cell, self.layers[1:]
+        of = f" of {', '.join(others)}" if cell.task == "speed.layer" and others else ""
+        return f"{cell.task}{of}, {tables.title(cell.framework)}, {frames.machine(self.record)}"
 
     @property
     def anchor(self) -> str:
@@ -158,10 +159,12 @@ def miscounted(record: Record) -> bool:
 
 
 def measurements(record: Record) -> pd.DataFrame:
-    """The rows of a record that hold a time: layer, mode, length and numbers, NaN where there is none."""
-    rows = []
+    """The rows of a record that hold a time which stands: layer, mode, length and numbers, NaN where there is none."""
+    rows, left_out = [], outdated.of(record)
     without = {"roofline_share": math.nan} if miscounted(record) else {}
     for row in record.tables.get(TABLE, []):
+        if any(listed.hold(row) for listed in left_out):
+            continue
         length, layer = row.get("length"), row.get("layer")
         found = {name: _number(row.get(name)) for name in NUMBERS} | without
         if not isinstance(layer, str) or isinstance(length, bool) or not isinstance(length, int) or length < 1:
@@ -278,6 +281,9 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
     if len(run.lengths) > 1:
         yield growth_table(run)
     yield measurement_table(run)
+    for listed in outdated.of(record):
+        of = f" of {', '.join(listed.layers)}" if listed.layers else ""
+        yield Paragraph((Span(f"Left out: {listed.mode}{of}, since {listed.why}."),), "note")
     if miscounted(record):
         yield Paragraph((Span(MISCOUNTED),), "note")
     facts = [
