@@ -72,8 +72,8 @@ def arguments_parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--hardware", default="auto", help="auto, " + ", ".join(HARDWARE))
     what.add_argument("--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE",
-                      help="change a field of the recipes, e.g. epochs=2, or initial_weights=FILE to start from "
-                      "weights that a run left; repeatable")  # fmt: skip
+                      help="change a field of the recipes, e.g. epochs=2, rounds=1 of layer speed, or "
+                      "initial_weights=FILE to start from weights that a run left; repeatable")  # fmt: skip
     how = parser.add_argument_group("how to run it")
     how.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     how.add_argument("--data", type=Path, metavar="DIR", help="default: LONGSEQ_DATA, else data")

@@ -56,6 +56,14 @@ def test_list(capsys):
         (["--benchmarks", "lar"], "unknown benchmark 'lar': did you mean 'lra'"),
         ([*LISTOPS, "--set", "epoch=1"], "did you mean 'epochs'"),
         ([*LISTOPS, "--set", "data.settings.min_length=-1"], "min_length"),
+        (
+            ["--tasks", "lra.listops", "equivalence.s5", "equivalence.s4", "--set", "batch_size=8"],
+            "--set 'batch_size=8': nothing can be set in equivalence.s5, equivalence.s4; run that without --set",
+        ),
+        (
+            ["--tasks", "speed.s5", "--set", "round=1"],
+            "speed.s5 of s5: --set 'round=1': there is no 'round' to set: did you mean 'rounds'",
+        ),
         (["--profile", "smoke"], "nothing is selected"),
         (["--factors", "s5.blocks"], "--factors belong to --benchmarks ablation"),
         (["--all", "--tasks", "lra.text"], "leave out --benchmarks and --tasks"),
