@@ -50,8 +50,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m suite.run",
         description="Run a selection of the benchmark, cell by cell, and build the report.",
-        epilog=f"Example: {EXAMPLE}. Exit status: 0 done, 1 a cell failed, 2 wrong command line or absent hardware, "
-        "3 stopped before the end (run the same command again to continue).",
+        epilog=f"Example: {EXAMPLE}. Exit status: 0 done, cells without data left out; 1 a cell failed; 2 wrong "
+        "command line, absent hardware, or no cell that has its data here; 3 stopped before the end (run the same "
+        "command again to continue).",
     )
     what = parser.add_argument_group("what to run")
     what.add_argument("--all", action="store_true", help="everything")

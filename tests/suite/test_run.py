@@ -188,6 +188,16 @@ def test_a_measured_cell_is_kept_and_its_cost_is_known(finished, capsys):
     assert f"measured, cell {measured.cell.id}" in lines[1]
 
 
+def test_a_selection_without_any_data_is_status_2(tmp_path, capsys):
+    arguments = ["--tasks", "lra.image", "lra.text", "--architectures", "s5", "--frameworks", "torch", "--hardware"]
+    assert run.main([*arguments, "cpu", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]) == 2
+    captured = capsys.readouterr()
+    assert "2 cells: 2 no data" in captured.out
+    assert "report:" in captured.out
+    assert captured.err.splitlines()[-1].startswith("nothing ran: the data are not here; python -m suite.data doctor")
+    assert {of.status for of in read_all(tmp_path / "runs")} == {"no data"}
+
+
 def test_no_resume_runs_a_measured_cell_again(finished, capsys):
     folder, arguments, _ = finished
     (before,) = [of for of in read_all(folder / "runs") if of.status == "measured"]
