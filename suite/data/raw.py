@@ -26,16 +26,26 @@ def find(release: Release, folder: Path) -> Path:
     return found
 
 
-def best(release: Release, folder: Path) -> Path:
-    """The folder with most files of a release: the one given or one inside it."""
-    chosen, most = folder, 0
-    for candidate in _folders(folder):
-        found = sum(is_there(file, candidate) for file in release.files)
-        if found > most:
-            chosen, most = candidate, found
-        if most == len(release.files):
-            break
-    return chosen
+def best(release: Release, folder: Path, known: bool = False) -> Path:
+    """The folder with most files of a release: the one given or one inside it.
+
+    With `known` the one with most files of known sha256 goes before it, as other data sets have files of these names.
+    """
+    found = {candidate: sum(is_there(file, candidate) for file in release.files) for candidate in _folders(folder)}
+    held = [candidate for candidate, count in found.items() if count]
+    right = {candidate: _right(release, candidate) if known and len(held) > 1 else 0 for candidate in held}
+    return max(held, key=lambda candidate: (right[candidate], found[candidate]), default=folder)
+
+
+def _right(release: Release, folder: Path) -> int:
+    """How many files of a folder have the sha256 of the release."""
+    here = [file for file in release.files if file.sha256 and is_there(file, folder)]
+    return sum(digest(file, folder, matching(file, folder)) == file.sha256 for file in here)
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The file of a name in a folder or in one inside it, the nearest first."""
+    return next((place / name for place in _folders(folder) if (place / name).is_file()), None)
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -26,10 +26,10 @@ def unpack(archive: Path, folder: Path, patterns: Iterable[str] = ("*",)) -> Non
     """
     wanted = ending_in(patterns)
     try:
-        if zipfile.is_zipfile(archive):
-            _unpack_zip(archive, folder, wanted)
-        elif tarfile.is_tarfile(archive):
+        if tarfile.is_tarfile(archive):  # before zip, which is known by its end: a tar may end in a zip
             _unpack_tar(archive, folder, wanted)
+        elif zipfile.is_zipfile(archive):
+            _unpack_zip(archive, folder, wanted)
         elif archive.read_bytes()[:2] == b"\x1f\x8b":
             with gzip.open(archive) as packed, (folder / archive.name.removesuffix(".gz")).open("wb") as file:
                 shutil.copyfileobj(packed, file)
