@@ -140,7 +140,7 @@ def test_overrides_reach_every_level_and_stretch_the_schedule():
         ("epochs=three", "expected int"),
         ("epochs=1.5", "expected int"),
         ("epochs=true", "expected int"),
-        ("epochs.more=1", "has no 'more'"),
+        ("epochs.more=1", "there is no 'more' to set"),
         ("epochs=0", "Recipe.epochs is 0"),
         ("model.layer.prenorm=1", "expected bool"),
         ("model.layer.activation=relu", "S5Config.activation is 'relu'"),
