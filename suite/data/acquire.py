@@ -146,7 +146,7 @@ def _unpacked(source: Path, folder: Path, description: Manifest) -> Iterator[lis
         if source.name in plain:
             shutil.copyfile(source, folders[0] / source.name)
         else:
-            unpack.unpack(source, folders[0], [*files, *plain, *packed])
+            unpack.unpack(source, folders[0], [*files, *plain, *packed], raw.sizes(description.release))
         for inner in sorted(path for path in folders[0].rglob("*") if path.name in packed and path.is_file()):
             folders.append(scratch / str(len(folders)))
             folders[-1].mkdir()
@@ -159,13 +159,16 @@ def _unpacked(source: Path, folder: Path, description: Manifest) -> Iterator[lis
 
 
 def _copy(description: Manifest, source: Path, target: Path, move: bool) -> None:
-    """Copy or move the release's files from the folder within `source` that holds them; single files as they are."""
+    """Copy or move the release's files from the folder within `source` that holds them; single files as they are, and
+    files under other names that are the release's by their hash."""
     base = raw.best(description.release, source, known=True)
-    paths = [path for file in description.release.files for path in raw.matching(file, base)]
+    renamed, ours = raw.renamed(description.release, base, source)
+    paths = [path for file in description.release.files for path in raw.matching(file, base) if ours]
     single = (source / archive.name for archive in description.release.archives if archive.kind == "file")
     for path, place in [
         *((p, p.relative_to(base)) for p in paths),
         *((p, Path(p.name)) for p in single if p.is_file()),
+        *((p, Path(name)) for name, p in renamed.items()),
     ]:
         if path.is_symlink() and not path.resolve().is_relative_to(base.resolve()):
             raise DataError(f"{path} is a link that leaves its folder; it is not taken")

@@ -43,6 +43,26 @@ def _right(release: Release, folder: Path) -> int:
     return sum(digest(file, folder, matching(file, folder)) == file.sha256 for file in here)
 
 
+def sizes(release: Release) -> set[int]:
+    """The bytes of the files that are known by size and sha256, so that they are recognised under any name."""
+    return {file.size for file in release.files if file.size and file.sha256 and "*" not in file.name}
+
+
+def renamed(release: Release, base: Path, folder: Path) -> tuple[dict[str, Path], bool]:
+    """Files in a folder that are the release's by size and sha256, by their names in it, where `base` lacks them or has
+    others of these names; and whether the files of `base` are the release's, which the latter are not."""
+    found, ours = {}, True
+    for file in release.files:
+        here = base / file.name
+        if file.size not in sizes(release) or (here.is_file() and store.sha256(here) == file.sha256):
+            continue
+        alike = (p for place in _folders(folder) for p in sorted(place.iterdir()) if p.is_file() and not p.is_symlink())
+        same = next((p for p in alike if p.stat().st_size == file.size and store.sha256(p) == file.sha256), None)
+        if same:
+            found[file.name], ours = same, ours and not here.is_file()
+    return found, ours
+
+
 def inside(folder: Path, name: str) -> Path | None:
     """The file of a name in a folder or in one inside it, the nearest first."""
     return next((place / name for place in _folders(folder) if (place / name).is_file()), None)

@@ -69,6 +69,29 @@ def test_of_both_wikitexts_the_one_that_is_asked_for_is_taken(tmp_path, texts, p
     assert raw.best(manifest.read("wikitext2").release, texts).name == "wikitext-103"  # has more files of these names
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_files_under_other_names_are_known_by_their_hashes(tmp_path, texts, packed, monkeypatch):
+    """Nothing of the other WikiText comes with them, also not what has no hash."""
+    described = manifest.read("wikitext2")
+    files = [
+        msgspec.structs.replace(file, size=len(EXPECTED[file.name]) if file.sha256 else None)
+        for file in described.release.files
+    ]
+    sized = msgspec.structs.replace(described, release=msgspec.structs.replace(described.release, files=files))
+    monkeypatch.setattr(manifest, "read", lambda name: sized)
+    for name in NAMES:
+        (texts / "wikitext-2" / name).rename(texts / "wikitext-2" / f"{name.split('.')[1]}.txt")
+    source = texts
+    if packed:
+        source = tmp_path / "texts.zip"
+        with zipfile.ZipFile(source, "w") as zipped:
+            for path in texts.rglob("*.*"):
+                zipped.write(path, path.relative_to(texts))
+    assert "2 of 6 parts" in acquire.take("wikitext2", source, tmp_path / "root")[0]
+    assert taken(tmp_path / "root") == {name: EXPECTED[name] for name in NAMES[1:]}
+    assert (texts / "wikitext-2" / "valid.txt").is_file()
+
+
 def archives(folder: Path, texts: Path) -> None:
     """The two archives of WikiText-2 as they are downloaded."""
     folder.mkdir(parents=True)
