@@ -96,7 +96,9 @@ DATA: dict[str, str] = {
     "lra_text": "LRA Text", "lra_retrieval": "LRA Retrieval", "lra_image": "LRA Image", "lra_pathx": "LRA Path-X",
     "lra_pathfinder": "LRA Pathfinder", "qmsum": "QMSum", "wikitext103": "WikiText-103", "smnist": "sMNIST",
     "psmnist": "psMNIST", "scifar": "sCIFAR", "local": "own copy of the texts", "bytes": "bytes as tokens",
-    "generated": "generated data", "released": "released data", "lra-s4-line": "LRA as in S4",
+    "generated": "generated data", "released": "released data", "unverified": "unverified data",
+    "lra-s4-line": "LRA as in S4", "s5-pixels": "pixels as in S5", "s5-speech-commands": "Speech Commands as in S5",
+    "s5-pendulum": "pendulum as in S5", "sc10-mega": "Speech Commands as in Mega",
 }  # fmt: skip
 """Parts of the names of protocols: data sets, where they are from, tokenizers."""
 

@@ -1,16 +1,19 @@
 """Accuracies at a fraction of the sampling rate, without training at it: a table for the page of a task."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from reports import frames, tables
 from reports.blocks import Block, Cell, Column, Heading, Row, Span, Table, plain
-from reports.frames import Group
-from reports.published import Published
+from reports.frames import Entry, Group
+from reports.published import Number, Published
 from reports.statistics import summarize
+from reports.verdicts import judge
 
 METRIC = "resampled_test_accuracy"
 PUBLISHED_AS = {"speech.sc35": "speech.sc35_8khz"}
-"""Under which name the published numbers of a task at the lower rate stand."""
+"""Under which name the published numbers of a task at the lower rate stand. None of S5 has a spread, so that no verdict
+here claims anything that would have to hold beside the others of its benchmark."""
 
 
 def blocks(task: str, groups: Sequence[Group], published: Published) -> Iterator[Block]:
@@ -25,7 +28,8 @@ def blocks(task: str, groups: Sequence[Group], published: Published) -> Iterator
         pairs = published.on_task(PUBLISHED_AS.get(task, ""))
         known = next((pair for pair in pairs if pair[1].architecture == group.architecture), None)
         values = [_cell(found.get(name, [])) for name in frames.FRAMEWORKS]
-        rows.append(Row((plain(group.title), plain(group.profile), plain(kept), *values, tables.published_cell(known))))
+        beside = (tables.published_cell(known), tables.verdict_cell(_judged(group, known[1] if known else None, found)))
+        rows.append(Row((plain(group.title), plain(group.profile), plain(kept), *values, *beside)))
     if rows:
         columns = (
             Column("Architecture"),
@@ -33,9 +37,28 @@ def blocks(task: str, groups: Sequence[Group], published: Published) -> Iterator
             Column("Samples kept"),
             *(Column(tables.title(name), numeric=True) for name in frames.FRAMEWORKS),
             Column("Published", numeric=True),
+            Column("Verdict", grow=True),
         )
         yield Heading("At a lower sampling rate, without training at it", anchor="resampled")
-        yield Table("Test accuracy, %, of the trained models on every k-th sample; no verdict", columns, tuple(rows))
+        yield Table("Test accuracy, %, of the trained models on every k-th sample", columns, tuple(rows))
+
+
+def _judged(group: Group, number: Number | None, found: dict[str, list[float]]) -> Group:
+    """The group with its accuracies at the lower rate, and their verdicts against the number published at that rate."""
+    entries: dict[str, Entry] = {}
+    for name, entry in group.entries.items():
+        verdict = judge(
+            found[name],
+            number,
+            benchmark=group.benchmark,
+            metric="accuracy",
+            profile=group.profile,
+            comparable_to=frames.text(group.protocol.get("comparable_to")),
+            failed=sum(record.status in ("measured", "failed") for record in entry.records) - len(found[name]),
+            why=frames.text(group.protocol.get("not_comparable")),
+        )
+        entries[name] = replace(entry, values=tuple(found[name]), verdict=verdict)
+    return replace(group, entries=entries)
 
 
 def _values(group: Group, framework: str) -> list[float]:

@@ -121,16 +121,20 @@ def judge(
         return replace(found, reason=why)
     if not redrawn or found.kind == "not comparable":
         return found
-    return replace(found, reason=f"{found.reason}. {draw(summarize(values).mean, redrawn)}")
+    return replace(found, reason=f"{found.reason}. {draw(summarize(values).mean, redrawn, metric)}")
 
 
-def draw(accuracy: float, count: int) -> str:
-    """What two draws of so many test examples do to the difference of accuracies in percent; no interval holds it."""
-    share = min(max(accuracy / 100, 0.0), 1.0)
+def draw(value: float, count: int, metric: str = "accuracy") -> str:
+    """What two draws of so many test examples do to the difference of accuracies in percent; no interval holds it. Of
+    another metric, that nobody measured it."""
+    told = f"Beside the seeds there is the draw: these {count:,} test examples are not the published ones, and "
+    if not metric.endswith("accuracy"):
+        return f"{told}how far two draws of as many lie apart in {metric} was not measured"
+    share = min(max(value / 100, 0.0), 1.0)
     one = 100 * math.sqrt(share * (1 - share) / count)
     return (
-        f"Beside the seeds there is the draw: these {count:,} test examples are not the published ones, and two draws "
-        f"of as many differ by {math.sqrt(2) * one:.2f} points (standard deviation), whatever is run on them"
+        f"{told}two draws of as many differ by {math.sqrt(2) * one:.2f} points (standard deviation), whatever is run "
+        "on them"
     )
 
 

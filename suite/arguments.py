@@ -50,8 +50,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m suite.run",
         description="Run a selection of the benchmark, cell by cell, and build the report.",
-        epilog=f"Example: {EXAMPLE}. Exit status: 0 done, 1 a cell failed, 2 wrong command line or absent hardware, "
-        "3 stopped before the end (run the same command again to continue).",
+        epilog=f"Example: {EXAMPLE}. Exit status: 0 done, cells without data left out; 1 a cell failed; 2 wrong "
+        "command line, absent hardware, or no cell that has its data here; 3 stopped before the end (run the same "
+        "command again to continue).",
     )
     what = parser.add_argument_group("what to run")
     what.add_argument("--all", action="store_true", help="everything")
@@ -72,8 +73,8 @@ def arguments_parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--hardware", default="auto", help="auto, " + ", ".join(HARDWARE))
     what.add_argument("--set", action="append", default=[], dest="overrides", metavar="PATH=VALUE",
-                      help="change a field of the recipes, e.g. epochs=2, or initial_weights=FILE to start from "
-                      "weights that a run left; repeatable")  # fmt: skip
+                      help="change a field of the recipes, e.g. epochs=2, rounds=1 of layer speed, or "
+                      "initial_weights=FILE to start from weights that a run left; repeatable")  # fmt: skip
     how = parser.add_argument_group("how to run it")
     how.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     how.add_argument("--data", type=Path, metavar="DIR", help="default: LONGSEQ_DATA, else data")

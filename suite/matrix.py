@@ -127,6 +127,10 @@ def cells(selection: Selection) -> list[Cell]:
     if not found:
         names = f"tasks {', '.join(t.name for t in tasks)} with architectures {', '.join(architectures)}"
         raise SelectionError(f"nothing to run: no recipe joins {names} in {', '.join(frameworks)}")
+    fixed = dict.fromkeys(cell.task for cell in found if cell.recipe is None and not cell.settings)
+    if selection.overrides and fixed:
+        sets = ", ".join(map(repr, selection.overrides))
+        raise SelectionError(f"--set {sets}: nothing can be set in {', '.join(fixed)}; run that without --set")
     return found
 
 
@@ -239,8 +243,12 @@ def _what(task: Task, architecture: str, selection: Selection) -> list[_What]:
         return []
     if task.settings is not None:
         settings = task.settings(architecture, selection.profile)
-        changed = None if settings is None else override_settings(settings, selection.overrides)
-        return [] if changed is None else [_What(settings=changed.to_dict())]
+        if settings is None:
+            return []
+        try:
+            return [_What(settings=override_settings(settings, selection.overrides).to_dict())]
+        except ConfigError as error:
+            raise SelectionError(f"{task.name} of {architecture}: {error}") from error
     if task.run == "equivalence":
         return [_What()]
     if task.run == "ablation":

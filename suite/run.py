@@ -1,8 +1,8 @@
 """The command line of the harness: `python -m suite.run`.
 
-Exit status: 0 every cell is measured, compiled for a TPU that is not here, or has no data; 1 a cell failed; 2 the
-command line, the machine or the folder of --out does not fit; 3 a cell was stopped (time limit, SIGTERM, Ctrl-C) and
-continues from its checkpoint with the same command.
+Exit status: 0 every cell with data here is measured, or compiled for a TPU that is not here; 1 a cell failed; 2 the
+command line, the machine or the folder of --out does not fit, or no cell could run, as their data are absent; 3 a cell
+was stopped (time limit, SIGTERM, Ctrl-C) and continues from its checkpoint with the same command.
 """
 
 from __future__ import annotations
@@ -291,6 +291,9 @@ def summary(outcomes: Sequence[Outcome]) -> int:
         print(f"not finished: {outcome.cell.label}: {outcome.reason}; resume with the same command")
     if "not finished" in counts:
         return NOT_FINISHED
+    if "no data" in counts and set(counts) <= {"no data", "not run"}:
+        print("nothing ran: the data are not here; python -m suite.data doctor says how to get them", file=sys.stderr)
+        return USAGE
     return FAILED if "failed" in counts else DONE
 
 

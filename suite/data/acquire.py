@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,10 @@ def fetch(name: str, root: Path) -> list[str]:
         with contextlib.suppress(DataError):
             raw.hashes(release, folder)
             return [f"{folder}: here already, as released"]
+    if not release.fetchable:
+        only = ", ".join(archive.name for archive in release.archives)
+        what = f"{only} is downloaded; {_names(release)} are not, which the sentences below say how to get"
+        print(f"{name}: only {what}", file=sys.stderr)
     with store.writing(folder):
         cache = root / "raw" / ".downloads" / description.raw
         cache.mkdir(parents=True, exist_ok=True)
@@ -46,9 +51,10 @@ def take(name: str, source: Path, root: Path) -> list[str]:
         raise DataError(f"{source} does not exist; give an archive or a folder of {description.title}")
     sources = [source]
     if source.is_dir() and not _present(description, raw.best(description.release, source)):
-        sources = [source / each.name for each in description.release.archives if (source / each.name).is_file()]
+        names = [archive.name for archive in description.release.archives]
+        sources = [path for path in (raw.inside(source, name) for name in names) if path]
         if not sources:
-            names = ", ".join(file.name for file in description.release.files)
+            names = _names(description.release)
             raise DataError(f"{source} holds nothing of {name}: expected {names}, {raw.DEPTH} folders deep at most")
     with store.writing(folder):
         return _install(description, folder, sources)
@@ -91,6 +97,10 @@ def missing(description: Manifest, folder: Path) -> list[str]:
     return [file.name for file in description.release.files if not raw.is_there(file, folder)]
 
 
+def _names(release: Release) -> str:
+    return ", ".join(file.name for file in release.files)
+
+
 def _present(description: Manifest, folder: Path) -> list[str]:
     return [file.name for file in description.release.files if raw.is_there(file, folder)]
 
@@ -101,10 +111,12 @@ def _install(description: Manifest, folder: Path, sources: list[Path]) -> list[s
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _scratch(folder, ".new") as new:
         for source in sources:
-            with _unpacked(source, folder, description) as opened:
-                _copy(description, opened, new, move=opened != source)
+            with _unpacked(source, folder, description) as folders:
+                for opened in folders:
+                    _copy(description, opened, new, move=opened != source)
         if not any(new.rglob("*")):
-            raise DataError(f"{', '.join(map(str, sources))}: holds nothing of {description.name}")
+            names = ", ".join(one.name for one in (*release.files, *release.archives))
+            raise DataError(f"{', '.join(map(str, sources))}: holds nothing of {description.name}: expected {names}")
         here = set(_present(description, new))
         try:
             raw.hashes(release.of(here.__contains__), new)
@@ -118,28 +130,45 @@ def _install(description: Manifest, folder: Path, sources: list[Path]) -> list[s
 
 
 @contextlib.contextmanager
-def _unpacked(source: Path, folder: Path, description: Manifest) -> Iterator[Path]:
-    """A folder with the files of a source: itself, or what is unpacked of it for the time being."""
+def _unpacked(source: Path, folder: Path, description: Manifest) -> Iterator[list[Path]]:
+    """Folders with the files of a source: itself, or what is unpacked of it, and of the release's archives in it, for
+    the time being."""
     if source.is_dir():
-        yield source
+        yield [source]
         return
-    plain = {archive.name for archive in description.release.archives if archive.kind == "file"}
-    with _scratch(folder, ".unpacked") as unpacked:
+    files = [file.name for file in description.release.files]
+    archives = description.release.archives
+    plain = {archive.name for archive in archives if archive.kind == "file"}
+    packed = {archive.name for archive in archives if archive.kind != "file"}
+    with _scratch(folder, ".unpacked") as scratch:
+        folders = [scratch / "0"]
+        folders[0].mkdir()
         if source.name in plain:
-            shutil.copyfile(source, unpacked / source.name)
+            shutil.copyfile(source, folders[0] / source.name)
         else:
-            unpack.unpack(source, unpacked, [file.name for file in description.release.files])
-        yield unpacked
+            unpack.unpack(source, folders[0], [*files, *plain, *packed], raw.sizes(description.release))
+        for inner in sorted(path for path in folders[0].rglob("*") if path.name in packed and path.is_file()):
+            folders.append(scratch / str(len(folders)))
+            folders[-1].mkdir()
+            try:
+                unpack.unpack(inner, folders[-1], files)
+            except DataError as error:
+                raise DataError(str(error).replace(str(folders[0]), str(source))) from None
+            inner.unlink()
+        yield folders
 
 
 def _copy(description: Manifest, source: Path, target: Path, move: bool) -> None:
-    """Copy or move the release's files from the folder within `source` that holds them; single files as they are."""
-    base = raw.best(description.release, source)
-    paths = [path for file in description.release.files for path in raw.matching(file, base)]
+    """Copy or move the release's files from the folder within `source` that holds them; single files as they are, and
+    files under other names that are the release's by their hash."""
+    base = raw.best(description.release, source, known=True)
+    renamed, ours = raw.renamed(description.release, base, source)
+    paths = [path for file in description.release.files for path in raw.matching(file, base) if ours]
     single = (source / archive.name for archive in description.release.archives if archive.kind == "file")
     for path, place in [
         *((p, p.relative_to(base)) for p in paths),
         *((p, Path(p.name)) for p in single if p.is_file()),
+        *((p, Path(name)) for name, p in renamed.items()),
     ]:
         if path.is_symlink() and not path.resolve().is_relative_to(base.resolve()):
             raise DataError(f"{path} is a link that leaves its folder; it is not taken")

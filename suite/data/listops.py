@@ -44,7 +44,7 @@ class ListOpsSettings(Settings):
     NAME: ClassVar[str] = NAME
     TITLE: ClassVar[str] = TITLE
     VERSION: ClassVar[int] = GENERATOR_VERSION
-    SOURCES: ClassVar[tuple[str, ...]] = ("generated", "released")
+    SOURCES: ClassVar[tuple[str, ...]] = ("generated", "released", "local")
     GENERATOR_FIELDS: ClassVar[tuple[str, ...]] = ("seed", "min_length", "max_length", "max_depth", "max_args")
 
     source: str = "generated"
@@ -74,13 +74,13 @@ class ListOpsSettings(Settings):
         """The facts that decide whether two numbers measured on ListOps may be compared."""
         generated = self.source == "generated"
         return {
-            "name": f"{NAME}/{self.source}",
+            "name": self.title_of_source(),
             "dataset": NAME,
             "source": self.source,
             "splits": self.counts,
             "split_rule": "each split is a stream of its own; its order is the order of acceptance"
             if generated
-            else "as released; the first sequences of each file",
+            else "by file; the first sequences of each",
             "tokenizer": "space-separated tokens without parentheses, <eos> appended, never truncated",
             "vocabulary": list(VOCABULARY),
             "vocabulary_sha256": VOCABULARY_SHA256,
@@ -91,7 +91,7 @@ class ListOpsSettings(Settings):
             "metric": ACCURACY,
             "settings": self.to_dict(),
             "generator_version": GENERATOR_VERSION if generated else None,
-            "differences": [*_DIFFERENCES, *(_GENERATED_DIFFERENCES if generated else ())],
+            "differences": [*_DIFFERENCES, *(_GENERATED_DIFFERENCES if generated else self.of_files())],
         }
 
 

@@ -26,16 +26,46 @@ def find(release: Release, folder: Path) -> Path:
     return found
 
 
-def best(release: Release, folder: Path) -> Path:
-    """The folder with most files of a release: the one given or one inside it."""
-    chosen, most = folder, 0
-    for candidate in _folders(folder):
-        found = sum(is_there(file, candidate) for file in release.files)
-        if found > most:
-            chosen, most = candidate, found
-        if most == len(release.files):
-            break
-    return chosen
+def best(release: Release, folder: Path, known: bool = False) -> Path:
+    """The folder with most files of a release: the one given or one inside it.
+
+    With `known` the one with most files of known sha256 goes before it, as other data sets have files of these names.
+    """
+    found = {candidate: sum(is_there(file, candidate) for file in release.files) for candidate in _folders(folder)}
+    held = [candidate for candidate, count in found.items() if count]
+    right = {candidate: _right(release, candidate) if known and len(held) > 1 else 0 for candidate in held}
+    return max(held, key=lambda candidate: (right[candidate], found[candidate]), default=folder)
+
+
+def _right(release: Release, folder: Path) -> int:
+    """How many files of a folder have the sha256 of the release."""
+    here = [file for file in release.files if file.sha256 and is_there(file, folder)]
+    return sum(digest(file, folder, matching(file, folder)) == file.sha256 for file in here)
+
+
+def sizes(release: Release) -> set[int]:
+    """The bytes of the files that are known by size and sha256, so that they are recognised under any name."""
+    return {file.size for file in release.files if file.size and file.sha256 and "*" not in file.name}
+
+
+def renamed(release: Release, base: Path, folder: Path) -> tuple[dict[str, Path], bool]:
+    """Files in a folder that are the release's by size and sha256, by their names in it, where `base` lacks them or has
+    others of these names; and whether the files of `base` are the release's, which the latter are not."""
+    found, ours = {}, True
+    for file in release.files:
+        here = base / file.name
+        if file.size not in sizes(release) or (here.is_file() and store.sha256(here) == file.sha256):
+            continue
+        alike = (p for place in _folders(folder) for p in sorted(place.iterdir()) if p.is_file() and not p.is_symlink())
+        same = next((p for p in alike if p.stat().st_size == file.size and store.sha256(p) == file.sha256), None)
+        if same:
+            found[file.name], ours = same, ours and not here.is_file()
+    return found, ours
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The file of a name in a folder or in one inside it, the nearest first."""
+    return next((place / name for place in _folders(folder) if (place / name).is_file()), None)
 
 
 def _folders(folder: Path) -> Iterator[Path]:

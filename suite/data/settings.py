@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from implementations.common.config import nearest
+from suite.data import manifest
 from suite.data.errors import SettingsError
 
 SPLITS = ("train", "validation", "test")
@@ -27,9 +28,9 @@ def choice(default: str | int, *others: str | int) -> Any:
 class Settings:
     """What a prepared data set holds; a data set derives from it, adds its fields and states its facts.
 
-    `source` is "generated", "released" (original files, verified where the manifest knows their hashes) or "local"
-    (files of the same layout with other content; never comparable); `SOURCES` are those that a data set has. `train`,
-    `validation` and `test` are numbers of examples. `GENERATOR_FIELDS` mean something for generated data only.
+    `source` is "generated", "released" (original files, verified where the manifest knows their hashes; elsewhere the
+    protocol calls them unverified) or "local" (files of the same layout with other content; never comparable);
+    `SOURCES` are those that a data set has. `train`, `validation` and `test` are numbers of examples. `GENERATOR_FIELDS` mean something for generated data only.
     `VERSION` rises whenever a bit of the prepared arrays changes. Raises SettingsError, which names the field.
     """
 
@@ -107,11 +108,9 @@ class Settings:
     def protocol(self) -> dict[str, Any]:
         """The facts that decide whether two numbers may be compared."""
         facts = self.facts()
-        differences = list(facts.pop("differences", ()))
-        if self.source == "local":
-            differences.append("the files are not those of the release")
+        differences = [*facts.pop("differences", ()), *self.of_files()]
         return {
-            "name": f"{self.NAME}/{self.source}",
+            "name": self.title_of_source(),
             "dataset": self.NAME,
             "source": self.source,
             "splits": self.counts,
@@ -121,6 +120,26 @@ class Settings:
             "preparation_version": self.VERSION,
             "differences": differences,
         }
+
+    @property
+    def unverified(self) -> bool:
+        """Whether files are read as released of which, and of whose archives, the manifest knows no hash."""
+        if self.source != "released":
+            return False
+        release = manifest.read(self.NAME).release
+        known = any(archive.sha256 or archive.md5 for archive in release.archives)
+        return not known and any(file.sha256 is None for file in release.of(self.reads).files)
+
+    def title_of_source(self) -> str:
+        """The name of the protocol: the data set and where it is from, "released" only where hashes say so."""
+        return f"{self.NAME}/{'unverified' if self.unverified else self.source}"
+
+    def of_files(self) -> list[str]:
+        """What a protocol says of the original files where they are not known to be those of the release."""
+        if self.source == "local":
+            return ["the files are not those of the release"]
+        said = "the files are taken for those of the release, of which no checksum is known to verify them by"
+        return [said] if self.unverified else []
 
     def reads(self, file: str) -> bool:
         """Whether these settings read a file of the release, called as the manifest calls it."""

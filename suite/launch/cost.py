@@ -23,6 +23,10 @@ SUSTAINED_SHARE = 0.1
 """Operations per second of one processor core, and share of an accelerator's float32 peak, that training of these
 models sustains: assumptions for where nothing near is measured, named in the output."""
 
+BARE_PROCESS = {"jax": 500 * 2**20, "torch": 430 * 2**20}
+"""Bytes of a process that trains next to nothing: interpreter, framework, compiler. Measured on Linux with a model of
+558 parameters on the CPU; part of a process's peak memory whatever the recipe is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
@@ -43,9 +47,10 @@ class Estimator:
     same hardware, by framework, architecture and operations of an update, scaled by the operations of the whole run;
     then the nearest of another chip of the kind, scaled by the ratio of the peak rates as well.
 
-    Memory is scaled by what parameters and activations take, energy follows from a measured mean power, else from that
-    of the board. Records whose device was shared (`reports.contended`) tell their memory, and no time or energy. `root`
-    is the folder of the data, whose sizes count; `cores` those of this machine.
+    Memory is scaled by what parameters and activations take, beside what a process takes without them. Energy follows
+    from a measured mean power, else from that of the board. Records whose device was shared (`reports.contended`) tell
+    their memory, and no time or energy. `root` is the folder of the data, whose sizes count; `cores` those of this
+    machine.
     """
 
     def __init__(self, known: Sequence[Record], cores: int, root: str | Path | None = None) -> None:
@@ -107,8 +112,10 @@ class Estimator:
         if not found:
             return cost
         _, record, ratio = min(found, key=lambda one: one[0])
+        whole, bare = _memory(record) or 0.0, _bare(record)
         told = f"; memory {ratio:.2g} times that of cell {record.cell.id}, by parameters and activations"
-        return dataclasses.replace(cost, memory=ratio * (_memory(record) or 0.0), basis=cost.basis + told)
+        told += f", beside {memory(bare)} of the bare process" if bare else ""
+        return dataclasses.replace(cost, memory=bare + ratio * (whole - bare), basis=cost.basis + told)
 
     def _powered(self, cell: Cell, cost: Cost) -> Cost:
         """A cost with energy: where none is measured, its time at the mean power of other runs on this hardware, or at
@@ -196,6 +203,13 @@ def _of(record: Record, ratio: float, basis: str) -> Cost:
 
 def _memory(record: Record) -> float | None:
     return _amount(record.timing.get("peak_memory_bytes")) or _amount(record.timing.get("process_peak_memory_bytes"))
+
+
+def _bare(record: Record) -> float:
+    """The part of a record's memory that no recipe changes: of a device's none, of the host's a bare process."""
+    if _amount(record.timing.get("peak_memory_bytes")):
+        return 0.0
+    return min(BARE_PROCESS.get(record.cell.framework, 0), _memory(record) or 0.0)
 
 
 def _joules(record: Record) -> float | None:

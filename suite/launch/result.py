@@ -110,7 +110,7 @@ def protocol(cell: Cell) -> dict[str, Any]:
         "step_loss": _LOSSES[recipe.model.objective] + (f", averaged over {every} updates" if every > 1 else ""),
         "comparable_to": "" if departs else task.published(cell.architecture),
         **({} if changed else unpublished(task, cell.architecture)),
-        "differences": [*departs, *facts.get("differences", [])],
+        "differences": [*departs, *unconfirmed(recipe), *facts.get("differences", [])],
         "test_count": recipe.data.settings.get("test"),
     }
 
@@ -121,8 +121,17 @@ def unexpressed(recipe: Recipe) -> list[str]:
     return [f"not expressed of the published recipe: {lacks}"] if lacks else []
 
 
+def unconfirmed(recipe: Recipe) -> list[str]:
+    """What of the recipe nobody could check against the published one."""
+    unsure = recipe.source.get("unconfirmed")
+    return [f"not checked against the published recipe: {unsure}"] if unsure else []
+
+
 def unpublished(task: Task, architecture: str) -> dict[str, str]:
-    """Why the numbers of an architecture stand beside no published ones, where the recipe is this project's own."""
+    """Why the numbers of an architecture stand beside no published ones: what the task says, or that the recipe is this
+    project's own."""
+    if task.not_comparable:
+        return {"not_comparable": task.not_comparable}
     if task.protocols is None or architecture in task.protocols:
         return {}
     return {"not_comparable": f"no paper prints {task.title} of {architecture}: the recipe is this project's own"}

@@ -317,7 +317,7 @@ def override_settings(config: C, overrides: Sequence[str]) -> C:
         for name in [*parents, leaf]:
             if not isinstance(node, dict) or name not in node:
                 known = node if isinstance(node, dict) else ()
-                raise ConfigError(f"--set {text!r}: the recipe has no {name!r} there: {nearest(name, known)}")
+                raise ConfigError(f"--set {text!r}: there is no {name!r} to set: {nearest(name, known)}")
             node, parent = node[name], node
         parent[leaf] = _parse(text, value.strip(), node)
     return type(config).from_dict(values)

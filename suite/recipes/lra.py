@@ -132,7 +132,8 @@ def scaled(recipe: Recipe, to: Scaling, warmup: Literal["epochs", "share"] = "sh
 
 
 def long(smoke: dict[str, Any], small: dict[str, Any]) -> dict[tuple[Task, Profile], Scaling]:
-    """Scalings of images too large for two cores to learn: smoke shows that their pixels pass, as S5's does."""
+    """Scalings of images too large for two cores to learn: smoke ends at the majority class and shows that their
+    pixels pass, as S5's does."""
     return {
         ("pathx", "smoke"): Scaling(80, 40, 1, 10, 2, smoke),
         ("path256", "smoke"): Scaling(16, 8, 1, 4, 2, smoke),

@@ -65,6 +65,8 @@ def _pixels(profile: Profile, data: DataSpec, channels: int, **numbers: Any) -> 
     source = {
         "model, optimizer, batch_size, epochs": TABLE,
         "model.layer.C_init, optimizer.rule, optimizer.schedule.warmup_steps": unstated,
+        "unconfirmed": "table 11 of arXiv 2208.04933 was not at hand and there is no run script; warm-up and initial "
+        "values, which it does not state, are as in run_lra_cifar.sh",
         "data": f"{s5.REPOSITORY} s5/dataloaders/basic.py",
     }
     return scale(_s5(published, data, channels, 10, source), "pixels", profile)

@@ -32,8 +32,8 @@ class Task:
     """One task: its name, its benchmark, how a cell of it runs and what its numbers may be compared with.
 
     `metric` is the headline metric of its records, `comparable_to` the published protocol of the paper profile
-    (`reports/published/*.toml`), `tables` where its numbers are printed, or `not_comparable` why there are none, of a
-    language model. `frameworks` is "each" where every framework has its own cell, "both" where one cell
+    (`reports/published/*.toml`), `tables` where the numbers of a language model are printed, `not_comparable` why there
+    is none to stand beside. `frameworks` is "each" where every framework has its own cell, "both" where one cell
     compares them. `architecture` limits a task to one architecture. `missing_data` is the remedy shown where the data
     set has no loader here. `settings(architecture, profile)` gives what a cell without training measures, None
     where the task has no cell for the architecture. `protocols`, where it is there, is `comparable_to` by architecture:

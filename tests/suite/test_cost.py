@@ -315,6 +315,17 @@ def test_memory_grows_with_the_batch_and_names_its_record():
     assert (again, lower) == pytest.approx((double / recipe.model.depth - double, -double / 2))
 
 
+def test_what_the_interpreter_takes_does_not_grow_with_the_recipe():
+    known = [measured(one(), 100.0, peak_memory_bytes=None, process_peak_memory_bytes=cost.BARE_PROCESS["jax"] + 2**30)]
+    small = one(overrides=("batch_size=8",))
+    ratio = (operations.footprint(small) or 0) / (operations.footprint(one()) or 1)
+    found = Estimator(known, 2).estimate(small)
+    assert found.memory == pytest.approx(cost.BARE_PROCESS["jax"] + ratio * 2**30)
+    assert found.basis.endswith("by parameters and activations, beside 0.5 GiB of the bare process")
+    bare = [measured(one(), 100.0, process_peak_memory_bytes=2**20)]
+    assert Estimator(bare, 2).estimate(small).memory == 2**20
+
+
 def test_a_gpu_that_is_not_here_is_planned_for(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(detect, "present", lambda: ["cpu"])
     arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--profile", "paper"]

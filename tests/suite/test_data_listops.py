@@ -307,7 +307,7 @@ def test_settings_that_allow_too_few_sequences_stop(monkeypatch):
         ({"max_args": 1}, "max_args must be an integer of at least 2"),
         ({"max_length": 501}, "max_length must be an integer of at least 502"),
         ({"test": 2.5}, "test must be an integer"),
-        ({"source": "found"}, "source must be 'generated' or 'released'"),
+        ({"source": "found"}, "source must be 'generated' or 'released' or 'local'"),
         ({"source": "released", "seed": 3}, "seed belongs to source 'generated'"),
         ({"max_lenght": 9}, "did you mean 'max_length'"),
     ],

@@ -56,7 +56,7 @@ def test_the_released_folders_become_prepared_data(tmp_path, released, drawn):
             pixels, label = drawn[index]
             assert np.allclose(batch.inputs[row, :, 0], pixels.reshape(-1) / 127.5 - 1, atol=1e-6)
             assert batch.labels[row] == label
-    assert prepared.protocol["name"] == "lra_pathfinder/released"
+    assert prepared.protocol["name"] == "lra_pathfinder/unverified"
     assert f"{LEVEL}/imgs/*/sample_*.png" in prepared.hashes
 
 

@@ -1,17 +1,21 @@
-"""Reading the released TSV files."""
+"""Reading the released TSV files, and others of their layout."""
 
 import csv
 import gzip
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from suite.data import DataError, open_dataset, prepare_dataset, store
+from suite.data import DataError, manifest, open_dataset, prepare_dataset, store
+from suite.data.catalog import DATA_SETS, place
 from suite.data.listops import encode
 from suite.data.listops_released import FILES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "listops" / "listops_300.tsv.gz"
-COUNTS = {"train": 20, "validation": 6, "test": 5}
+COUNTS: dict[str, Any] = {"source": "local", "train": 20, "validation": 6, "test": 5}
+"""Of few sequences: files that are not those of the release."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
 
 def test_released_files_become_prepared_data(tmp_path, released, rows):
     prepared = prepare_dataset("lra_listops", tmp_path, released=released, **COUNTS)
-    prepared = open_dataset("lra_listops", tmp_path, source="released", **COUNTS)
+    prepared = open_dataset("lra_listops", tmp_path, **COUNTS)
     assert (prepared.train.count, prepared.validation.count, prepared.test.count) == (20, 6, 5)
     for split, first in ((prepared.train, 0), (prepared.validation, 22), (prepared.test, 28)):
         for index in range(split.count):
@@ -47,8 +51,9 @@ def test_released_files_become_prepared_data(tmp_path, released, rows):
             tokens = split.tokens[split.offsets[index] : split.offsets[index + 1]]
             assert tokens.tobytes() == encode(source) + b"\x02"
             assert split.labels[index] == int(target)
-    assert prepared.protocol["source"] == "released"
-    assert prepared.protocol["name"] == "lra_listops/released"
+    assert prepared.protocol["source"] == "local"
+    assert prepared.protocol["name"] == "lra_listops/local"
+    assert "the files are not those of the release" in prepared.protocol["differences"]
     assert prepared.hashes["basic_val.tsv"] == store.sha256(released / "basic_val.tsv")
 
 
@@ -107,7 +112,41 @@ def test_undecodable_bytes_are_named(tmp_path, released):
 
 def test_missing_and_short_files_are_named(tmp_path, released):
     with pytest.raises(DataError, match=r"basic_train.tsv has 22 sequences, 96000 are wanted; pass --train 22"):
-        prepare_dataset("lra_listops", tmp_path, released=released)
+        prepare_dataset("lra_listops", tmp_path, released=released, source="local")
     (released / "basic_val.tsv").unlink()
     with pytest.raises(DataError, match=r"basic_val.tsv is missing; --from takes the folder"):
         prepare_dataset("lra_listops", tmp_path, released=released, **COUNTS)
+
+
+AS_RELEASED = COUNTS | {"source": "released"}
+
+
+def test_a_table_of_the_layout_is_not_taken_for_the_released_one(tmp_path, released, monkeypatch):
+    """No checksum of the release is known: its counts and lengths are, and what passes is called unverified."""
+    with pytest.raises(
+        DataError, match=r"basic_train.tsv is not the released file: 22 sequences, the release has 96,0"
+    ):
+        prepare_dataset("lra_listops", tmp_path, released=released, **AS_RELEASED)
+    known = manifest.read("lra_listops")
+    files = [
+        msgspec.structs.replace(file, sequences=count)
+        for file, count in zip(known.release.files, (22, 6, 5), strict=True)
+    ]
+    small = msgspec.structs.replace(known, release=msgspec.structs.replace(known.release, files=files))
+    monkeypatch.setattr(manifest, "read", lambda name: small)
+    prepared = prepare_dataset("lra_listops", tmp_path, released=released, **AS_RELEASED)
+    assert (prepared.protocol["source"], prepared.protocol["name"]) == ("released", "lra_listops/unverified")
+    assert any("no checksum is known" in text for text in prepared.protocol["differences"])
+    (released / "basic_test.tsv").write_text("Source\tTarget\n" + "( ( ( [MIN 1 ) 2 ) ] )\t1\n" * 5)
+    with pytest.raises(
+        DataError, match=r"basic_test.tsv, line 2: 4 tokens, those of the release have 501 to 1999; prep"
+    ):
+        prepare_dataset("lra_listops", tmp_path, released=released, **AS_RELEASED)
+
+
+def test_only_hashes_make_data_released():
+    """The name of a protocol says "released" where the manifest has hashes of the files or of an archive of them."""
+    names = {name: place(name, None, {"source": "released"}).settings.protocol()["name"] for name in DATA_SETS
+             if "released" in DATA_SETS[name].settings.SOURCES}  # fmt: skip
+    unverified = {name for name, title in names.items() if title.startswith(f"{name}/unverified")}
+    assert unverified == {"lra_listops", "lra_retrieval", "lra_pathfinder", "lra_pathx", "glue_mrpc"}

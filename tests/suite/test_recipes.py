@@ -1,15 +1,19 @@
 """Recipes: the published numbers, what the profiles make of them, and overrides from the command line."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from implementations import catalog
 from implementations.common.config import ConfigError
 from suite.recipes import recipes
 from suite.recipes.base import PROFILES, Recipe, apply_overrides, differences
 from suite.recipes.s5 import RECIPES
 
+ROOT = Path(__file__).parents[2]
 # bin/run_experiments/*.sh of lindermanlab/S5@3c18fdb, column by column:
 # depth, D, P, J, C_init, activation, dropout, ssm_lr, lr, batch, epochs, weight decay, warm-up epochs
 PUBLISHED = {
@@ -140,7 +144,7 @@ def test_overrides_reach_every_level_and_stretch_the_schedule():
         ("epochs=three", "expected int"),
         ("epochs=1.5", "expected int"),
         ("epochs=true", "expected int"),
-        ("epochs.more=1", "has no 'more'"),
+        ("epochs.more=1", "there is no 'more' to set"),
         ("epochs=0", "Recipe.epochs is 0"),
         ("model.layer.prenorm=1", "expected bool"),
         ("model.layer.activation=relu", "S5Config.activation is 'relu'"),
@@ -173,3 +177,15 @@ def test_rates_of_a_profile_end_at_the_minimum():
 
 def test_an_architecture_without_recipes_has_none():
     assert recipes("no_such_architecture") == {}
+
+
+def test_the_documents_say_which_smoke_recipes_are_too_small_to_learn():
+    readme, house = (" ".join((ROOT / name).read_text("utf-8").split()) for name in ("README.md", "ARCHITECTURE.md"))
+    for text in (readme, house):
+        assert re.search(r"`smoke`[^.]* ListOps[^.]*, the pendulum and the book [^.]*must learn", text)
+    (told,) = re.findall(
+        r"([\d,]+) images of Pathfinder, (\d+) of Path-X and (\d+) of Path-256 end at the majority", readme
+    )
+    for task, count in zip(("lra.pathfinder", "lra.pathx", "lra.path256"), told, strict=True):
+        found = [recipes(name)[task]("smoke") for name in catalog.names() if task in recipes(name)]
+        assert {one.data.settings["train"] for one in found if one} == {int(count.replace(",", ""))}

@@ -56,6 +56,14 @@ def test_list(capsys):
         (["--benchmarks", "lar"], "unknown benchmark 'lar': did you mean 'lra'"),
         ([*LISTOPS, "--set", "epoch=1"], "did you mean 'epochs'"),
         ([*LISTOPS, "--set", "data.settings.min_length=-1"], "min_length"),
+        (
+            ["--tasks", "lra.listops", "equivalence.s5", "equivalence.s4", "--set", "batch_size=8"],
+            "--set 'batch_size=8': nothing can be set in equivalence.s5, equivalence.s4; run that without --set",
+        ),
+        (
+            ["--tasks", "speed.s5", "--set", "round=1"],
+            "speed.s5 of s5: --set 'round=1': there is no 'round' to set: did you mean 'rounds'",
+        ),
         (["--profile", "smoke"], "nothing is selected"),
         (["--factors", "s5.blocks"], "--factors belong to --benchmarks ablation"),
         (["--all", "--tasks", "lra.text"], "leave out --benchmarks and --tasks"),
@@ -178,6 +186,16 @@ def test_a_measured_cell_is_kept_and_its_cost_is_known(finished, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if "lra.listops" in line]
     assert "measured already, will not run" in lines[0]
     assert f"measured, cell {measured.cell.id}" in lines[1]
+
+
+def test_a_selection_without_any_data_is_status_2(tmp_path, capsys):
+    arguments = ["--tasks", "lra.image", "lra.text", "--architectures", "s5", "--frameworks", "torch", "--hardware"]
+    assert run.main([*arguments, "cpu", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]) == 2
+    captured = capsys.readouterr()
+    assert "2 cells: 2 no data" in captured.out
+    assert "report:" in captured.out
+    assert captured.err.splitlines()[-1].startswith("nothing ran: the data are not here; python -m suite.data doctor")
+    assert {of.status for of in read_all(tmp_path / "runs")} == {"no data"}
 
 
 def test_no_resume_runs_a_measured_cell_again(finished, capsys):
