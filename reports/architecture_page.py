@@ -42,9 +42,12 @@ def architecture_page(report: Report, name: str) -> Page:
     of_name = [record for record in report.records if record.cell.architecture == name]
     found = [record for record in of_name if frames.kind(record) != "ablation"]
     groups = [group for group in report.groups if group.architecture == name]
-    blocks += configuration(found, name)
-    blocks += tables.parity_blocks(found, name)
-    blocks += results(report, groups, name)
+    if about and stack and not stack.own_recipes and not groups:
+        blocks += [*tables.parity_blocks(found, name), Heading("Results", anchor="results"), of_stack(about)]
+    else:
+        blocks += configuration(found, name)
+        blocks += tables.parity_blocks(found, name)
+        blocks += results(report, groups, name)
     studies = ablation_page.links([study for study in report.studies if study.architecture == name])
     blocks += [Heading("Ablations", anchor="ablations"), Items(tuple(studies))] if studies else []
     for record in found:
@@ -63,6 +66,12 @@ def architecture_page(report: Report, name: str) -> Page:
     )
     title = stack.title if stack else about.title if about else name
     return Page(tables.architecture_path(name)[:-2], title, "results", tuple(blocks), trail)
+
+
+def of_stack(about: Architecture) -> Paragraph:
+    """Where the results of a stack stand that has no recipes of its own."""
+    told = f"Every recipe of {about.title} trains this stack, so its configurations and results stand there:"
+    return Paragraph((Span(told), Span(f"results of {about.title}", f"{tables.architecture_path(about.name)}#results")))
 
 
 def description(about: Architecture) -> Iterator[Block]:

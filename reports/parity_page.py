@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import benchmarks, frames, tables
+from reports import architectures, benchmarks, frames, tables
 from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Spans, Table, chip, plain
 from reports.frames import FRAMEWORKS, Group
 from reports.pages import Report
@@ -164,6 +164,9 @@ def trained_cell(report: Report, name: str) -> Cell:
             told = f"{group.profile}, {count} shared seed{'s' * (count > 1)}"
             spans += [Span(group.task, tables.task_path(group.task), line=True), Span(told, "", "quiet")]
     task = next((task.name for known in benchmarks.shipped() for task in known.tasks if name in task.architectures), "")
+    about, stack = architectures.described().get(name, (None, None))
+    if not spans and about and stack and not stack.own_recipes:
+        return plain(f"as {about.name}, whose recipes train it", tables.architecture_path(about.name))
     if not spans and not task:
         return plain("no recipe", style="quiet")
     command = tables.run_command(tasks=task, architectures=name, seeds=list("01234"), profile="small")
