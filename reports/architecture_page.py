@@ -144,10 +144,10 @@ def configuration(found: Sequence[Record], name: str) -> Iterator[Block]:
     names = list(dict.fromkeys(key for fields in told for key in fields))
     columns = [
         Column("Field"),
-        *(Column(f"{task}, {profile}", grow=True) for task, profile in map(_run_of, chosen)),
+        *(Column(f"{task}, {profile}") for task, profile in map(_run_of, chosen)),
     ]
     rows = [Row((plain(key), *(plain(fields.get(key, "–")) for fields in told))) for key in names]
-    yield Table("The recipes that were run: model and layer fields", tuple(columns), tuple(rows))
+    yield Table("The recipes that were run: model and layer fields", tuple(columns), tuple(rows), "dense many")
     links = [tables.record_link(records[0]) for records in chosen]
     yield Paragraph((Span("Optimizer, data and sources stand in the records:"), *links), "note")
 
@@ -192,7 +192,7 @@ def results(report: Report, groups: Sequence[Group], name: str) -> Iterator[Bloc
     )
     rows = [result_row(group, entry) for group in groups for entry in group.entries.values()]
     caption = "Every cell, one row per task, profile and framework; accuracies in %"
-    yield Table(caption, columns, tuple(rows))
+    yield Table(caption, columns, tuple(rows), "dense")
     yield Paragraph(
         (
             Span("Intervals: Student's t over seeds; with one seed Wilson's, of the finite test split. Rules:"),

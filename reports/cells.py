@@ -54,7 +54,7 @@ def cells_table(records: Sequence[Record]) -> Table:
             Cell((Span(frames.machine(record)), Span(commit(record), "", "code", line=True))),
         )
         rows.append(Row(cells))
-    return Table(counted(len(rows), "cell"), columns, tuple(rows), "dense", search="Search cells")
+    return Table(counted(len(rows), "cell"), columns, tuple(rows), "dense many", search="Search cells")
 
 
 def _order(record: Record) -> tuple[object, ...]:

@@ -96,7 +96,7 @@ def rungs_table(report: Report) -> Table:
         *(Column(f"Rung {rung}", numeric=True) for rung in LADDER),
         Column("Machine, commit", grow=True),
     )
-    return Table("Checks that passed, of those that were run, by rung", columns, tuple(rows), "dense")
+    return Table("Checks that passed, of those that were run, by rung", columns, tuple(rows), "dense many")
 
 
 def rung_cell(checks: Sequence[Mapping[Any, Any]]) -> Cell:

@@ -217,7 +217,7 @@ def summary(found: Sequence[SpeedRun]) -> Table:
             Cell(tuple(Span(one.cell.id, tables.cell_path(one), line=n > 0) for n, one in enumerate(run.records))),
         )
         rows.append(Row(cells))
-    return Table("What was measured", columns, tuple(rows))
+    return Table("What was measured", columns, tuple(rows), "dense")
 
 
 VARIANTS = {"SH": "single-head", "MH": "multi-head", "MF": "multi-filter"}
