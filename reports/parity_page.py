@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import architectures, benchmarks, frames, tables
+from reports import architectures, benchmarks, commits, frames, tables
 from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Spans, Table, chip, plain
 from reports.frames import FRAMEWORKS, Group
 from reports.pages import Report
@@ -112,7 +112,7 @@ def origin(checks: Sequence[Mapping[Any, Any]]) -> Iterator[Span]:
     found = {check["record"].cell.id: check["record"] for check in checks}
     for record in found.values():
         yield Span(frames.machine(record), tables.cell_path(record), line=True)
-        yield Span(frames.text(record.provenance.get("commit"))[:12] or "commit unknown", "", "code")
+        yield from commits.of_record(record, "commit unknown")
     if not found:
         yield Span("–", "", "quiet")
 
