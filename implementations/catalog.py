@@ -60,6 +60,8 @@ _ARCHITECTURES = (
         "TransformerLayer",
     ),
     Architecture("spade", "SPADE", "arXiv:2212.08136", "implementations.spade", "SpadeConfig", "SpadeLayer"),
+    # No architecture besides: the stack that every recipe of `spade` trains, so its results stand there; its layers are
+    # timed as `spade` and as the sliding window. The name is for building it, and for its parity ladder.
     Architecture(
         "spade_stack", "SPADE, stacked", "arXiv:2212.08136", "implementations.spade", "SpadeStackConfig", "SpadeStack"
     ),

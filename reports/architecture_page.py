@@ -42,9 +42,12 @@ def architecture_page(report: Report, name: str) -> Page:
     of_name = [record for record in report.records if record.cell.architecture == name]
     found = [record for record in of_name if frames.kind(record) != "ablation"]
     groups = [group for group in report.groups if group.architecture == name]
-    blocks += configuration(found, name)
-    blocks += tables.parity_blocks(found, name)
-    blocks += results(report, groups, name)
+    if about and stack and not stack.own_recipes and not groups:
+        blocks += [*tables.parity_blocks(found, name), Heading("Results", anchor="results"), of_stack(about)]
+    else:
+        blocks += configuration(found, name)
+        blocks += tables.parity_blocks(found, name)
+        blocks += results(report, groups, name)
     studies = ablation_page.links([study for study in report.studies if study.architecture == name])
     blocks += [Heading("Ablations", anchor="ablations"), Items(tuple(studies))] if studies else []
     for record in found:
@@ -63,6 +66,12 @@ def architecture_page(report: Report, name: str) -> Page:
     )
     title = stack.title if stack else about.title if about else name
     return Page(tables.architecture_path(name)[:-2], title, "results", tuple(blocks), trail)
+
+
+def of_stack(about: Architecture) -> Paragraph:
+    """Where the results of a stack stand that has no recipes of its own."""
+    told = f"Every recipe of {about.title} trains this stack, so its configurations and results stand there:"
+    return Paragraph((Span(told), Span(f"results of {about.title}", f"{tables.architecture_path(about.name)}#results")))
 
 
 def description(about: Architecture) -> Iterator[Block]:
@@ -135,10 +144,10 @@ def configuration(found: Sequence[Record], name: str) -> Iterator[Block]:
     names = list(dict.fromkeys(key for fields in told for key in fields))
     columns = [
         Column("Field"),
-        *(Column(f"{task}, {profile}", grow=True) for task, profile in map(_run_of, chosen)),
+        *(Column(f"{task}, {profile}") for task, profile in map(_run_of, chosen)),
     ]
     rows = [Row((plain(key), *(plain(fields.get(key, "–")) for fields in told))) for key in names]
-    yield Table("The recipes that were run: model and layer fields", tuple(columns), tuple(rows))
+    yield Table("The recipes that were run: model and layer fields", tuple(columns), tuple(rows), "dense many")
     links = [tables.record_link(records[0]) for records in chosen]
     yield Paragraph((Span("Optimizer, data and sources stand in the records:"), *links), "note")
 
@@ -183,7 +192,7 @@ def results(report: Report, groups: Sequence[Group], name: str) -> Iterator[Bloc
     )
     rows = [result_row(group, entry) for group in groups for entry in group.entries.values()]
     caption = "Every cell, one row per task, profile and framework; accuracies in %"
-    yield Table(caption, columns, tuple(rows))
+    yield Table(caption, columns, tuple(rows), "dense")
     yield Paragraph(
         (
             Span("Intervals: Student's t over seeds; with one seed Wilson's, of the finite test split. Rules:"),

@@ -1,6 +1,7 @@
 """The page of one benchmark: every task by every architecture, in each framework, beside the published numbers."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from reports import benchmarks, language, tables
@@ -100,10 +101,13 @@ def task_cell(task: Task, groups: Sequence[Group], name: str, framework: str, pr
         return Cell((chip("not run"),)) if task.has(name, profile) else plain("no recipe", style="quiet")
     spans: list[Span] = []
     for group in found:
-        cell = tables.entry_cell(group.entries[framework], group)
-        told = [] if group.unit or one_metric else [tables.metric_words(group)]
-        told += [f"{group.variant} recipe {group.recipe}".strip()] if len(found) > 1 else []
-        spans += [*cell.spans, *(Span(word, "", "quiet", line=True) for word in told)]
+        first, *rest = tables.entry_cell(group.entries[framework], group).spans
+        if len(found) > 1:  # each begins a line, under the name of its recipe
+            spans.append(Span(f"{group.variant} recipe {group.recipe}".strip(), "", "quiet", line=True))
+            first = replace(first, line=True)
+        spans += [first, *rest]
+        if not group.unit and not one_metric:
+            spans.append(Span(tables.metric_words(group), "", "quiet", line=True))
     sort = tables.entry_cell(found[0].entries[framework], found[0]).sort if len(found) == 1 else None
     return Cell(tuple(spans), sort)
 

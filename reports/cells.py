@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports import frames, names, tables
+from reports import commits, frames, names, tables
 from reports.blocks import Block, Cell, Code, Column, Page, Paragraph, Row, Span, Table, chip, plain
 from reports.console import counted
 from reports.frames import FRAMEWORKS
@@ -51,10 +51,10 @@ def cells_table(records: Sequence[Record]) -> Table:
             Cell((Span(str(cell.seed)),), cell.seed),
             plain(cell.profile),
             headline_cell(record),
-            Cell((Span(frames.machine(record)), Span(commit(record), "", "code", line=True))),
+            Cell((Span(frames.machine(record)), *commits.of_record(record))),
         )
         rows.append(Row(cells))
-    return Table(counted(len(rows), "cell"), columns, tuple(rows), "dense", search="Search cells")
+    return Table(counted(len(rows), "cell"), columns, tuple(rows), "dense many", search="Search cells")
 
 
 def _order(record: Record) -> tuple[object, ...]:
@@ -81,9 +81,3 @@ def headline_cell(record: Record) -> Cell:
         return plain("–", style="quiet")
     words = Span(names.words(name), "", "quiet", line=True)
     return Cell((Span(frames.metric_text(name, record.metrics[name]), "", "value"), words), value)
-
-
-def commit(record: Record) -> str:
-    """The commit of a record in short, with a plus where it had uncommitted changes."""
-    found = frames.text(record.provenance.get("commit"))
-    return (found[:12] or "–") + ("+" if record.provenance.get("dirty") is True else "")

@@ -12,6 +12,8 @@ from reports.speed import SpeedRun
 from reports.statistics import Sample, mean_interval, summarize
 from reports.verdicts import signed
 
+WITH_GRADIENTS = "forward and backward"
+
 
 def learned(groups: Sequence[Group]) -> Iterator[Spans]:
     """Which models learn more than the frequencies of classes or tokens; a line for each task and profile."""
@@ -89,9 +91,10 @@ def difference(group: Group) -> Sample | None:
 
 def speeds(records: Sequence[Record]) -> Iterator[Spans]:
     """Of each run of layer speed: which layers are faster or slower than its first one at the longest length, in the
-    first mode; its page has the others."""
+    first mode and with the backward pass; its page has the others."""
     for run in speed.runs(records):
-        told = _against_first(run, run.modes[0])
+        modes = [mode for place, mode in enumerate(run.modes) if not place or mode == WITH_GRADIENTS]
+        told = " ".join(filter(None, (_against_first(run, mode) for mode in modes)))
         if told:
             unfinished = "" if run.record.status == "measured" else f" The run did not end ({run.record.status})."
             place = Span(run.title, f"speed.*#{run.anchor}")
@@ -118,7 +121,8 @@ def _against_first(run: SpeedRun, mode: str) -> str:
         found.setdefault(word, []).append(f"{row['layer']} ({ratio:.2f} times its time{active})")
     words = {"faster": "faster than", "slower": "slower than", "equal": "not told apart from"}
     parts = [f"{words[word]} {run.layers[0]}: {', '.join(found[word])}" for word in words if word in found]
-    return f"{mode or 'time'} at {longest:,} positions, {'; '.join(parts)}." if parts else ""
+    start = mode[:1].upper() + mode[1:] or "Time"
+    return f"{start} at {longest:,} positions, {'; '.join(parts)}." if parts else ""
 
 
 def _share(run: SpeedRun, layer: str, length: int) -> float | None:

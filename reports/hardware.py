@@ -7,6 +7,7 @@ from typing import Any
 from reports import chips, frames, tables
 from reports.blocks import Block, Cell, Code, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, plain
 from reports.machines import machines_table
+from reports.names import scaled
 from reports.records import Record
 
 LEAD = "The machines that records were measured on, and programs compiled for chips that were not there."
@@ -14,7 +15,6 @@ COMPILED = (
     "What each chip computes and moves, what memory it takes, whether that fits, and how the chips that share a batch "
     "exchange numbers. Nothing of this was run, so there is no time and no accuracy of it."
 )
-UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 BOUNDS = {
     "memory": "twice as long does not fit",
     "model": "the model takes no longer input",
@@ -172,7 +172,7 @@ def rows_table(found: Sequence[Record], title: str, table: str, own: Sequence[Sh
         for row in record.tables.get(table, [])
         if isinstance(row.get("program"), str)
     ]
-    return Table(title, columns, tuple(rows))
+    return Table(title, columns, tuple(rows), "dense many")
 
 
 SECTIONS = (
@@ -220,8 +220,7 @@ def amount_cell(value: object, prefix: str = "") -> Cell:
     number = _number(value)
     if number is None:
         return plain("–", style="quiet")
-    size, unit = next(((size, unit) for size, unit in UNITS if number >= size), (1.0, ""))
-    return Cell((Span(f"{prefix}{number / size:.3g} {unit}".rstrip()),), number)
+    return Cell((Span(prefix + scaled(number)),), number)
 
 
 def bytes_cell(value: object, prefix: str = "") -> Cell:

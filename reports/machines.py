@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports import frames, tables
+from reports import commits, frames, tables
 from reports.blocks import Cell, Column, Row, Span, Table, number, plain
 from reports.records import Record
 
@@ -70,9 +70,9 @@ def _commits(records: Sequence[Record]) -> Iterator[Span]:
     """Every commit, with its first cells."""
     found: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(frames.text(record.provenance.get("commit"))[:12], []).append(record)
+        found.setdefault(commits.commit(record), []).append(record)
     for commit, own in sorted(found.items()):
-        yield Span(commit or "unknown", "", "code", line=True)
+        yield from commits.spans(commit, otherwise="unknown")
         for index, record in enumerate(own[:SHOWN]):
             yield Span(f"cell {index + 1}" if index == 0 else str(index + 1), tables.cell_path(record), "quiet")
         if own[SHOWN:]:

@@ -102,6 +102,7 @@ DATA: dict[str, str] = {
 }  # fmt: skip
 """Parts of the names of protocols: data sets, where they are from, tokenizers."""
 
+UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 RATES = ("_share", "accuracy")
 
 
@@ -136,6 +137,8 @@ def value(key: str, found: Any) -> str | None:
         return amount(found)
     if "_seconds" in key:
         return f"{1000 * found:,.2f} ms" if abs(found) < 1 else f"{found:,.2f} s"
+    if key in ("operations", "flops"):
+        return scaled(found)
     if key.endswith("_joules"):
         return f"{found / 3600:.4g} Wh"
     if key.endswith(RATES):
@@ -143,6 +146,12 @@ def value(key: str, found: Any) -> str | None:
     if isinstance(found, float) and not found.is_integer():
         return f"{found:,.0f}" if abs(found) >= 1e5 else f"{found:.4g}"
     return f"{found:,.0f}" if abs(found) < 1e15 else f"{found:.4g}"
+
+
+def scaled(count: float) -> str:
+    """A count in thousands, millions and so on."""
+    size, unit = next(((size, unit) for size, unit in UNITS if abs(count) >= size), (1.0, ""))
+    return f"{count / size:.4g} {unit}".rstrip()
 
 
 def amount(count: float) -> str:

@@ -162,6 +162,8 @@ def architecture_table(report: Report) -> Table:
         title = stack.title if stack else about.title if about else name
         found = [record.status for record in report.records if record.cell.architecture == name]
         chips = [chip(f"{found.count(s)} {s}", s) for s in STATUS_MEANING if s in found] or [chip("not run")]
+        if about and stack and not stack.own_recipes:
+            chips.append(Span(f"trained as {about.name}", f"{tables.architecture_path(about.name)}#results"))
         cells = (
             plain(title, tables.architecture_path(name)),
             plain(name, style="code"),

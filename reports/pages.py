@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import architectures, benchmarks, contended, figures, frames, language, names, resampled, tables
+from reports import architectures, benchmarks, commits, contended, figures, frames, language, names, resampled, tables
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -212,6 +212,7 @@ def _origin(record: Record) -> Iterator[Block]:
     commit = frames.text(origin.get("commit"))
     if commit:
         links += [Span("Commit", "#provenance"), Span(commit, "", "code")]
+        links += [Span(commits.ABSENT, "", "strong")] if commit in commits.UNPUBLISHED else []
         links += [Span("with uncommitted changes", "", "strong")] if origin.get("dirty") is True else []
     yield Paragraph(tuple(links))
     command = frames.text(origin.get("command"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import benchmarks, frames, tables
+from reports import architectures, benchmarks, commits, frames, tables
 from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Spans, Table, chip, plain
 from reports.frames import FRAMEWORKS, Group
 from reports.pages import Report
@@ -96,7 +96,7 @@ def rungs_table(report: Report) -> Table:
         *(Column(f"Rung {rung}", numeric=True) for rung in LADDER),
         Column("Machine, commit", grow=True),
     )
-    return Table("Checks that passed, of those that were run, by rung", columns, tuple(rows), "dense")
+    return Table("Checks that passed, of those that were run, by rung", columns, tuple(rows), "dense many")
 
 
 def rung_cell(checks: Sequence[Mapping[Any, Any]]) -> Cell:
@@ -112,7 +112,7 @@ def origin(checks: Sequence[Mapping[Any, Any]]) -> Iterator[Span]:
     found = {check["record"].cell.id: check["record"] for check in checks}
     for record in found.values():
         yield Span(frames.machine(record), tables.cell_path(record), line=True)
-        yield Span(frames.text(record.provenance.get("commit"))[:12] or "commit unknown", "", "code")
+        yield from commits.of_record(record, "commit unknown")
     if not found:
         yield Span("–", "", "quiet")
 
@@ -164,6 +164,9 @@ def trained_cell(report: Report, name: str) -> Cell:
             told = f"{group.profile}, {count} shared seed{'s' * (count > 1)}"
             spans += [Span(group.task, tables.task_path(group.task), line=True), Span(told, "", "quiet")]
     task = next((task.name for known in benchmarks.shipped() for task in known.tasks if name in task.architectures), "")
+    about, stack = architectures.described().get(name, (None, None))
+    if not spans and about and stack and not stack.own_recipes:
+        return plain(f"as {about.name}, whose recipes train it", tables.architecture_path(about.name))
     if not spans and not task:
         return plain("no recipe", style="quiet")
     command = tables.run_command(tasks=task, architectures=name, seeds=list("01234"), profile="small")

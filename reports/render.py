@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from reports.blocks import Cell, Page, Span, Spans, Table
 from reports.mathematics import mathml
@@ -33,6 +34,13 @@ def clean(value: str) -> str:
 def one_line(value: str) -> str:
     """Clean text without line breaks."""
     return " ".join(clean(value).split())
+
+
+def breakable(value: str) -> Markup:
+    """Clean text in HTML; one that is a long name, as `equivalence.block_recurrent`, may go on in another line."""
+    text = clean(value)
+    name = re.fullmatch(r"[a-z0-9]+([._][a-z0-9]+)+", text)
+    return Markup(re.sub(r"([._])(?=[a-z])", r"\1<wbr>", text)) if name else escape(text)
 
 
 def slug(value: str) -> str:
@@ -115,7 +123,7 @@ class Renderer:
         loader = jinja2.FileSystemLoader(TEMPLATES)
         options = {"loader": loader, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
         self._html = jinja2.Environment(autoescape=True, finalize=_finalize, **options)
-        self._html.filters |= {"mathml": mathml}
+        self._html.filters |= {"mathml": mathml, "breakable": breakable}
         self._markdown = jinja2.Environment(autoescape=False, keep_trailing_newline=True, **options)
         self._markdown.filters |= {"md": markdown, "fence": fence}
         script = (TEMPLATES / "tables.js").read_text(encoding="utf-8")

@@ -171,8 +171,14 @@ def measurements(record: Record) -> pd.DataFrame:
             continue
         if all(found[name] > 0 for name in TIMES):
             mode = row.get("mode")
-            rows.append({"layer": layer, "mode": mode if isinstance(mode, str) else "", "length": length, **found})
-    return pd.DataFrame(rows, columns=["layer", "mode", "length", *NUMBERS])
+            told = {"mode": mode if isinstance(mode, str) else "", "cached": from_cache(record, row)}
+            rows.append({"layer": layer, "length": length, **told, **found})
+    return pd.DataFrame(rows, columns=["layer", "mode", "length", *NUMBERS, "cached"])
+
+
+def from_cache(record: Record, row: Mapping[str, object]) -> bool:
+    """Whether a program may have come from a cache: JAX measures its compilation unless one is set."""
+    return record.cell.framework == "jax" and row.get("compile_seconds", 0) is None
 
 
 def _number(value: object) -> float:
@@ -220,7 +226,7 @@ def summary(found: Sequence[SpeedRun]) -> Table:
             Cell(tuple(Span(one.cell.id, tables.cell_path(one), line=n > 0) for n, one in enumerate(run.records))),
         )
         rows.append(Row(cells))
-    return Table("What was measured", columns, tuple(rows))
+    return Table("What was measured", columns, tuple(rows), "dense")
 
 
 VARIANTS = {"SH": "single-head", "MH": "multi-head", "MF": "multi-filter"}
@@ -367,7 +373,7 @@ def measurement_table(run: SpeedRun) -> Table:
             Cell((Span("–" if tokens is None else f"{tokens:,.0f}"),), "" if tokens is None else tokens),
             number(None if share is None else 100 * share, 1),
             number(None if memory is None else memory / 2**20, 0),
-            number(_finite(row["compile_seconds"]), 1),
+            plain("from a cache", style="quiet") if row["cached"] else number(_finite(row["compile_seconds"]), 1),
         )
         rows.append(Row(cells))
     folded = f"Every measurement: {len(rows)} rows"

@@ -14,6 +14,9 @@ from reports.published import Number, PaperNumbers
 from reports.records import Record
 from reports.render import slug
 
+WIDE, WIDEST, FEW, LONG = 10, 14, 6, 40
+"""Open-ended tables of more columns than WIDE are set small; of more than WIDEST with few rows, a row is a column.
+Columns that hold more than LONG letters go on in another line."""
 ERRORS = ("error_jax", "error_torch", "error_between")
 
 
@@ -385,5 +388,10 @@ def rows_table(caption: str, rows: Sequence[dict[str, Any]]) -> Table:
     numeric = {name: not any(isinstance(row.get(name), str | list | dict | bool) for row in rows) for name in named}
     order = sorted(named, key=lambda name: (numeric[name], name))
     cells = [tuple(value_cell(name, row.get(name)) for name in order) for row in rows]
-    columns = tuple(Column(names.title(name), numeric=numeric[name]) for name in order)
-    return Table(caption, columns, tuple(Row(row) for row in cells))
+    if len(order) > WIDEST and len(rows) <= FEW:
+        turned = [Row((plain(names.title(name)), *own)) for name, *own in zip(order, *cells, strict=True)]
+        titles = ("Entry", *(f"Row {count}" for count in range(1, len(rows) + 1)))
+        return Table(caption, tuple(map(Column, titles)), tuple(turned), "facts")
+    long = {name for row in rows for name in row if len(frames.text(row[name])) > LONG}
+    columns = tuple(Column(names.title(name), numeric=numeric[name], grow=name in long) for name in order)
+    return Table(caption, columns, tuple(Row(row) for row in cells), "dense many" if len(columns) > WIDE else "")

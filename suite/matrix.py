@@ -149,8 +149,10 @@ def left_out(selection: Selection) -> list[str]:
             absent.setdefault(without, []).append(task.name)
             told |= set(without)
     everything = "every architecture"
+    said = {name: f"{name}, which {other} trains" for name, other in recipes.TRAINED_AS.items()}
     pairs = [
-        f"{', '.join(names)} of {everything if len(without) == len(catalog.names()) else ', '.join(without)}"
+        f"{', '.join(names)} of "
+        + (everything if len(without) == len(catalog.names()) else ", ".join(said.get(name, name) for name in without))
         for without, names in absent.items()
     ]
     idle = [name for name in selection.architectures if not any(_what(task, name, selection) for task in tasks)]

@@ -68,11 +68,15 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Stack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Several layers of an architecture that the catalog knows by a name of their own."""
+    """Several layers of an architecture that the catalog knows by a name of their own.
+
+    own_recipes: whether there are recipes by its name; else those of the architecture train it, and have its results.
+    """
 
     name: Identifier
     title: Name
     meaning: Sentence
+    own_recipes: bool = True
 
 
 class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -45,7 +45,7 @@ class Cost:
 class Estimator:
     """Prices cells by records: first one of the same recipe on the same hardware, of any seed; then the nearest of the
     same hardware, by framework, architecture and operations of an update, scaled by the operations of the whole run;
-    then the nearest of another chip of the kind, scaled by the ratio of the peak rates as well.
+    then the nearest of another chip of the kind, scaled by the ratio of their peak rates or bandwidths as well.
 
     Memory is scaled by what parameters and activations take, beside what a process takes without them. Energy follows
     from a measured mean power, else from that of the board. Records whose device was shared (`reports.contended`) tell
@@ -82,10 +82,8 @@ class Estimator:
             found = self._nearest(cell, operations, other_chips=True)
             if found is not None:
                 there = found[0].cell.hardware
-                faster = (_rate(cell, there) or 1.0) / (_rate(cell, cell.hardware) or 1.0)
-                elsewhere = (
-                    f" on {there}, times the ratio {faster:.3g} of the peak rates of {there} and {cell.hardware}"
-                )
+                faster, of = _slower(cell, there)
+                elsewhere = f" on {there}, times the ratio {faster:.3g} of the {of} of {there} and {cell.hardware}"
         if found is None:
             return _assumed(cell, operations, self.cores)
         record, ratio = found
@@ -113,7 +111,8 @@ class Estimator:
             return cost
         _, record, ratio = min(found, key=lambda one: one[0])
         whole, bare = _memory(record) or 0.0, _bare(record)
-        told = f"; memory {ratio:.2g} times that of cell {record.cell.id}, by parameters and activations"
+        where = "" if record.cell.hardware == cell.hardware else f" on {record.cell.hardware}"
+        told = f"; memory {ratio:.2g} times that of cell {record.cell.id}{where}, by parameters and activations"
         told += f", beside {memory(bare)} of the bare process" if bare else ""
         return dataclasses.replace(cost, memory=bare + ratio * (whole - bare), basis=cost.basis + told)
 
@@ -179,6 +178,14 @@ def _rate(cell: Cell, name: str) -> float | None:
     if cell.recipe.model.compute_dtype == "bfloat16":
         return chip.bfloat16
     return chip.tf32 if cell.recipe.matmul_precision == "tf32" else chip.float32
+
+
+def _slower(cell: Cell, there: str) -> tuple[float, str]:
+    """How many times as long a cell takes on its hardware as on another GPU, by what bounds it there: peak rate or
+    bandwidth, whichever falls more. The H200 is an H100 with faster memory."""
+    rates = [("peak rates", _rate(cell, there), _rate(cell, cell.hardware))]
+    rates += [("bandwidths", PROFILES[there].bandwidth, PROFILES[cell.hardware].bandwidth)]
+    return max((other / own, name) for name, other, own in rates if other and own)
 
 
 def _seconds(record: Record) -> bool:

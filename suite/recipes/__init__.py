@@ -17,6 +17,8 @@ from implementations.common.config import Config
 from implementations.models.config import ModelConfig
 from suite.recipes.base import Profile
 
+TRAINED_AS = {"spade_stack": "spade"}
+"""Stacks without recipes of their own: those of the architecture train them, in every task and profile."""
 BENCHMARKS = ("sequences", "glue", "summaries", "pretraining")
 
 
@@ -47,4 +49,4 @@ def operations_per_token(architecture: str, model: ModelConfig) -> float | None:
 def _room(layer: Config) -> str:
     """The module of a layer's recipes; a stack has those of its architecture."""
     name = layer.architecture or ""
-    return {"spade_stack": "spade", "block_recurrent_feedback": "block_recurrent"}.get(name, name)
+    return {**TRAINED_AS, "block_recurrent_feedback": "block_recurrent"}.get(name, name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from implementations import catalog
 from implementations.common.config import ConfigError, nearest
 from reports import records
+from reports.commits import UNPUBLISHED
 from reports.frames import text
 from reports.records import Record
 from suite.hardware.profiles import PROFILES as HARDWARE
@@ -53,7 +54,9 @@ def _of_cell(name: str, folders: Sequence[Path]) -> Path:
 def cell_of(record: Record) -> Cell:
     """The cell of a record; raises CannotVerify where the record's id is not that of what it says was run."""
     commit = text(record.provenance.get("commit"))
-    older = f"; check out its commit {commit} and verify it there" if commit not in ("", "unknown") else ""
+    older = (
+        f"; check out its commit {commit} and verify it there" if commit not in ("", "unknown", *UNPUBLISHED) else ""
+    )
     command = text(record.provenance.get("command"))
     if not command.startswith("python -m suite.run"):
         remedy = f"repeat its command: {command}" if command else "it names no command to repeat"

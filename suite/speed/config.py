@@ -120,7 +120,10 @@ def feedback(d_model: int, heads: int, window: int) -> Config:
 
 
 def listed() -> dict[str, Callable[[int, int, int], Config]]:
-    """Layer of an architecture as a function of (d_model, heads, window), causal; one entry per architecture here."""
+    """Layer of an architecture as a function of (d_model, heads, window), causal; one entry per architecture here.
+
+    `spade_stack` has none: its bottom layer is that of `spade`, and those above attend in a sliding window only.
+    """
     return {
         "s5": lambda d, heads, window: _config("s5", d_model=d, ssm_size=d, blocks=heads, activation="half_glu1"),
         "s4": lambda d, heads, window: _config("s4", d_model=d, state_size=16),

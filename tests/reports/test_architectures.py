@@ -15,6 +15,7 @@ from implementations import catalog
 from reports import architectures, build, diagrams, mathematics, tables
 from reports.architectures import AXES, ArchitectureError
 from reports.diagrams import Rectangle
+from suite.recipes import TRAINED_AS, recipes
 
 NAMES = (
     "s5", "s4", "s4d", "ema", "mega", "transformer", "block_recurrent", "block_state", "spade", "seqboat",
@@ -33,6 +34,13 @@ def test_every_architecture_of_the_catalog_is_described() -> None:
     assert set(catalog.names()) <= set(architectures.described())
     assert set(SHIPPED) == set(NAMES)
     assert set(architectures.described()) - set(SHIPPED) == {"block_recurrent_feedback", "spade_stack"}
+
+
+def test_pages_and_suite_agree_on_which_stacks_have_recipes() -> None:
+    stacks = {name: (about, stack) for name, (about, stack) in architectures.described().items() if stack}
+    assert {name: about.name for name, (about, stack) in stacks.items() if not stack.own_recipes} == TRAINED_AS
+    for name, (_, stack) in stacks.items():
+        assert bool(recipes(name)) == stack.own_recipes
 
 
 @pytest.mark.parametrize("name", catalog.names())
@@ -184,7 +192,9 @@ def test_a_stack_has_a_page_that_leads_to_its_layer(site: Path) -> None:
         page = Document(site / "architectures" / f"{name}.html")
         assert stack.meaning in page.text
         assert f"{about.name}.html" in page.values("href")
-        assert f"python -m suite.run --architectures {name} --profile smoke" in page.text
+        runs = f"python -m suite.run --architectures {name} --profile smoke" in page.text
+        lent = f"{about.name}.html#results" in page.values("href")
+        assert (runs, lent) == (stack.own_recipes, not stack.own_recipes)
         assert f"{name}.html" in Document(site / "architectures" / f"{about.name}.html").values("href")
 
 

@@ -1,6 +1,7 @@
 """The pages of benchmarks: every task by every architecture, an average only of all tasks, and what is missing."""
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,14 @@ def test_profiles_and_frameworks_are_kept_apart() -> None:
     assert "| 72.50 |" in paper
     assert "| PyTorch | **not run** | **not run** |" in paper
     assert "| JAX, PyTorch | **not run** |" in paper
+
+
+def test_each_of_several_recipes_begins_a_line_under_its_name() -> None:
+    shared: dict[str, Any] = {"task": TASKS[0], "profile": "small", "metrics": {"test_accuracy": 0.5}}
+    row = jax_row([make_record(**shared), make_record(**shared, id="other", recipe={"batch_size": 7})])
+    told = re.search(r"\| (recipe \w+) <br>\[\*\*50[^|]* <br>(recipe \w+) <br>\[\*\*50[^|]* \|", row)
+    assert told
+    assert told[1] != told[2]
 
 
 def test_what_is_missing_has_its_command() -> None:

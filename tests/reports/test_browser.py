@@ -124,6 +124,24 @@ def test_every_page_fits_a_phone_links_to_what_is_there_and_complains_about_noth
         assert browser.complaints == [], page
 
 
+WIDE = """[...document.querySelectorAll('.scroll')].filter(
+  e => e.firstElementChild.getBoundingClientRect().right > e.getBoundingClientRect().right + 1).map(e => e.ariaLabel)"""
+
+
+@pytest.mark.parametrize(("medium", "width"), [("screen", 1280), ("print", 1032)])  # 1032: A4 across, less its margins
+def test_no_table_is_wider_than_the_page(medium: str, width: int, browser: Browser, site: Path) -> None:
+    measured = build.build([Path(build.__file__).parent / "measured"], site.parent / "measured").parent
+    cells = [measured / "cells" / f"{name}.html" for name in ("bec1c283aaed", "2aefeaa0f787", "42124e29afd3")]
+    everything = [*(site / f"{page}.html" for page in pages(site)), *measured.glob("*.html"), *cells]
+    wide = {}
+    for page in everything:
+        browser.open(page, width=width)
+        browser.call("Emulation.setEmulatedMedia", media=medium)
+        wide[page.stem] = browser.run(WIDE)
+    browser.call("Emulation.setEmulatedMedia", media="")
+    assert {page: tables for page, tables in wide.items() if tables} == {}
+
+
 WORDS_OF_FIGURES = """[...document.querySelectorAll('.plot:not(.diagram) svg')].map(svg => {
   const box = e => { const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; };
   return {box: box(svg), words: [...svg.querySelectorAll('text')].map(e => [e.textContent, ...box(e)]),

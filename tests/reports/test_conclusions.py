@@ -41,7 +41,7 @@ def timed(first: tuple[float, float, float], other: tuple[float, float, float], 
 )
 def test_layers_are_told_apart_only_where_their_quantiles_are(other: tuple[float, float, float], word: str) -> None:
     (line,) = texts(conclusions.speeds([timed((2.0, 3.0, 4.0), other)]))
-    assert f"forward at 512 positions, {word}. One run on one machine." in line
+    assert f"Forward at 512 positions, {word}. One run on one machine." in line
     (line,) = texts(conclusions.speeds([timed((2.0, 3.0, 4.0), other, status="failed")]))
     assert "The run did not end" in line
 
@@ -51,6 +51,19 @@ def test_the_ratio_is_that_of_the_page_of_speed() -> None:
     record.tables["layer_speed"][-1]["ratio_to_first"] = 0.4
     (line,) = texts(conclusions.speeds([record]))
     assert "b (0.40 times its time" in line
+
+
+def test_the_backward_pass_is_told_where_it_was_measured() -> None:
+    record = timed((2.0, 3.0, 4.0), (1.0, 1.1, 1.9))
+    rows = record.tables["layer_speed"]
+    rows += [row | {"mode": "streaming step"} for row in rows]
+    rows += [row | {"mode": "forward and backward", "ratio_to_first": 3.5} for row in rows[:4]]
+    for row in rows[8:]:
+        row |= {name: 10.0 for name in ("ms_p20", "ms_p50", "ms_p80") if row["layer"] == "b"}
+    (line,) = texts(conclusions.speeds([record]))
+    assert "Forward at 512 positions, faster than a: b (0.37 times its time" in line
+    assert "Forward and backward at 512 positions, slower than a: b (3.50 times its time" in line
+    assert "treaming" not in line
 
 
 def test_one_shared_seed_allows_no_conclusion() -> None:

@@ -25,7 +25,7 @@ HOSTILE = (
 OWN_SITES = r"https://(arxiv\.org/abs/[\d.]+|github\.com/state-spaces/s4|www\.nvidia\.com/[\w/-]+|docs\.cloud\.google\.com/tpu/docs/\w+)"
 OWN_TAGS = {
     "html", "head", "meta", "title", "link", "style", "body", "a", "header", "nav", "main", "footer", "p", "h1",
-    "h2", "h3", "ul", "li", "section", "span", "strong", "code", "pre", "br", "div", "figure", "figcaption",
+    "h2", "h3", "ul", "li", "section", "span", "strong", "code", "pre", "br", "wbr", "div", "figure", "figcaption",
     "details", "summary",
     "table", "caption", "thead", "tbody", "tr", "th", "td", "script", "svg", "defs", "g", "path", "use", "text",
     "tspan", "clippath", "rect", "svg title", "desc", "marker", "circle", "math", "semantics", "annotation", "mrow",

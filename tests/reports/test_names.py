@@ -25,6 +25,8 @@ from reports.render import text_of
         ("error", 1.85e-07, "1.85e-07"),
         ("passed", True, "yes"),
         ("length", 16384, "16,384"),
+        ("operations", 3489660928, "3.49 G"),
+        ("flops", 640, "640"),
         ("huge", 10**400, None),
         ("layer", "BRECT", None),
     ],

@@ -64,7 +64,7 @@ def test_training_counts_only_seeds_of_both_frameworks() -> None:
     found = report([*both, make_record("jax", 2, profile="small")])
     assert text_of(parity_page.trained_cell(found, "s5")) == "lra.listops small, 2 shared seeds"
     assert text_of(parity_page.trained_cell(report([make_record("jax")]), "s5")).startswith("not run python -m suite")
-    assert text_of(parity_page.trained_cell(found, "spade_stack")) == "no recipe"
+    assert text_of(parity_page.trained_cell(found, "spade_stack")) == "as spade, whose recipes train it"
 
 
 @pytest.mark.parametrize("name", parity_page.GOLDEN)

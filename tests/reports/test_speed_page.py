@@ -50,6 +50,22 @@ def test_the_committed_runs_are_read_whole() -> None:
     assert 1 / jax.ratios(brect, single, "forward and backward")[65536] == pytest.approx(0.345, abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("framework", "change", "told"),
+    [
+        ("jax", {"compile_seconds": None}, "from a cache"),
+        ("jax", {"compile_seconds": 2.5}, "2.5"),
+        ("jax", {}, "–"),
+        ("torch", {"compile_seconds": None}, "–"),
+    ],
+)
+def test_a_compilation_that_was_not_timed_came_from_a_cache(framework: str, change: dict, told: str) -> None:
+    cell = {"benchmark": "speed", "task": "speed.a", "metrics": {}, "curves": {}, "predictions": None}
+    (run,) = speed.runs([make_record(framework, tables={"layer_speed": [GOOD | change]}, **cell)])
+    (row,) = speed.measurement_table(run).rows
+    assert [span.text for span in row.cells[-1].spans] == [told]
+
+
 def test_no_share_is_told_where_a_compiler_counted_for_a_gpu() -> None:
     found = {run.record.cell.id: run for run in speed.runs(records.read_all([MEASURED]))}
     assert found["cfe4c3f8c2da"].points["roofline_share"].isna().all()

@@ -275,19 +275,31 @@ def test_times_of_a_shared_device_price_nothing(monkeypatch):
     assert 1 < by_other.seconds < 60
 
 
-def test_another_chip_is_priced_by_the_ratio_of_peak_rates():
-    known = [measured(one(hardware="a100"), 100.0, peak_memory_bytes=2**30, energy_joules=3e4)]
-    found = Estimator(known, 2).estimate(one(hardware="h200"))
-    assert found.seconds == pytest.approx(100 * 19.5 / 67)
-    assert "on a100, times the ratio 0.291 of the peak rates of a100 and h200" in found.basis
+@pytest.mark.parametrize(
+    ("there", "here", "precision", "ratio", "of"),
+    [
+        ("h200", "h100", "float32", 4.8 / 3.35, "bandwidths"),
+        ("a100", "h200", "float32", 2.039 / 4.8, "bandwidths"),
+        ("h200", "a100", "float32", 67 / 19.5, "peak rates"),
+        ("h200", "a100", "tf32", 494.7 / 156, "peak rates"),
+    ],
+)
+def test_another_chip_is_priced_by_what_bounds_it_more(there: str, here: str, precision: str, ratio: float, of: str):
+    overrides = (f"matmul_precision={precision}",)
+    known = measured(one(hardware=there, overrides=overrides), 100.0, peak_memory_bytes=2**30, energy_joules=3e4)
+    found = Estimator([known], 2).estimate(one(hardware=here, overrides=overrides))
+    assert found.seconds == pytest.approx(100 * ratio)
+    assert f" on {there}, times the ratio {ratio:.3g} of the {of} of {there} and {here}" in found.basis
     assert found.memory == pytest.approx(2**30)
-    assert found.joules == pytest.approx(700 * 100 * 19.5 / 67)
-    coarse = measured(one(hardware="a100", overrides=("matmul_precision=tf32",)), 100.0)
-    asked = one(hardware="h200", overrides=("matmul_precision=tf32",))
-    assert Estimator([coarse], 2).estimate(asked).seconds == pytest.approx(100 * 156 / 494.7)
+    assert f"that of cell {known.cell.id} on {there}, by parameters and activations" in found.basis
+    assert found.joules == pytest.approx((PROFILES[here].power or 0) * 100 * ratio)
+
+
+def test_a_record_of_the_same_chip_goes_before_one_of_another():
+    known = [measured(one(hardware="a100"), 100.0, peak_memory_bytes=2**30, energy_joules=3e4)]
     there = measured(one(hardware="h200", frameworks=("torch",), overrides=("batch_size=8",)), 50.0, energy_joules=1e4)
     own = Estimator([*known, there], 2).estimate(one(hardware="h200"))
-    assert "peak rates" not in own.basis
+    assert "times the ratio" not in own.basis
     assert own.joules == pytest.approx(1e4 / 50 * (own.seconds or 0))
     assert "energy at" not in own.basis  # scaled with the time of the nearest record, which has it
     (timed,) = cells(Selection(tasks=("lra.listops",), architectures=("s5",), frameworks=("jax",), hardware="h200"))

@@ -80,3 +80,11 @@ def test_parameters_of_the_language_model():
     bottom = D + D * 2 * M + D * 2 * M * 2 + D * M * 2 + D + 2 * D * D + D + 4 * D
     assert sum(p.numel() for p in model.parameters()) == layers + bottom
     assert stack(small.bottom, 3).depth == 3
+
+
+@pytest.mark.parametrize("task", recipes("spade"))
+def test_every_recipe_trains_the_stack(task):
+    """So that the stack needs none by its own name: what is told of it (`TRAINED_AS`) holds."""
+    models = [recipe.model for profile in PROFILES if (recipe := recipes("spade")[task](profile))]
+    assert models
+    assert all(model.layer.architecture == "spade_stack" and not model.placed for model in models)

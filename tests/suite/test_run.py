@@ -120,7 +120,7 @@ def test_a_dry_run_names_what_is_left_out(capsys, tmp_path):
     arguments = ["--tasks", "lm.book", "--architectures", "s5", "spade_stack", "--dry-run", "--out", str(tmp_path)]
     assert run.main(arguments) == 0
     captured = capsys.readouterr()
-    assert captured.err == "left out (no recipe in profile smoke): lm.book of spade_stack\n"
+    assert captured.err == "left out (no recipe in profile smoke): lm.book of spade_stack, which spade trains\n"
     assert "spade_stack" not in captured.out
 
 

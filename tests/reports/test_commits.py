@@ -1,0 +1,60 @@
+"""A commit that cannot be looked up is told as such, and no other is."""
+
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from reports import build, cells, commits, machines, pages, records
+from reports.records import Record
+from reports.render import Renderer, text_of
+from suite.replay.source import CannotVerify, cell_of
+
+MEASURED = Path(build.__file__).parent / "measured"
+ROOT = MEASURED.parents[1]
+UNPUBLISHED = {"1044786d4ade", "46865e67baff", "8c06134cd82d"}
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Record]:
+    """The committed records by cell id."""
+    return {record.cell.id: record for record in records.read_all(MEASURED)}
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_records_name_commits_of_the_history_or_those_that_are_listed(found: dict[str, Record]) -> None:
+    if not (ROOT / ".git").exists() or git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+        pytest.skip("needs the whole history in git; here there is none, or a shallow clone of it")
+    named = {commits.commit(record) for record in found.values()}
+    known = {commit for commit in named if git("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0}
+    assert named - known == commits.UNPUBLISHED
+
+
+def test_the_readme_names_the_records(found: dict[str, Record]) -> None:
+    assert {cell for cell, record in found.items() if commits.commit(record) in commits.UNPUBLISHED} == UNPUBLISHED
+    text = (MEASURED / "README.md").read_text(encoding="utf-8")
+    (paragraph,) = [part for part in text.split("\n\n") if commits.ABSENT in " ".join(part.split())]
+    assert all(f"`{name}`" in paragraph for name in UNPUBLISHED | commits.UNPUBLISHED)
+
+
+def test_pages_say_it_beside_the_commit(found: dict[str, Record]) -> None:
+    for cell, record in found.items():
+        page = Renderer(()).markdown(pages.record_page(record, None)).decode()
+        assert (commits.ABSENT in page) == (cell in UNPUBLISHED)
+    rows = {text_of(row.cells[0]): text_of(row.cells[-1]) for row in cells.cells_table(list(found.values())).rows}
+    assert {cell for cell, told in rows.items() if f"4f0b87720e {commits.ABSENT}" in told} == UNPUBLISHED
+    assert sum(commits.ABSENT in told for told in rows.values()) == len(UNPUBLISHED)
+    told = [text_of(row.cells[5]) for row in machines.machines_table(list(found.values())).rows]
+    assert "".join(told).count(f"4f0b87720e {commits.ABSENT}") == 1
+
+
+def test_no_remedy_is_a_commit_that_is_not_there(found: dict[str, Record]) -> None:
+    for name in ("8c06134cd82d", "33b9c410e412"):
+        record = msgspec.structs.replace(found[name], cell=msgspec.structs.replace(found[name].cell, task="lra.txet"))
+        with pytest.raises(CannotVerify, match=r"unknown task 'lra.txet'") as caught:
+            cell_of(record)
+        assert ("check out its commit" in str(caught.value)) == (name not in UNPUBLISHED)
