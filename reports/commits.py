@@ -8,7 +8,7 @@ from reports.blocks import Span
 from reports.records import Record
 
 UNPUBLISHED = frozenset({"4f0b87720e"})
-"""Commits of working trees that are in no public history, as records name them (`reports/measured/README.md`)."""
+"""Commits that are not in the public history, as records name them (`reports/measured/README.md`)."""
 ABSENT = "not in the public history"
 SHORT = 12
 
