@@ -19,6 +19,7 @@ scan = kernel.scan
 def small_tiles(monkeypatch):
     """Tiles of 4 positions: XLA on a CPU compiles an interpreted tile of 32 for minutes."""
     monkeypatch.setattr(kernel, "TILE", 4)
+    monkeypatch.setattr(kernel, "INTERPRET", True)
     with jax.enable_x64(True):
         yield
 
@@ -33,7 +34,7 @@ def draw(length, states, directions):
 
 def run(a, b, initial, **options):
     """The kernel, compiled for this CPU."""
-    return jax.jit(lambda *x: scan(*x, **options, interpret=True))(a, b, initial)
+    return jax.jit(lambda *x: scan(*x, **options))(a, b, initial)
 
 
 def expected(a, b, initial, directions, reverse):
@@ -83,7 +84,7 @@ def test_its_gradients_are_those_of_the_scan(directions, reverse, segment):
         def loss(scan, *given, weights=weights, **options):
             return (weights * scan(*given, directions=directions, reverse=reverse, **options)).sum()
 
-        found = jax.jit(jax.grad(lambda *x: loss(scan, *x, segment=segment, interpret=True), (0, 1, 2)))(*given)
+        found = jax.jit(jax.grad(lambda *x: loss(scan, *x, segment=segment), (0, 1, 2)))(*given)
         right = jax.jit(jax.grad(lambda *x: loss(associative, *x), (0, 1, 2)))(*given)
         for one, other in zip(found, right, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
@@ -120,6 +121,7 @@ def test_the_scan_runs_it_by_name_and_where_it_runs(monkeypatch):
 
 def test_it_is_lowered_to_triton_for_a_gpu(monkeypatch):
     monkeypatch.setattr(kernel, "TILE", 32)
+    monkeypatch.setattr(kernel, "INTERPRET", False)
     a, b, initial = (jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in draw(3_000, 48, 2))
 
     def loss(*given):

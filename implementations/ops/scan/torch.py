@@ -96,15 +96,20 @@ def invariant_recurrence(
     if method == "convolution":
         return _convolution(log_a, b, initial)
     if method == "kernel":
-        from implementations.ops.scan.kernel.torch import scan
-
-        return scan(exponential(log_a), b, initial)
+        return _kernel(log_a, b, initial)
     return _chunked(log_a, b, initial)
 
 
 def _kernel_runs(b):
     """Whether the device kernel runs: on a GPU, where Triton is installed."""
     return b.is_cuda and TRITON
+
+
+def _kernel(log_a, b, initial=None, directions=1):
+    """The device kernel; raises ConfigError where it cannot run."""
+    from implementations.ops.scan.kernel.torch import scan
+
+    return scan(repeat(exponential(log_a), "p i -> (n p) i", n=directions), b, initial, directions=directions)
 
 
 def _chunked(log_a, b, initial):
@@ -156,9 +161,7 @@ def both_directions(
 ) -> Float[Tensor, "B L Q 2"]:
     """The recurrence from the left and, in the second half of the Q = 2P states, from the right."""
     if choose(method, varying=False, kernel=_kernel_runs(b)) == "kernel":
-        from implementations.ops.scan.kernel.torch import scan
-
-        return scan(repeat(exponential(log_a), "p i -> (n p) i", n=2), b, directions=2)
+        return _kernel(log_a, b, directions=2)
     b = torch.cat([b, torch.flip(b, (1,))], 2)
     x = invariant_recurrence(repeat(log_a, "p i -> (n p) i", n=2), b, None, method)
     left, right = torch.chunk(x, 2, dim=2)

@@ -13,6 +13,9 @@ from jaxtyping import Array, Float
 
 from implementations.ops.scan.kernel import STATES, TILE, power_of_two, segment_length
 
+INTERPRET = False
+"""Whether the kernel is interpreted, which runs on any device, slowly."""
+
 
 class Options(NamedTuple):
     """What the kernel is compiled for: halves of the states, whether the first runs from the right, and where."""
@@ -31,17 +34,16 @@ def scan(
     directions: int = 1,
     reverse: bool = False,
     segment: int | None = None,
-    interpret: bool = False,
 ) -> Float[Array, "B L Q 2"]:
     """x_t = a x_{t-1} + b_t for complex pairs, x_{-1} = `initial` (zero if None); differentiable once, backwards.
 
     Q = `directions` P: of two directions the second half of the states runs over the same `b` from the right, from
     x_L = `initial`. `reverse` exchanges the directions. `segment` is the number of positions that one program computes;
-    None chooses it. `interpret` runs on any device, slowly.
+    None chooses it.
     """
     dtype = jnp.promote_types(b.dtype, jnp.float32)
     initial = jnp.zeros((len(b), *a.shape), dtype) if initial is None else initial.astype(dtype)
-    return _scan(a.astype(dtype), b, initial, Options(directions, reverse, segment, interpret))
+    return _scan(a.astype(dtype), b, initial, Options(directions, reverse, segment, INTERPRET))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
