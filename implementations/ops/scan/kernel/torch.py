@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, library
 
 from implementations.common.config import ConfigError
 from implementations.ops.scan.kernel import STATES, TILE, power_of_two, segment_length
@@ -282,13 +282,13 @@ if triton is not None:
             tl.store(da + segment_at, tl.join(da_re, da_im), mask=keep)
 
 
-_scan = torch.library.custom_op(
+_scan = library.custom_op(
     "longseq_bench::diagonal_scan",
     _run,
     mutates_args=(),
     schema="(Tensor a, Tensor b, Tensor? initial, int directions, bool reverse, int? segment) -> Tensor",
 )
-_scan_gradient = torch.library.custom_op(
+_scan_gradient = library.custom_op(
     "longseq_bench::diagonal_scan_gradient",
     _run_gradient,
     mutates_args=(),
