@@ -7,13 +7,14 @@ again elsewhere is not meant.
 
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from reports.records import CellId, Record, RecordError
 
 FILE = Path(__file__).with_suffix(".toml")
+T = TypeVar("T")
 Sentence = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 
 
@@ -28,15 +29,19 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runs: list[Runs]
 
 
-def read(path: Path) -> dict[tuple[str, str], str]:
-    """The sentence of every listed run by its cell id and the moment it ended; raises RecordError."""
+def decode(path: Path, kind: type[T]) -> T:
+    """A list of this project as its type; raises RecordError with one sentence."""
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=_File)
+        return msgspec.toml.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is not valid: {error}") from error
-    return {(cell, ended): runs.why for runs in found.runs for cell, ended in runs.ended.items()}
+
+
+def read(path: Path) -> dict[tuple[str, str], str]:
+    """The sentence of every listed run by its cell id and the moment it ended; raises RecordError."""
+    return {(cell, ended): runs.why for runs in decode(path, _File).runs for cell, ended in runs.ended.items()}
 
 
 @functools.cache

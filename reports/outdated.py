@@ -6,14 +6,14 @@ the same cell run again is not meant.
 
 import functools
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
-from reports.records import CellId, Record, RecordError
+from reports import contended
+from reports.contended import Sentence
+from reports.records import CellId, Record
 
 FILE = Path(__file__).with_suffix(".toml")
-Sentence = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,12 +35,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read(path: Path) -> tuple[Rows, ...]:
     """The listed rows; raises RecordError."""
-    try:
-        return tuple(msgspec.toml.decode(path.read_bytes(), type=_File).rows)
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is not valid: {error}") from error
+    return tuple(contended.decode(path, _File).rows)
 
 
 @functools.cache

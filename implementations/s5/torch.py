@@ -114,7 +114,7 @@ class S5SSM(nn.Module):
         config = self.config
         check_state(self, state, u.shape[0])
         method = scan or config.scan
-        choose(method, timesteps is not None)
+        choose(method, timesteps is not None)  # refuses what cannot run; the recurrence chooses where it runs
         Lambda_re = self.Lambda_re
         if config.clip_eigs:
             Lambda_re = torch.minimum(Lambda_re, torch.full_like(Lambda_re, conventions.EIGENVALUE_CLIP))

@@ -11,6 +11,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
+from implementations.ops.scan.jax import multiply
 from implementations.ops.scan.kernel import STATES, TILE, power_of_two, segment_length
 
 INTERPRET = False
@@ -35,11 +36,11 @@ def scan(
     reverse: bool = False,
     segment: int | None = None,
 ) -> Float[Array, "B L Q 2"]:
-    """x_t = a x_{t-1} + b_t for complex pairs, x_{-1} = `initial` (zero if None); differentiable once, backwards.
+    """x_t = a x_{t-1} + b_t for the first P states from the left; with two directions the second P from the right.
 
-    Q = `directions` P: of two directions the second half of the states runs over the same `b` from the right, from
-    x_L = `initial`. `reverse` exchanges the directions. `segment` is the number of positions that one program computes;
-    None chooses it.
+    `initial` is the state before each direction's first position (zero if None). `reverse` exchanges the directions.
+    `segment` is the number of positions that one program computes; None chooses it. Differentiable once, in a, b and
+    initial.
     """
     dtype = jnp.promote_types(b.dtype, jnp.float32)
     initial = jnp.zeros((len(b), *a.shape), dtype) if initial is None else initial.astype(dtype)
@@ -69,16 +70,12 @@ def _backward(options, kept, g):
             before, start = jnp.concatenate([x_half[:, 1:], first[:, None]], 1), h_half[:, -1]
         else:
             before, start = jnp.concatenate([first[:, None], x_half[:, :-1]], 1), h_half[:, 0]
-        of_a.append(_times(h_half, before * conjugate).sum((0, 1)))
-        of_initial.append(_times(a_half, start))
+        of_a.append(multiply(h_half, before * conjugate).sum((0, 1)))
+        of_initial.append(multiply(a_half, start))
     return jnp.concatenate(of_a), sum(jnp.split(h, options.directions, -2)), jnp.concatenate(of_initial, 1)
 
 
 _scan.defvjp(_forward, _backward)
-
-
-def _times(x, y):
-    return jnp.stack([x[..., 0] * y[..., 0] - x[..., 1] * y[..., 1], x[..., 0] * y[..., 1] + x[..., 1] * y[..., 0]], -1)
 
 
 def _run(a, b, initial, options):
@@ -117,8 +114,8 @@ def _power(a, exponent):
     found = None
     while exponent:
         if exponent & 1:
-            found = a if found is None else _times(found, a)
-        a, exponent = _times(a, a), exponent >> 1
+            found = a if found is None else multiply(found, a)
+        a, exponent = multiply(a, a), exponent >> 1
     return found
 
 
