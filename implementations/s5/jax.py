@@ -43,9 +43,13 @@ def reciprocal(x: Float[Array, "*x 2"]) -> Float[Array, "*x 2"]:
 
 
 def logarithm(x: Float[Array, "*x 2"]) -> Float[Array, "*x 2"]:
-    """The principal logarithm of complex pairs; that of zero is a large negative number, whose exponential is zero."""
-    square = jnp.maximum((x * x).sum(-1), jnp.finfo(x.dtype).tiny)
-    return jnp.stack([0.5 * jnp.log(square), jnp.arctan2(x[..., 1], x[..., 0])], -1)
+    """The principal logarithm of complex pairs; that of zero is a large negative number, whose exponential is zero.
+
+    There the gradient is zero.
+    """
+    tiny = jnp.finfo(x.dtype).tiny
+    x = jnp.where((x * x).sum(-1, keepdims=True) > tiny, x, jnp.array([tiny**0.5, 0.0], x.dtype))
+    return jnp.stack([0.5 * jnp.log((x * x).sum(-1)), jnp.arctan2(x[..., 1], x[..., 0])], -1)
 
 
 def discretize(

@@ -42,9 +42,13 @@ def reciprocal(x: Float[Tensor, "*x 2"]) -> Float[Tensor, "*x 2"]:
 
 
 def logarithm(x: Float[Tensor, "*x 2"]) -> Float[Tensor, "*x 2"]:
-    """The principal logarithm of complex pairs; that of zero is a large negative number, whose exponential is zero."""
-    square = torch.clamp((x * x).sum(-1), min=torch.finfo(x.dtype).tiny)
-    return torch.stack([0.5 * torch.log(square), torch.arctan2(x[..., 1], x[..., 0])], -1)
+    """The principal logarithm of complex pairs; that of zero is a large negative number, whose exponential is zero.
+
+    There the gradient is zero.
+    """
+    tiny = torch.finfo(x.dtype).tiny
+    x = torch.where((x * x).sum(-1, keepdim=True) > tiny, x, x.new_tensor([tiny**0.5, 0.0]))
+    return torch.stack([0.5 * torch.log((x * x).sum(-1)), torch.arctan2(x[..., 1], x[..., 0])], -1)
 
 
 def discretize(

@@ -9,6 +9,7 @@ from model_twins import build, call, make, numpy
 
 from implementations.catalog import FRAMEWORKS
 from implementations.common.config import ConfigError
+from implementations.mega.config import MegaConfig
 from implementations.models.config import EncoderDecoderConfig, config_from_dict
 from implementations.models.encoder_decoder import reference
 from implementations.parameters import get_parameters
@@ -158,8 +159,11 @@ def test_classes_are_read_from_the_first_position_or_the_mean(framework):
         build(framework, T5.replace(classes=0)).classify(make(framework, INPUTS))
     with pytest.raises(ConfigError, match="beams is 0: expected at least 1"):
         generated(framework, model, 1, beams=0)
-    with pytest.raises(ConfigError, match=r"count is 13: expected at most decoder_layer\.max_length"):
+    with pytest.raises(ConfigError, match="count is 13: expected at most 12, the longest text of decoder_layer"):
         generated(framework, model, 13)
+    biased = MegaConfig(d_model=6, query_size=4, value_size=8, state_size=2, max_positions=9, bidirectional=False)
+    with pytest.raises(ConfigError, match="count is 10: expected at most 9, the longest text of decoder_layer"):
+        generated(framework, build(framework, T5.replace(decoder_layer=biased)), 10)
 
 
 def test_one_embedding_serves_both_sides_and_the_output():

@@ -1,5 +1,6 @@
 """Padding under `mask_padding`: it reaches neither states, nor statistics, nor genuine outputs, whatever it holds."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import torch
 from implementations import catalog
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
+from implementations.s5 import jax as s5_jax
 from implementations.s5 import reference
+from implementations.s5 import torch as s5_torch
 from implementations.s5.config import S5Config
 
 FRAMEWORKS = ("jax", "torch")
@@ -97,3 +100,13 @@ def test_bilinear_with_a_decay_of_zero_forgets_at_once(framework):
     np.testing.assert_allclose(chunked, associative, rtol=0, atol=1e-14)
     alone = numpy(twin(*arrays(framework, u[:, 8:]))[0])
     np.testing.assert_allclose(chunked[:, 8:], alone, rtol=0, atol=1e-14)
+
+
+def test_the_logarithm_of_zero_has_a_gradient_of_zero():
+    pairs = np.array([[0.0, 0.0], [0.3, -0.4]])
+    of_jax = jax.grad(lambda x: s5_jax.logarithm(x).sum())(jnp.asarray(pairs))
+    x = torch.tensor(pairs, requires_grad=True)
+    s5_torch.logarithm(x).sum().backward()
+    expected = [[0.0, 0.0], [2.8, -0.4]]  # d(log|z| + arg z) = ((x - y) dx + (x + y) dy) / |z|^2
+    for found in (of_jax, x.grad):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)

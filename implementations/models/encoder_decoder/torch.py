@@ -241,8 +241,9 @@ class EncoderDecoder(nn.Module):
         config, batch, device = self.config, inputs.shape[0], inputs.device
         if beams < 1:
             raise ConfigError(f"beams is {beams}: expected at least 1")
-        if config.decoder_positions == "learned" and count > self.decoder_positions.table.shape[0]:
-            raise ConfigError(f"count is {count}: expected at most decoder_layer.max_length")
+        longest = getattr(config.decoder_layer, "longest", None)
+        if longest is not None and count > longest:
+            raise ConfigError(f"count is {count}: expected at most {longest}, the longest text of decoder_layer")
         memory, valid = _memory(self, inputs, lengths)
         rows = torch.arange(batch, device=device).repeat_interleave(beams)
         memory, valid = rows_of(memory, rows), None if valid is None else valid[rows]
