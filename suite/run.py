@@ -26,6 +26,7 @@ from suite.data import DataError, NoData, SettingsError, UnknownData, available,
 from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import detect
+from suite.hardware.ahead_of_time import COMPILATIONS
 from suite.hardware.profiles import PROFILES as HARDWARE
 from suite.launch import ahead, budget, cost, local, result
 from suite.launch import devices as shared
@@ -327,6 +328,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return DONE
         found = select(options)
         options.shared = shared.devices(found, options.devices)
+        if options.compilations is None:
+            options.compilations = COMPILATIONS[options.profile]
         for line in shared.idle(found, options.shared, options.devices):
             print(line, file=sys.stderr)
         options.jobs = options.jobs or default_jobs(found, max(options.shared.values(), default=1))

@@ -86,6 +86,14 @@ def test_the_command_compiles_once_and_keeps_what_is_compiled(pretended, tmp_pat
     assert told in shown
 
 
+@pytest.mark.parametrize(("profile", "given", "expected"), [("small", [], 0), ("paper", [], 4), ("paper", ["0"], 0)])
+def test_the_longest_input_is_looked_for_in_the_profile_paper(pretended, tmp_path, profile, given, expected):
+    arguments = [*COMMAND[:2], *COMMAND[3:], "--frameworks", "jax", "--profile", profile, "--out", str(tmp_path)]
+    assert run.main([*arguments, *(["--compilations", *given] if given else [])]) == 0
+    (record,) = records.read_all(tmp_path)
+    assert record.provenance["compiled_for"]["compilations"] == expected
+
+
 def test_a_failure_is_a_record_of_every_cell_with_that_program(pretended, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Pretended, "failing", (7,))
     arguments = [*COMMAND[:2], *COMMAND[3:], "--frameworks", "jax", "--seeds", "0", "1", "--set", "batch_size=7"]
