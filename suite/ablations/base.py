@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -124,9 +125,14 @@ PLACES: dict[str, Change] = {
 """Number and place of a layer among sliding-window layers."""
 
 
+def nearest(place: float) -> int:
+    """The whole number nearest to a place in a stack, halves going up: `round` takes them to even numbers."""
+    return math.floor(place + 0.5)
+
+
 def single(layer: int, of: int = 12) -> Change:
     """One layer alone, as deep as layer `layer`, counted from 1, of a stack of `of`."""
-    return only_at(lambda depth: (max(1, round(layer * depth / of)) - 1,))
+    return only_at(lambda depth: (max(1, nearest(layer * depth / of)) - 1,))
 
 
 def spread(count: int) -> Change:
@@ -134,6 +140,6 @@ def spread(count: int) -> Change:
 
     def places(depth: int) -> tuple[int, ...]:
         shown = min(count, depth)
-        return tuple(round((i + 1) * depth / shown) - 1 for i in range(shown))
+        return tuple(nearest((i + 1) * depth / shown) - 1 for i in range(shown))
 
     return only_at(places)

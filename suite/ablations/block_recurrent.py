@@ -1,6 +1,6 @@
 """The Block-Recurrent Transformer's studies, all of them of language models (arXiv 2203.07852)."""
 
-from suite.ablations.base import PLACES, Factor, multiples, values
+from suite.ablations.base import PLACES, Factor, multiples, only_at, values
 
 FACTORS = (
     Factor(
@@ -39,7 +39,7 @@ FACTORS = (
         "block_recurrent.placement",
         "Place of the recurrent layer",
         "Which layers are recurrent; the others are sliding-window layers of the same sizes.",
-        PLACES,
+        PLACES | {"two adjacent": only_at(lambda depth: (max(0, depth // 2 - 1), depth // 2))},
         "arXiv 2203.07852, section 4.3, place and number of recurrent layers",
         "lm.pg19",
     ),

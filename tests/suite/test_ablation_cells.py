@@ -92,11 +92,18 @@ def test_places_of_a_layer_among_sliding_ones():
     assert contexts == few | {
         "2 layers": [2, 5],
         "3 layers": [1, 3, 5],
-        "4 layers": [1, 2, 3, 5],
+        "4 layers": [1, 2, 4, 5],
         "5 layers": [0, 1, 3, 4, 5],
-    } | {"layer 3 of 12": [1]}
+    } | {"layer 3 of 12": [1], "layer 9 of 12": [4]}  # layer 7 of 12 is the one in the middle of six
     for cell in cells(Selection(tasks=("ablation.block_state",), factors=("block_state.layers",))):
         assert operations.total_operations(cell)
+
+
+def test_two_adjacent_layers_are_recurrent():
+    factor = factors()["block_recurrent.placement"]
+    model = factor.variants(base_of(factor, "paper"))["two adjacent"].model
+    recurrent = [i for i, own in enumerate(model.layers) if own.architecture == "block_recurrent"]
+    assert recurrent == [model.depth // 2 - 1, model.depth // 2]
 
 
 def test_a_frozen_s4_has_no_rate_and_no_decay():
