@@ -33,8 +33,13 @@ def compiling_for(name: str) -> Iterator[None]:
 
 
 def platform() -> str:
-    """The platform that functions are traced for: "cpu", "gpu" or "tpu"."""
-    return _platform or jax.default_backend()
+    """The platform that functions are traced for: "cpu", "gpu" or "tpu".
+
+    JAX tells a function nothing of where its arrays lie: on a machine with a GPU, put work on the CPU by
+    `jax.default_device`.
+    """
+    chosen: Any = jax.config.jax_default_device  # pyright: ignore
+    return _platform or getattr(chosen, "platform", chosen) or jax.default_backend()
 
 
 @contextlib.contextmanager

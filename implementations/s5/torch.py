@@ -199,6 +199,8 @@ class S5Layer(nn.Module):
         config = self.config
         require_segment(x.shape, config.d_model, mask)
         mask = mask if config.mask_padding else None
+        if mask is not None:
+            x = torch.where(mask[..., None], x, 0.0)
         skip = x
         if config.prenorm:
             x = self.norm(x, mask, training)

@@ -159,7 +159,7 @@ class OptimizerSpec(Config):
     def group_of(self, path: str) -> str:
         """The name of the group of a parameter path."""
         parts = path.split(".")
-        if not self.norm_decay and "norm" in parts[-2:-1]:
+        if not self.norm_decay and any(part.startswith("norm") or part.endswith("norm") for part in parts[-2:-1]):
             return "norm"
         ends = (".".join(parts[i:]) for i in range(len(parts)))
         return next((self.rule[end] for end in ends if end in self.rule), self.default_group)

@@ -82,6 +82,9 @@ def test_padding_of_a_segment_takes_no_position(framework):
     _, state = call(model, "decode", outputs[:, :3], memory, None, None, mask)
     found, _ = call(model, "decode", outputs[:, 3:], memory, None, state)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    mask = np.tile([True, False, True], (3, 1))  # before a genuine token it does
+    _, state = call(model, "decode", outputs[:, :3], memory, None, None, mask)
+    assert state["position"].tolist() == [3, 3, 3]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

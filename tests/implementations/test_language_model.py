@@ -119,6 +119,22 @@ def test_documents_that_follow_each_other_are_as_alone(framework, positions):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_padding_before_a_genuine_token_takes_a_position_at_the_end_none(framework):
+    layer = FULL.replace(positions="sinusoidal")
+    model, inputs = build(framework, CONFIG.replace(layer=layer, placed=())), tokens((2, 6))
+    mask = np.array([[True, False, True, True, False, True], [True, True, True, True, True, True]])
+    whole, _ = call(model, "__call__", inputs, mask=mask)
+    first, state = call(model, "__call__", inputs[:, :4], mask=mask[:, :4])
+    second, state = call(model, "__call__", inputs[:, 4:], state, mask[:, 4:])
+    found = np.concatenate([first, second], 1)
+    np.testing.assert_allclose(found[mask], whole[mask], rtol=0, atol=1e-12)
+    assert state["position"].tolist() == [6, 6]
+    assert state["position"].dtype == np.int32
+    _, state = call(model, "__call__", inputs[:, :5], mask=mask[:, :5])
+    assert state["position"].tolist() == [4, 5]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_beyond_the_learned_positions_nothing_is_known(framework):
     model = build(framework, CONFIG.replace(layer=WINDOW.replace(positions="learned", max_length=4)))
     y, state = call(model, "__call__", tokens((1, 4)), call(model, "initial_state", batch=1))
@@ -139,6 +155,25 @@ def test_greedy_generation_is_the_argmax_of_the_whole_and_equal_in_both(layer):
         np.testing.assert_array_equal(found[-1], best[:, 3:-1])
     np.testing.assert_array_equal(found[0], found[1])
     assert len(np.unique(found[0])) > 1
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_largest_random_number_draws_no_token_by_itself(framework, monkeypatch):
+    module = importlib.import_module(f"implementations.models.sampling.{framework}")
+    words = np.zeros(5, np.uint32)
+    words[1] = 2**32 - 1
+    monkeypatch.setattr(module, "random_words", lambda *_: make(framework, words.astype(np.int64)))
+    scores = make(framework, np.array([[-99.0, -99.0, 0.0, -99.0, -99.0]], np.float32))
+    for top_k in (None, 1):
+        assert numpy(module.choose(scores, 1.0, top_k)).tolist() == [2]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_targets_of_any_whole_numbers_are_taken(framework):
+    model, inputs, targets = build(framework, ADAPTIVE), tokens((2, 5)), tokens((2, 5), 1)
+    expected, _ = call(model, "losses", inputs, targets)
+    for kind in (np.uint8, np.uint16, np.int32):
+        np.testing.assert_array_equal(call(model, "losses", inputs, targets.astype(kind))[0], expected)
 
 
 def test_sampled_tokens_follow_the_probabilities_and_the_seed():

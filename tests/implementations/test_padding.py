@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from flax import nnx
 
 from implementations import catalog
 from implementations.common.config import ConfigError
 from implementations.common.initializers import Keys
+from implementations.ema.config import EMAConfig
 from implementations.s5 import jax as s5_jax
 from implementations.s5 import reference
 from implementations.s5 import torch as s5_torch
@@ -110,3 +112,31 @@ def test_the_logarithm_of_zero_has_a_gradient_of_zero():
     expected = [[0.0, 0.0], [2.8, -0.4]]  # d(log|z| + arg z) = ((x - y) dx + (x + y) dy) / |z|^2
     for found in (of_jax, x.grad):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("architecture", ["s5", "ema", "s4", "mega", "seqboat", "transformer"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_padding_holds_reaches_no_gradient(framework, architecture):
+    small = {"s5": CONFIG, "ema": EMAConfig(d_model=4)}
+    config = small.get(architecture) or catalog.get(architecture).config(d_model=4)
+    twin = catalog.layer_class(architecture, framework)(config, Keys(3, "float64"))
+    x = np.random.default_rng(0).normal(size=(3, 8, 4))
+    x[~MASK] = np.nan
+    found = gradients(framework, twin, x)
+    assert found
+    for name, gradient in found.items():
+        assert np.isfinite(gradient).all(), name
+
+
+def gradients(framework, twin, x):
+    """The gradients of the parameters by the sum of the genuine outputs."""
+    if framework == "torch":
+        y, _ = twin(*arrays(framework, x), mask=torch.from_numpy(MASK))
+        y[torch.from_numpy(MASK)].sum().backward()
+        return {name: numpy(p.grad) for name, p in twin.named_parameters() if p.grad is not None}
+
+    def loss(twin):
+        y, _ = twin(jnp.asarray(x), mask=jnp.asarray(MASK))
+        return jnp.where(MASK[..., None], y, 0).sum()
+
+    return {".".join(map(str, path)): np.asarray(leaf) for path, leaf in nnx.to_flat_state(nnx.grad(loss)(twin))}

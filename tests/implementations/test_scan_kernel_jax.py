@@ -8,6 +8,7 @@ jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
 
 from implementations.common.config import ConfigError  # noqa: E402
+from implementations.common.jax import compiling_for  # noqa: E402
 from implementations.ops.scan import jax as ops  # noqa: E402
 from implementations.ops.scan.kernel import jax as kernel  # noqa: E402
 from implementations.ops.scan.reference import linear_recurrence as oracle  # noqa: E402
@@ -88,6 +89,31 @@ def test_its_gradients_are_those_of_the_scan(directions, reverse, segment):
         right = jax.jit(jax.grad(lambda *x: loss(associative, *x), (0, 1, 2)))(*given)
         for one, other in zip(found, right, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
+
+
+def test_a_second_derivative_is_refused():
+    a, b, initial = map(jnp.asarray, draw(7, 2, 1))
+
+    def loss(a):
+        return (scan(a, b, initial) ** 2).sum()
+
+    with pytest.raises(ConfigError, match="differentiable once: choose scan='chunked'"):
+        jax.hessian(loss)(a)
+    with pytest.raises(ConfigError, match="differentiable once: choose scan='chunked'"):
+        jax.grad(lambda a: jax.grad(loss)(a).sum())(a)
+
+
+def test_on_a_machine_with_a_gpu_the_chosen_device_decides(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert ops._kernel_runs() == (jax.device_count() == 1)
+    with jax.default_device(jax.devices("cpu")[0]):
+        assert not ops._kernel_runs()
+        with pytest.raises(ConfigError, match="runs on GPUs, not on 'cpu'"):
+            ops.invariant_recurrence(*(jnp.zeros(shape) for shape in ((2, 2), (1, 3, 2, 2))), method="kernel")
+    with jax.default_device("cpu"):
+        assert not ops._kernel_runs()
+    with compiling_for("tpu"):
+        assert not ops._kernel_runs()
 
 
 def test_lower_precision_is_computed_in_float32():

@@ -100,6 +100,18 @@ def test_its_gradients_are_those_of_the_scan(interpreted, started, directions, r
 
 
 @needs_triton
+def test_growing_states_spoil_no_gradient_behind_the_end(interpreted):
+    a = torch.tensor([[1.5, 0.0]], dtype=torch.float32, requires_grad=True)
+    b = torch.zeros(1, 210, 1, 2)
+    b[0, -20:] = 1.0
+    with np.errstate(over="ignore", invalid="ignore"):  # of steps past the end, which are computed and not used
+        kernel.scan(a, b)[0, -1, 0, 0].backward()
+    twin = a.detach().double().requires_grad_()
+    associative(twin, b.double(), None, 1, False)[0, -1, 0, 0].backward()
+    np.testing.assert_allclose(a.grad.numpy(), twin.grad.numpy(), rtol=1e-4, atol=1)
+
+
+@needs_triton
 def test_finite_differences_agree(interpreted):
     given = [values.requires_grad_() for values in draw(5, 2, 2, batch=1)]
     assert torch.autograd.gradcheck(lambda *x: kernel.scan(*x, directions=2, segment=2), given, fast_mode=True)

@@ -101,6 +101,8 @@ def test_groups_by_leaf_name(opt_config, dt_global):
 def test_norm_decay_can_be_switched_off():
     spec = s5_optimizer("standard", 1e-3, 4e-3, 0.05, Schedule(1, 5), norm_decay=False)
     assert spec.group_of("layers.0.norm.bias") == spec.group_of("layers.0.norm.scale") == "norm"
+    for name in ("norm1", "norm2", "norm_global", "decoder_norm"):
+        assert spec.group_of(f"layers.0.{name}.scale") == "norm"
     assert spec.group_of("layers.0.out2.bias") == "regular"
     assert spec.parameter_groups()["norm"] == Group(4e-3, 0.0)
     assert spec.rates(3)["norm"] == spec.rates(3)["regular"]

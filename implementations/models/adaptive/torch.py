@@ -27,6 +27,7 @@ def losses(logits: Sequence[Float[Tensor, "B L _"]], targets: Integer[Tensor, "B
     """Minus the log probability of each target in nats, float32 or better; see `log_probabilities`."""
     head, *tails = (_wide(band) for band in logits)
     low = head.shape[-1] - len(tails)
+    targets = targets.long()
     chosen, loss = targets, 0.0
     for i, tail in enumerate(tails):
         within = targets - low

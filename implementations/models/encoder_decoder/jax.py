@@ -29,7 +29,7 @@ from implementations.models.adaptive.jax import losses
 from implementations.models.config import POSITION_DEVIATION, EncoderDecoderConfig
 from implementations.models.jax import length_mask, pool
 from implementations.models.sampling.jax import extend, grows, rows_of
-from implementations.models.stack.jax import Stack, State, build, positioned, run
+from implementations.models.stack.jax import Stack, State, build, positioned, run, taken
 from implementations.transformer.cross.jax import CrossLayer
 
 
@@ -166,8 +166,7 @@ class EncoderDecoder(nnx.Module):
         given = {"training": training, "dropout_seed": dropout_seed}
         x, after = self.decoder(x, memory, valid, state, mask, **given)
         x = self.decoder_output_dropout(self.decoder_norm(x), dropout_seed, training)
-        count = x.shape[1] if mask is None else mask.sum(1, dtype=jnp.int32)
-        return x, {**after, "position": before + count}
+        return x, {**after, "position": before + taken(x.shape[1], mask)}
 
     def logits(self, x: Float[Array, "B L D"]) -> Float[Array, "B L V"]:
         """The logits of all tokens from the decoder's outputs."""

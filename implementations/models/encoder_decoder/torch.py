@@ -15,7 +15,7 @@ from implementations.common.torch import ElementDropout, Embedding, LayerNorm, L
 from implementations.models.adaptive.torch import losses
 from implementations.models.config import POSITION_DEVIATION, EncoderDecoderConfig
 from implementations.models.sampling.torch import extend, rows_of
-from implementations.models.stack.torch import Stack, State, build, positioned, run
+from implementations.models.stack.torch import Stack, State, build, positioned, run, taken
 from implementations.models.torch import length_mask, pool
 from implementations.transformer.cross.torch import CrossLayer
 
@@ -158,8 +158,7 @@ class EncoderDecoder(nn.Module):
         given = {"training": training, "dropout_seed": dropout_seed}
         x, after = self.decoder(x, memory, valid, state, mask, **given)
         x = self.decoder_output_dropout(self.decoder_norm(x), dropout_seed, training)
-        count = x.shape[1] if mask is None else mask.sum(1, dtype=torch.int32)
-        return x, {**after, "position": before + count}
+        return x, {**after, "position": before + taken(x.shape[1], mask)}
 
     def logits(self, x: Float[Tensor, "B L D"]) -> Float[Tensor, "B L V"]:
         """The logits of all tokens from the decoder's outputs."""

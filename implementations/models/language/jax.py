@@ -27,7 +27,7 @@ from implementations.common.jax import (
 from implementations.models.adaptive.jax import AdaptiveEmbedding, AdaptiveOutput, log_probabilities, losses
 from implementations.models.config import POSITION_DEVIATION, LanguageModelConfig
 from implementations.models.sampling.jax import choose, grows
-from implementations.models.stack.jax import Stack, State, positioned
+from implementations.models.stack.jax import Stack, State, positioned, taken
 
 
 class Output(nnx.Module):
@@ -95,7 +95,7 @@ class LanguageModel(Stack):
             table = self.positions.table[...] if config.input_positions == "learned" else None
             positions = before[:, None] + jnp.arange(x.shape[1])
             x = positioned(x, positions, config.input_positions, table)
-            placed["position"] = before + (x.shape[1] if mask is None else mask.sum(1, dtype=jnp.int32))
+            placed["position"] = before + taken(x.shape[1], mask)
         x = self.embedding_dropout(x, dropout_seed, training)
         x, after = self.run_layers(x, state, mask, training=training, dropout_seed=dropout_seed, **options)
         if config.final_norm != "none":

@@ -71,7 +71,8 @@ def model(
         if config.input_positions == "learned":
             table = p["positions.table"]
         x = x + np.stack([table[start : start + x.shape[1]] for start in before])
-        placed["position"] = before + (x.shape[1] if mask is None else mask.sum(1))
+        genuine = np.ones(x.shape[:2], bool) if mask is None else mask
+        placed["position"] = before + np.where(genuine, 1 + np.arange(x.shape[1]), 0).max(1)
     x, after = run_layers(config.layers, p, x, state, mask)
     x = norm(config.final_norm, below("norm", p), x)
     if config.output in ("adaptive", "adaptive_tied"):

@@ -17,7 +17,7 @@ from implementations.common.torch import ElementDropout, Embedding, LayerNorm, R
 from implementations.models.adaptive.torch import AdaptiveEmbedding, AdaptiveOutput, log_probabilities, losses
 from implementations.models.config import POSITION_DEVIATION, LanguageModelConfig
 from implementations.models.sampling.torch import choose
-from implementations.models.stack.torch import Stack, State, positioned
+from implementations.models.stack.torch import Stack, State, positioned, taken
 
 
 class Output(nn.Module):
@@ -91,7 +91,7 @@ class LanguageModel(Stack):
             table = self.positions.table if config.input_positions == "learned" else None
             positions = before[:, None] + torch.arange(x.shape[1], device=x.device)
             x = positioned(x, positions, config.input_positions, table)
-            placed["position"] = before + (x.shape[1] if mask is None else mask.sum(1, dtype=torch.int32))
+            placed["position"] = before + taken(x.shape[1], mask)
         x = self.embedding_dropout(x, dropout_seed, training)
         x, after = self.run_layers(x, state, mask, training=training, dropout_seed=dropout_seed, **options)
         if config.final_norm != "none":

@@ -34,6 +34,7 @@ def choose(
         scores = jnp.where(scores >= least, scores, -jnp.inf)
     words = random_words(seed, step, scores.size)
     uniform = ((words >> 8).astype(scores.dtype) + 0.5) * 2.0**-24
+    uniform = jnp.minimum(uniform, 1 - jnp.finfo(uniform.dtype).eps / 2)  # the largest would round to 1
     return (scores - jnp.log(-jnp.log(uniform)).reshape(scores.shape)).argmax(-1)
 
 

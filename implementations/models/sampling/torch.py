@@ -32,6 +32,7 @@ def choose(
         scores = torch.where(scores >= least, scores, -torch.inf)
     words = random_words(seed, step, scores.numel(), scores.device)
     uniform = ((words >> 8).to(scores.dtype) + 0.5) * 2.0**-24
+    uniform = torch.clamp(uniform, max=1 - torch.finfo(uniform.dtype).eps / 2)  # the largest would round to 1
     return (scores - torch.log(-torch.log(uniform)).reshape(scores.shape)).argmax(-1)
 
 

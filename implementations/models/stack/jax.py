@@ -7,12 +7,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Int32, Integer
 
 from implementations.catalog import layer_class
 from implementations.common.config import Config, ConfigError, require_state
 from implementations.common.initializers import Keys
-from implementations.common.jax import compute_dtype
+from implementations.common.jax import compute_dtype, trailing
 from implementations.models.config import ModelConfig
 from implementations.ops.attention.jax import sinusoidal
 
@@ -49,6 +49,11 @@ def positioned(
         raise ConfigError(f"inputs have {x.shape[1]} positions: expected at most max_length = {table.shape[0]}")
     known = table[jnp.clip(positions, 0, table.shape[0] - 1)]
     return x + jnp.where((positions < table.shape[0])[..., None], known, jnp.nan)
+
+
+def taken(length: int, mask: Bool[Array, "B L"] | None) -> int | Int32[Array, " B"]:
+    """How many positions a segment takes up: all but the padding at its end, as in the layers."""
+    return length if mask is None else (length - trailing(mask)).astype(jnp.int32)
 
 
 class Stack(nnx.Module):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Int32, Integer
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from implementations.catalog import layer_class
 from implementations.common.config import Config, ConfigError, require_state
 from implementations.common.initializers import Keys
-from implementations.common.torch import compute_dtype
+from implementations.common.torch import compute_dtype, trailing
 from implementations.models.config import ModelConfig
 from implementations.ops.attention.torch import sinusoidal
 
@@ -59,6 +59,11 @@ def positioned(
         raise ConfigError(f"inputs have {x.shape[1]} positions: expected at most max_length = {table.shape[0]}")
     known = table[torch.clamp(positions, 0, table.shape[0] - 1)]
     return x + torch.where((positions < table.shape[0])[..., None], known, torch.nan)
+
+
+def taken(length: int, mask: Bool[Tensor, "B L"] | None) -> int | Int32[Tensor, " B"]:
+    """How many positions a segment takes up: all but the padding at its end, as in the layers."""
+    return length if mask is None else (length - trailing(mask)).to(torch.int32)
 
 
 class Stack(nn.Module):

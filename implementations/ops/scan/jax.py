@@ -13,7 +13,7 @@ from einops import rearrange, repeat
 from jaxtyping import Array, Float, Num
 
 from implementations.common.config import ConfigError
-from implementations.common.jax import einsum
+from implementations.common.jax import einsum, platform
 from implementations.ops.scan import CHUNK, Method, choose
 
 PALLAS = importlib.util.find_spec("jax.experimental.pallas.triton") is not None
@@ -81,7 +81,7 @@ def invariant_recurrence(
 
 def _kernel_runs():
     """Whether the device kernel runs: on a single GPU, because a compiler that shares work out cannot cut it."""
-    return PALLAS and jax.default_backend() == "gpu" and jax.device_count() == 1
+    return PALLAS and platform() == "gpu" and jax.device_count() == 1
 
 
 def _kernel(log_a, b, initial=None, directions=1):
@@ -89,8 +89,8 @@ def _kernel(log_a, b, initial=None, directions=1):
     remedy = "choose scan='chunked' or 'auto'"
     if not PALLAS:
         raise ConfigError(f"scan method is 'kernel', which needs Pallas for Triton, and this JAX has none: {remedy}")
-    if jax.default_backend() != "gpu":
-        raise ConfigError(f"scan method is 'kernel', which runs on GPUs, not on {jax.default_backend()!r}: {remedy}")
+    if platform() != "gpu":
+        raise ConfigError(f"scan method is 'kernel', which runs on GPUs, not on {platform()!r}: {remedy}")
     from implementations.ops.scan.kernel.jax import scan
 
     return scan(repeat(exponential(log_a), "p i -> (n p) i", n=directions), b, initial, directions=directions)

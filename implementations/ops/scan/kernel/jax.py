@@ -11,6 +11,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
+from implementations.common.config import ConfigError
 from implementations.ops.scan.jax import multiply
 from implementations.ops.scan.kernel import STATES, TILE, power_of_two, segment_length
 
@@ -78,6 +79,7 @@ def _backward(options, kept, g):
 _scan.defvjp(_forward, _backward)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _run(a, b, initial, options):
     """All states: at once, or from the ends of segments, which are the same recurrence with a to their length."""
     batch, length = b.shape[:2]
@@ -96,6 +98,11 @@ def _run(a, b, initial, options):
         ]
         starts = _halves(options, inner)
     return _launch(a, b, starts, options, segment)
+
+
+@_run.defjvp
+def _tangents(options, primals, tangents):
+    raise ConfigError("scan method is 'kernel', which is differentiable once: choose scan='chunked' or 'associative'")
 
 
 def _reversed(options):

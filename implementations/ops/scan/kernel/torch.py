@@ -265,8 +265,8 @@ if triton is not None:
                 re, im = a_re * re - a_im * im + b_re, a_re * im + a_im * re + b_im
                 if x is not None:
                     x_re, x_im = tl.split(x_tile[t].to(a.dtype.element_ty))
-                    da_re += re * x_re + im * x_im
-                    da_im += im * x_re - re * x_im
+                    da_re += tl.where(done + t < count, re * x_re + im * x_im, 0.0)
+                    da_im += tl.where(done + t < count, im * x_re - re * x_im, 0.0)
                 if not ENDS_ONLY:
                     value = tl.join(re, im).to(out.dtype.element_ty)
                     tl.store(out_at + t * out_step, value, mask=keep & (done + t < count))
