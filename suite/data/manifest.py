@@ -108,7 +108,8 @@ class Release(Entry, frozen=True):
     """The original: its page, what is downloaded, and the files in it that are read.
 
     The files lie in `ROOT/raw/<folder>`; data sets made of the same files name the same folder. `manual` says how to
-    get what cannot be downloaded by a program.
+    get what cannot be downloaded by a program. Where a folder holds the files twice, once in a folder called `inner`
+    within it, the inner ones are read.
     """
 
     url: Text
@@ -116,6 +117,12 @@ class Release(Entry, frozen=True):
     archives: list[Archive] = []
     folder: Text | None = None
     manual: Text | None = None
+    inner: Text | None = None
+
+    @property
+    def vouched(self) -> bool:
+        """Whether a hash is known of an archive that holds files of the release."""
+        return any(archive.sha256 or archive.md5 for archive in self.archives if archive.kind != "file")
 
     @property
     def fetchable(self) -> bool:

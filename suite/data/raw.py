@@ -30,11 +30,27 @@ def best(release: Release, folder: Path, known: bool = False) -> Path:
     """The folder with most files of a release: the one given or one inside it.
 
     With `known` the one with most files of known sha256 goes before it, as other data sets have files of these names.
+    Of two copies the one in the release's `inner` folder is taken.
     """
     found = {candidate: sum(is_there(file, candidate) for file in release.files) for candidate in _folders(folder)}
     held = [candidate for candidate, count in found.items() if count]
     right = {candidate: _right(release, candidate) if known and len(held) > 1 else 0 for candidate in held}
-    return max(held, key=lambda candidate: (right[candidate], found[candidate]), default=folder)
+    return max(held, key=lambda one: (right[one], found[one], outer(release, one, folder) is not None), default=folder)
+
+
+def outer(release: Release, chosen: Path, folder: Path) -> Path | None:
+    """The copy within a folder whose `inner` one is chosen, if there are two."""
+    parts = chosen.relative_to(folder).parts
+    places = (folder.joinpath(*parts[:at], *parts[at + 1 :]) for at, part in enumerate(parts) if part == release.inner)
+    return next((place for place in places if any(is_there(file, place) for file in release.files)), None)
+
+
+def twice(release: Release, chosen: Path, folder: Path) -> list[str]:
+    """A line that says which of two copies within a folder is read; none where there is one."""
+    other = outer(release, chosen, folder)
+    if other is None:
+        return []
+    return [f"of two copies that in {chosen} is read, as by the S4 and S5 code, and not that in {other}"]
 
 
 def _right(release: Release, folder: Path) -> int:
