@@ -23,22 +23,39 @@ def fetch(name: str, root: Path) -> list[str]:
     folder, release = root / "raw" / description.raw, description.release
     if not release.archives:
         raise DataError(f"{name}: there is nothing to download. {by_hand(description, root)}")
-    if not missing(description, folder) and not (release.vouched and unsealed(description, folder)):
-        with contextlib.suppress(DataError):
-            raw.hashes(seals.known(description, folder), folder)
-            how = "as far as a sha256 is known, " if unsealed(description, folder) else ""
-            return [f"{folder}: here already, {how}as released"]
+    by_program = release.downloaded()
     if not release.fetchable:
-        only = ", ".join(archive.name for archive in release.archives)
-        what = f"{only} is downloaded; {_names(release)} are not, which the sentences below say how to get"
-        print(f"{name}: only {what}", file=sys.stderr)
+        parts = ", ".join(file.name for file in release.files if file not in by_program.files)
+        only = ", ".join(one.name for one in (*release.archives, *by_program.files))
+        print(f"{name}: {only} and no more can be downloaded; how to get {parts} is said below", file=sys.stderr)
+    if _is_whole(description, by_program, folder):
+        how = "as far as a sha256 is known, " if unsealed(description, folder) else ""
+        return [f"{folder}: here already, {how}as released"]
     with store.writing(folder):
         cache = root / "raw" / ".downloads" / description.raw
         cache.mkdir(parents=True, exist_ok=True)
-        archives = [download.archive(each, cache, by_hand(description, root)) for each in release.archives]
-        lines = _install(description, folder, archives)
+        sources = [download.archive(each, cache, by_hand(description, root)) for each in release.archives]
+        if release.listed:
+            download.several(release.single, cache, by_hand(description, root), name)
+            sources = [cache]
+        lines = _install(description, folder, sources)
         shutil.rmtree(cache, ignore_errors=True)
     return lines
+
+
+def _is_whole(description: Manifest, by_program: Release, folder: Path) -> bool:
+    """Whether everything that a program can download lies in a folder as released, and nothing could be verified by
+    downloading it again."""
+    release = description.release
+    alone = all((folder / archive.name).is_file() for archive in release.archives if archive.kind == "file")
+    if not by_program.files or not alone or raw.absent(by_program, folder):
+        return False
+    if release.vouched and unsealed(description, folder):
+        return False
+    with contextlib.suppress(DataError):
+        raw.hashes(seals.known(description, folder).of({file.name for file in by_program.files}.__contains__), folder)
+        return True
+    return False
 
 
 def take(name: str, source: Path, root: Path) -> list[str]:
@@ -98,8 +115,8 @@ def by_hand(description: Manifest, root: Path) -> str:
 
 
 def missing(description: Manifest, folder: Path) -> list[str]:
-    """The names of the release's files that are not in a folder."""
-    return [file.name for file in description.release.files if not raw.is_there(file, folder)]
+    """The names of the release's files that must be in a folder and are not."""
+    return raw.absent(description.release, folder)
 
 
 def _names(release: Release) -> str:
@@ -149,12 +166,12 @@ def _install(description: Manifest, folder: Path, sources: list[Path]) -> list[s
 
 def _found(description: Manifest, folder: Path) -> list[str]:
     """What to tell of a folder into which files were put."""
-    absent, unseen, total = missing(description, folder), unsealed(description, folder), len(description.release.files)
+    here, unseen, files = present(description, folder), unsealed(description, folder), description.release.files
     how = "verified where the manifest knows a hash" if unseen else "verified"
-    lines = [f"{folder}: {total - len(absent)} of {total} parts of the release are here, {how}"]
+    lines = [f"{folder}: {len(here)} of {len(files)} parts of the release are here, {how}"]
     if unseen and description.release.vouched:
         lines.append(f"unverified, as they did not come out of an archive with the manifest's hash: {', '.join(unseen)}")
-    return [*lines, *(f"not in it: {name}" for name in absent)]
+    return [*lines, *(f"not in it: {file.name}" for file in files if file.name not in here)]
 
 
 def _twice(release: Release, source: Path) -> list[str]:

@@ -101,7 +101,7 @@ class Place:
     def missing(self) -> list[str]:
         """The original files that these settings read and that do not lie there."""
         release = manifest.read(self.data_set.name).release.of(self.settings.reads)
-        return [file.name for file in release.files if not raw.is_there(file, self.raw)]
+        return raw.absent(release, self.raw)
 
     @property
     def has_raw(self) -> bool:
@@ -231,7 +231,7 @@ def prepare_dataset(
             for line in raw.twice(release, folder, given):
                 print(line, file=sys.stderr)
             release = seals.known(description, folder).of(wanted.settings.reads)
-            unsealed = [file.name for file in release.files if file.sha256 is None]
+            unsealed = acquire.unsealed(description, folder)
             mend = acquire.again(description, wanted.root)
             raw_files = raw.hashes(release, folder, trusted=source == "local", mend=mend)
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:

@@ -23,13 +23,13 @@ def examine(name: str, root: Path) -> Finding:
     """Look at a data set; everything prepared of it is hashed, original files are hashed when they are read."""
     description, data_set = manifest.read(name), catalog.find(name)
     folder = root / "raw" / description.raw
-    absent, total = acquire.missing(description, folder), len(description.release.files)
+    here, total = acquire.present(description, folder), len(description.release.files)
     if data_set.read is None:
         original = "none are read"
-    elif len(absent) == total:
+    elif not here:
         original = f"not in {folder}"
     else:
-        original = f"{total - len(absent)} of {total} parts in {folder}"
+        original = f"{len(here)} of {total} parts in {folder}"
     whole, broken = 0, ""
     for prepared in catalog.prepared_folders(name, root):
         try:

@@ -19,10 +19,10 @@ def find(release: Release, folder: Path) -> Path:
     Raises DataError, which names the first file that is missing where most of them are.
     """
     found = best(release, folder)
-    missing = next((file.name for file in release.files if not is_there(file, found)), None)
-    if missing is not None:
-        names = ", ".join(file.name for file in release.files)
-        raise DataError(f"{found / missing} is missing; --from takes the folder that holds {names}")
+    missing = absent(release, found)
+    if missing:
+        names = ", ".join(file.name for file in release.files if not file.optional)
+        raise DataError(f"{found / missing[0]} is missing; --from takes the folder that holds {names}")
     return found
 
 
@@ -98,6 +98,11 @@ def _folders(folder: Path) -> Iterator[Path]:
         level.sort()
 
 
+def absent(release: Release, folder: Path) -> list[str]:
+    """The names of the files that must be in a folder and are not."""
+    return [file.name for file in release.files if not file.optional and not is_there(file, folder)]
+
+
 def is_there(file: ReleasedFile, folder: Path) -> bool:
     """Whether a file, or one that matches the pattern, is in a folder."""
     if "*" not in file.name:
@@ -113,6 +118,8 @@ def hashes(release: Release, folder: Path, trusted: bool = False, mend: str = "g
     found = {}
     for file in release.files:
         paths = matching(file, folder)
+        if file.optional and not paths:
+            continue
         found[file.name] = digest(file, folder, paths)
         if not trusted:
             _compare(file, folder, len(paths), found[file.name], mend)

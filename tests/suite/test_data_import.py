@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from suite.data import DataError, acquire, manifest, raw, store
-from suite.data.__main__ import main
 
 NAMES = ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens")
 
@@ -122,21 +121,6 @@ def test_a_damaged_archive_in_an_archive_is_named_and_strange_ones_too(tmp_path)
         tar.add(tmp_path / "kept.tar", "kept.tar")
     with pytest.raises(DataError, match=r"holds nothing of wikitext2: expected wiki.train.tokens.*wikitext-2-v1.zip"):
         acquire.take("wikitext2", tmp_path / "other.tar", tmp_path / "root")
-
-
-def test_fetching_pg19_says_that_no_book_is_downloaded(tmp_path, monkeypatch, capsys):
-    def vocabulary(wanted, folder, by_hand):
-        (folder / wanted.name).write_bytes(b"pieces")
-        return folder / wanted.name
-
-    monkeypatch.setattr(acquire.download, "archive", vocabulary)
-    assert main(["fetch", "pg19", "--root", str(tmp_path / "root")]) == 0
-    told = capsys.readouterr()
-    assert told.err == (
-        "pg19: only spiece.model is downloaded; train/*.txt, validation/*.txt, test/*.txt are not, which the sentences "
-        "below say how to get\n"
-    )
-    assert "next: By hand: PG-19 is 28,752 single files, no archive. With Google's tool: gsutil" in told.out
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from suite.data.__main__ import main
 from suite.data.catalog import place
 from suite.launch.measured_data import completed
 
-COUNTS = {"train": 4, "test": 4}
+COUNTS: dict[str, Any] = {"train": 4, "test": 4}
 ROWS = "".join(f"{n}\tWho is it{n}?\tIt is {n}.\t{('', 'not_')[n % 2]}entailment\n" for n in range(4))
 TABLE = f"index\tquestion\tsentence\tlabel\n{ROWS}".encode()
 NAMES = ("QNLI/train.tsv", "QNLI/dev.tsv")
@@ -60,7 +61,7 @@ def test_made_up_files_are_unverified(tmp_path, files):
 def test_made_up_raw_texts_are_unverified(tmp_path):
     for part in ("valid", "test"):
         (tmp_path / f"wiki.{part}.raw").write_bytes(b"invented words\n")
-    given = {"tokenizer": "bytes", "text": "raw", "held_out": True}
+    given: dict[str, Any] = {"tokenizer": "bytes", "text": "raw", "held_out": True}
     prepared = prepare_dataset("wikitext103", tmp_path, released=tmp_path, **given)
     assert prepared.protocol["name"] == "wikitext103/unverified/bytes"
     assert "wiki.valid.raw, wiki.test.raw taken for" in prepared.protocol["originals"]
