@@ -200,7 +200,7 @@ def test_smoke_selection_is_what_the_manifest_pins(tmp_path):
         ('spdx = "Apache-2.0"', "", "`$.licence`"),
         ("year = 2018", 'year = "2018"', "`$.citations[1].year`"),
         ('"test/labels.npy" = "', '"test/labels.npy" = "x', "`$.selections[0].sha256"),
-        ('id = "depth"', 'ident = "depth"', "`$.defects[0]`"),
+        ('id = "depth"', 'ident = "depth"', "`$.defects[3]`"),
         ("unverified = ", "note = ", "`$.release.archives[0]`"),
         ("data/1", "data/9", "`$.schema`"),
         ('name = "lra_listops"', 'name = "listops"', "`$.name`"),
