@@ -29,8 +29,7 @@ def fetch(name: str, root: Path) -> list[str]:
         only = ", ".join(one.name for one in (*release.archives, *by_program.files))
         print(f"{name}: {only} and no more can be downloaded; how to get {parts} is said below", file=sys.stderr)
     if _is_whole(description, by_program, folder):
-        how = "as far as a sha256 is known, " if unsealed(description, folder) else ""
-        return [f"{folder}: here already, {how}as released"]
+        return [f"{folder}: here already: {_how_far(seals.known(description, folder).of(by_program.has))}"]
     with store.writing(folder):
         cache = root / "raw" / ".downloads" / description.raw
         cache.mkdir(parents=True, exist_ok=True)
@@ -53,7 +52,7 @@ def _is_whole(description: Manifest, by_program: Release, folder: Path) -> bool:
     if release.vouched and unsealed(description, folder):
         return False
     with contextlib.suppress(DataError):
-        raw.hashes(seals.known(description, folder).of({file.name for file in by_program.files}.__contains__), folder)
+        raw.hashes(seals.known(description, folder).of(by_program.has), folder)
         return True
     return False
 
@@ -85,11 +84,17 @@ def verify(name: str, folder: Path) -> str:
     mend = again(description, folder.parent.parent)
     release = seals.known(description, folder).of(here.__contains__)
     raw.hashes(release, folder, mend=mend)
-    known, told = sum(file.sha256 is not None for file in release.files), f"{folder}, {name}: {len(here)} parts"
+    return f"{folder}, {name}: {_how_far(release)}"
+
+
+def _how_far(release: Release) -> str:
+    """How many of some files, which were compared, are the released ones."""
+    known, total = sum(file.sha256 is not None for file in release.files), len(release.files)
+    parts = f"{total} part{'s' if total > 1 else ''}"
     if not known:
-        return f"{told}; no sha256 is known to verify them by"
-    rest = f", {len(here) - known} of unknown sha256" if known < len(here) else ""
-    return f"{told}, {known} of known sha256 and as released{rest}"
+        return f"{parts}, of which no sha256 is known to verify them by"
+    rest = f", {total - known} of unknown sha256" if known < total else ""
+    return f"{parts}, {known} of known sha256 and as released{rest}"
 
 
 def again(description: Manifest, root: Path) -> str:

@@ -163,6 +163,10 @@ class Release(Entry, frozen=True):
         names = [PurePosixPath(one.name) for one in self.single]
         return self.of(lambda file: any(name.match(file) for name in names))
 
+    def has(self, name: str) -> bool:
+        """Whether a file belongs to the release, by its name."""
+        return any(file.name == name for file in self.files)
+
     def of(self, wanted: Callable[[str], bool]) -> "Release":
         """The release with those files only whose names are wanted."""
         return msgspec.structs.replace(self, files=[file for file in self.files if wanted(file.name)])

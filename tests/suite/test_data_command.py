@@ -127,7 +127,7 @@ def test_verify_looks_at_every_data_set_of_a_folder(tmp_path, capsys):
         assert main(["verify", *names, "--root", str(tmp_path)]) == 1
         told = capsys.readouterr()
         assert all(f"{name}/train.tsv is not the released file" in told.err for name in ("CoLA", "SST-2"))
-    assert told.out == f"{folder}, glue_mrpc: 1 parts; no sha256 is known to verify them by\n"
+    assert told.out == f"{folder}, glue_mrpc: 1 part, of which no sha256 is known to verify them by\n"
     assert main(["verify", "glue_mrpc", "--root", str(tmp_path)]) == 0
     assert main(["verify", "glue_rte", "--root", str(tmp_path)]) == 1
     assert "nothing of glue_rte" in capsys.readouterr().err

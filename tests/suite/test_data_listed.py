@@ -95,7 +95,7 @@ def test_held_out_books_are_fetched_and_training_ones_named(tmp_path, server, ca
     assert (folder / "spiece.model").read_bytes() == b"pieces"
     assert not list((root / "raw" / ".downloads").iterdir())
     asked = len(Handler.requests)
-    assert acquire.fetch("pg19", root) == [f"{folder}: here already, as released"]
+    assert acquire.fetch("pg19", root) == [f"{folder}: here already: 2 parts, 2 of known sha256 and as released"]
     assert len(Handler.requests) == asked == 5
 
 

@@ -85,7 +85,24 @@ def test_files_of_a_known_archive_are_released(tmp_path, archive, kind):
         "glue_qnli/released",
         "came out of the release's archive, whose hash is published",
     )
-    assert acquire.fetch("glue_qnli", root) == [f"{root}/raw/glue: here already, as released"]
+    assert acquire.fetch("glue_qnli", root) == [
+        f"{root}/raw/glue: here already: 2 parts, 2 of known sha256 and as released"
+    ]
+
+
+def test_files_without_a_seal_are_fetched_again(tmp_path, archive, files, monkeypatch):
+    """Their names and counts are those of the release; where nothing else can be had, they are enough."""
+    root = tmp_path / "root"
+    acquire.take("glue_qnli", files, root)
+    monkeypatch.setattr(acquire.download, "archive", lambda wanted, folder, by_hand: archive)
+    assert acquire.fetch("glue_qnli", root) == [f"{root}/raw/glue: 2 of 2 parts of the release are here, verified"]
+    assert named(open_dataset("glue_qnli", root, **COUNTS))[0] == "glue_qnli/released"
+    (tmp_path / "lra").mkdir()
+    for file in manifest.read("lra_retrieval").release.files:
+        (tmp_path / "lra" / file.name).write_bytes(b"")
+    acquire.take("lra_retrieval", tmp_path / "lra", root)
+    (told,) = acquire.fetch("lra_retrieval", root)
+    assert told == f"{root}/raw/lra_aan: here already: 3 parts, of which no sha256 is known to verify them by"
 
 
 def test_a_seal_is_bound_to_the_files(tmp_path, archive, files):
