@@ -156,7 +156,7 @@ def _fetch(options: argparse.Namespace) -> int:
         catalog.find(name)
     for name in options.names:
         print(*acquire.fetch(name, root), sep="\n")
-        print(f"next: {_after_files(name, root)}")
+        print(f"next: {doctor.after_files(name, root)}")
     return 0
 
 
@@ -164,21 +164,8 @@ def _import(options: argparse.Namespace) -> int:
     root = catalog.data_root(options.root)
     catalog.find(options.name)
     print(*acquire.take(options.name, options.path, root), sep="\n")
-    print(f"next: {_after_files(options.name, root)}")
+    print(f"next: {doctor.after_files(options.name, root)}")
     return 0
-
-
-def _after_files(name: str, root: Path) -> str:
-    """What comes after some original files were taken: the rest of them, or the preparation.
-
-    A data set that is generated unless it is told otherwise is told so, here and in the run.
-    """
-    place = catalog.place(name, root, {})
-    if place.settings.source == "generated" and "released" in place.settings.SOURCES:
-        words = ["python", "-m", "suite.data", "prepare", name, "--root", str(root), "--source", "released"]
-        flag = "--set data.settings.source=released"
-        return f"{shlex.join(words)}, and in every run that reads them {flag}; without it they are generated"
-    return place.next if place.settings.source == "released" and not place.has_raw else place.command
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -207,12 +194,13 @@ def _verify(options: argparse.Namespace) -> int:
     root = catalog.data_root(options.root)
     names = options.names or catalog.names()
     folders = [(name, folder) for name in names for folder in catalog.prepared_folders(name, root)]
-    original = {folder: name for name in names if (folder := catalog.place(name, root, {}).raw).is_dir()}
+    places = ((name, catalog.place(name, root, {}).raw) for name in names)
+    original = [(name, folder) for name, folder in places if acquire.present(manifest.read(name), folder)]
     if not folders and not original:
         print(f"error: nothing of {', '.join(names)} is prepared in {root}", file=sys.stderr)
         return 1
     status = 0
-    for folder, name in original.items():
+    for name, folder in original:
         try:
             print(acquire.verify(name, folder))
         except DataError as error:

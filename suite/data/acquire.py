@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from suite.data import download, manifest, raw, store, unpack
+from suite.data import download, manifest, raw, seals, store, unpack
 from suite.data.errors import DataError
 from suite.data.manifest import Manifest, Release
 
@@ -23,21 +23,38 @@ def fetch(name: str, root: Path) -> list[str]:
     folder, release = root / "raw" / description.raw, description.release
     if not release.archives:
         raise DataError(f"{name}: there is nothing to download. {by_hand(description, root)}")
-    if not missing(description, folder):
-        with contextlib.suppress(DataError):
-            raw.hashes(release, folder)
-            return [f"{folder}: here already, as released"]
+    by_program = release.downloaded()
     if not release.fetchable:
-        only = ", ".join(archive.name for archive in release.archives)
-        what = f"{only} is downloaded; {_names(release)} are not, which the sentences below say how to get"
-        print(f"{name}: only {what}", file=sys.stderr)
+        parts = ", ".join(file.name for file in release.files if file not in by_program.files)
+        only = ", ".join(one.name for one in (*release.archives, *by_program.files))
+        print(f"{name}: {only} and no more can be downloaded; how to get {parts} is said below", file=sys.stderr)
+    if _is_whole(description, by_program, folder):
+        return [f"{folder}: here already: {_how_far(seals.known(description, folder).of(by_program.has))}"]
     with store.writing(folder):
         cache = root / "raw" / ".downloads" / description.raw
         cache.mkdir(parents=True, exist_ok=True)
-        archives = [download.archive(each, cache, by_hand(description, root)) for each in release.archives]
-        lines = _install(description, folder, archives)
+        sources = [download.archive(each, cache, by_hand(description, root)) for each in release.archives]
+        if release.listed:
+            download.several(release.single, cache, by_hand(description, root), name)
+            sources = [cache]
+        lines = _install(description, folder, sources)
         shutil.rmtree(cache, ignore_errors=True)
     return lines
+
+
+def _is_whole(description: Manifest, by_program: Release, folder: Path) -> bool:
+    """Whether everything that a program can download lies in a folder as released, and nothing could be verified by
+    downloading it again."""
+    release = description.release
+    alone = all((folder / archive.name).is_file() for archive in release.archives if archive.kind == "file")
+    if not by_program.files or not alone or raw.absent(by_program, folder):
+        return False
+    if release.vouched and unsealed(description, folder):
+        return False
+    with contextlib.suppress(DataError):
+        raw.hashes(seals.known(description, folder).of(by_program.has), folder)
+        return True
+    return False
 
 
 def take(name: str, source: Path, root: Path) -> list[str]:
@@ -50,7 +67,7 @@ def take(name: str, source: Path, root: Path) -> list[str]:
     if not source.exists():
         raise DataError(f"{source} does not exist; give an archive or a folder of {description.title}")
     sources = [source]
-    if source.is_dir() and not _present(description, raw.best(description.release, source)):
+    if source.is_dir() and not _holds(description, source):
         names = [archive.name for archive in description.release.archives]
         sources = [path for path in (raw.inside(source, name) for name in names) if path]
         if not sources:
@@ -63,11 +80,21 @@ def take(name: str, source: Path, root: Path) -> list[str]:
 def verify(name: str, folder: Path) -> str:
     """Hash the original files that are here and compare; gives a sentence. Raises DataError."""
     description = manifest.read(name)
-    here = set(_present(description, folder))
+    here = set(present(description, folder))
     mend = again(description, folder.parent.parent)
-    raw.hashes(description.release.of(here.__contains__), folder, mend=mend)
-    known = sum(file.sha256 is not None for file in description.release.files if file.name in here)
-    return f"{folder}: {len(here)} parts, {known} of known sha256 and as released"
+    release = seals.known(description, folder).of(here.__contains__)
+    raw.hashes(release, folder, mend=mend)
+    return f"{folder}, {name}: {_how_far(release)}"
+
+
+def _how_far(release: Release) -> str:
+    """How many of some files, which were compared, are the released ones."""
+    known, total = sum(file.sha256 is not None for file in release.files), len(release.files)
+    parts = f"{total} part{'s' if total > 1 else ''}"
+    if not known:
+        return f"{parts}, of which no sha256 is known to verify them by"
+    rest = f", {total - known} of unknown sha256" if known < total else ""
+    return f"{parts}, {known} of known sha256 and as released{rest}"
 
 
 def again(description: Manifest, root: Path) -> str:
@@ -93,83 +120,117 @@ def by_hand(description: Manifest, root: Path) -> str:
 
 
 def missing(description: Manifest, folder: Path) -> list[str]:
-    """The names of the release's files that are not in a folder."""
-    return [file.name for file in description.release.files if not raw.is_there(file, folder)]
+    """The names of the release's files that must be in a folder and are not."""
+    return raw.absent(description.release, folder)
 
 
 def _names(release: Release) -> str:
     return ", ".join(file.name for file in release.files)
 
 
-def _present(description: Manifest, folder: Path) -> list[str]:
+def present(description: Manifest, folder: Path) -> list[str]:
+    """The names of the release's files that are in a folder."""
     return [file.name for file in description.release.files if raw.is_there(file, folder)]
+
+
+def unsealed(description: Manifest, folder: Path) -> list[str]:
+    """The names of the files in a folder that neither a sha256 nor that of their archive vouches for."""
+    files = seals.known(description, folder).files
+    return [file.name for file in files if file.sha256 is None and raw.is_there(file, folder)]
+
+
+def _holds(description: Manifest, source: Path) -> bool:
+    """Whether files of a release are somewhere in a folder, under their names or, known by their hashes, others."""
+    base = raw.best(description.release, source)
+    return bool(present(description, base) or raw.renamed(description.release, base, source)[0])
 
 
 def _install(description: Manifest, folder: Path, sources: list[Path]) -> list[str]:
     """Put the files of the sources into a new folder, verify them there, and give it its name."""
-    release = description.release
+    release, vouched, lines = description.release, dict[Path, bool](), list[str]()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _scratch(folder, ".new") as new:
         for source in sources:
             with _unpacked(source, folder, description) as folders:
-                for opened in folders:
-                    _copy(description, opened, new, move=opened != source)
+                for opened, genuine in folders.items():
+                    lines += [line.replace(str(opened), str(source)) for line in _twice(release, opened)]
+                    copied = _copy(description, opened, new, move=opened != source)
+                    vouched |= dict.fromkeys(copied, genuine)
         if not any(new.rglob("*")):
             names = ", ".join(one.name for one in (*release.files, *release.archives))
             raise DataError(f"{', '.join(map(str, sources))}: holds nothing of {description.name}: expected {names}")
-        here = set(_present(description, new))
+        here = set(present(description, new))
         try:
             raw.hashes(release.of(here.__contains__), new)
         except DataError as error:
             raise DataError(str(error).replace(str(new), ", ".join(map(str, sources)))) from None
+        seals.write(description, new, folder, lambda path: vouched.get(path, False))
         _place(new, folder, release.of(here.__contains__))
-    absent = missing(description, folder)
-    how = "verified" if all(file.sha256 for file in release.files) else "verified where the manifest knows a hash"
-    found = f"{folder}: {len(release.files) - len(absent)} of {len(release.files)} parts of the release are here, {how}"
-    return [found, *(f"not in it: {name}" for name in absent)]
+    return [*_found(description, folder), *lines]
+
+
+def _found(description: Manifest, folder: Path) -> list[str]:
+    """What to tell of a folder into which files were put."""
+    here, unseen, files = present(description, folder), unsealed(description, folder), description.release.files
+    how = "verified where the manifest knows a hash" if unseen else "verified"
+    lines = [f"{folder}: {len(here)} of {len(files)} parts of the release are here, {how}"]
+    if unseen and description.release.vouched:
+        lines.append(f"unverified, as they did not come out of an archive with the manifest's hash: {', '.join(unseen)}")
+    return [*lines, *(f"not in it: {file.name}" for file in files if file.name not in here)]
+
+
+def _twice(release: Release, source: Path) -> list[str]:
+    if release.inner is None:
+        return []
+    return raw.twice(release, raw.best(release, source, known=True), source)
 
 
 @contextlib.contextmanager
-def _unpacked(source: Path, folder: Path, description: Manifest) -> Iterator[list[Path]]:
+def _unpacked(source: Path, folder: Path, description: Manifest) -> Iterator[dict[Path, bool]]:
     """Folders with the files of a source: itself, or what is unpacked of it, and of the release's archives in it, for
-    the time being."""
+    the time being; and of each whether it is what an archive of known hash holds, where files are known by that
+    alone."""
     if source.is_dir():
-        yield [source]
+        yield {source: False}
         return
     files = [file.name for file in description.release.files]
     archives = description.release.archives
+    hashed = archives if any(file.sha256 is None for file in description.release.files) else []
     plain = {archive.name for archive in archives if archive.kind == "file"}
     packed = {archive.name for archive in archives if archive.kind != "file"}
     with _scratch(folder, ".unpacked") as scratch:
-        folders = [scratch / "0"]
-        folders[0].mkdir()
+        first = scratch / "0"
+        first.mkdir()
         if source.name in plain:
-            shutil.copyfile(source, folders[0] / source.name)
+            shutil.copyfile(source, first / source.name)
         else:
-            unpack.unpack(source, folders[0], [*files, *plain, *packed], raw.sizes(description.release))
-        for inner in sorted(path for path in folders[0].rglob("*") if path.name in packed and path.is_file()):
-            folders.append(scratch / str(len(folders)))
-            folders[-1].mkdir()
+            unpack.unpack(source, first, [*files, *plain, *packed], raw.sizes(description.release))
+        folders = {first: seals.genuine(source, hashed)}
+        for inner in sorted(path for path in first.rglob("*") if path.name in packed and path.is_file()):
+            further = scratch / str(len(folders))
+            further.mkdir()
             try:
-                unpack.unpack(inner, folders[-1], files)
+                unpack.unpack(inner, further, files)
             except DataError as error:
-                raise DataError(str(error).replace(str(folders[0]), str(source))) from None
+                raise DataError(str(error).replace(str(first), str(source))) from None
+            folders[further] = seals.genuine(inner, hashed)
             inner.unlink()
         yield folders
 
 
-def _copy(description: Manifest, source: Path, target: Path, move: bool) -> None:
+def _copy(description: Manifest, source: Path, target: Path, move: bool) -> list[Path]:
     """Copy or move the release's files from the folder within `source` that holds them; single files as they are, and
-    files under other names that are the release's by their hash."""
+    files under other names that are the release's by their hash. Gives the copies."""
     base = raw.best(description.release, source, known=True)
     renamed, ours = raw.renamed(description.release, base, source)
     paths = [path for file in description.release.files for path in raw.matching(file, base) if ours]
     single = (source / archive.name for archive in description.release.archives if archive.kind == "file")
-    for path, place in [
+    wanted = [
         *((p, p.relative_to(base)) for p in paths),
         *((p, Path(p.name)) for p in single if p.is_file()),
         *((p, Path(name)) for name, p in renamed.items()),
-    ]:
+    ]
+    for path, place in wanted:
         if path.is_symlink() and not path.resolve().is_relative_to(base.resolve()):
             raise DataError(f"{path} is a link that leaves its folder; it is not taken")
         (target / place).parent.mkdir(parents=True, exist_ok=True)
@@ -177,6 +238,7 @@ def _copy(description: Manifest, source: Path, target: Path, move: bool) -> None
             os.replace(path, target / place)
         else:
             shutil.copyfile(path, target / place)
+    return [target / place for _, place in wanted]
 
 
 def _place(new: Path, folder: Path, release: Release) -> None:

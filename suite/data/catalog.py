@@ -29,6 +29,7 @@ from suite.data import (
     pendulum,
     qmsum,
     raw,
+    seals,
     speech_commands,
     store,
 )
@@ -100,7 +101,7 @@ class Place:
     def missing(self) -> list[str]:
         """The original files that these settings read and that do not lie there."""
         release = manifest.read(self.data_set.name).release.of(self.settings.reads)
-        return [file.name for file in release.files if not raw.is_there(file, self.raw)]
+        return raw.absent(release, self.raw)
 
     @property
     def has_raw(self) -> bool:
@@ -222,11 +223,16 @@ def prepare_dataset(
         if wanted.directory.exists() and released is None:
             with contextlib.suppress(CorruptData):
                 return wanted.open()
-        folder, raw_files = released or wanted.raw, {}
+        folder, raw_files, unsealed = released or wanted.raw, {}, []
         if source != "generated":
-            release = manifest.read(name).release.of(wanted.settings.reads)
-            folder = raw.find(release, folder)
-            mend = acquire.again(manifest.read(name), wanted.root)
+            description = manifest.read(name)
+            release, given = description.release.of(wanted.settings.reads), folder
+            folder = raw.find(release, given)
+            for line in raw.twice(release, folder, given):
+                print(line, file=sys.stderr)
+            release = seals.known(description, folder).of(wanted.settings.reads)
+            unsealed = acquire.unsealed(description, folder)
+            mend = acquire.again(description, wanted.root)
             raw_files = raw.hashes(release, folder, trusted=source == "local", mend=mend)
         with progress(f"{name} ({source})", sum(wanted.settings.counts.values())) as advance:
             if source == "generated":
@@ -236,7 +242,7 @@ def prepare_dataset(
                 assert data_set.read is not None, f"{name} has no reader"
                 splits = data_set.read(wanted.settings, folder, advance)
         made = splits if isinstance(splits, Made) else Made(splits)
-        protocol = wanted.settings.protocol() | made.facts
+        protocol = wanted.settings.protocol() | wanted.settings.as_found(unsealed) | made.facts
         meta = store.Meta(store.SCHEMA, name, wanted.settings.to_dict(), protocol, {}, raw_files)
         store.write(wanted.directory, made.splits, meta, made.files)
         return wanted.open()

@@ -23,13 +23,13 @@ def examine(name: str, root: Path) -> Finding:
     """Look at a data set; everything prepared of it is hashed, original files are hashed when they are read."""
     description, data_set = manifest.read(name), catalog.find(name)
     folder = root / "raw" / description.raw
-    absent, total = acquire.missing(description, folder), len(description.release.files)
+    here, total = acquire.present(description, folder), len(description.release.files)
     if data_set.read is None:
         original = "none are read"
-    elif len(absent) == total:
+    elif not here:
         original = f"not in {folder}"
     else:
-        original = f"{total - len(absent)} of {total} parts in {folder}"
+        original = f"{len(here)} of {total} parts in {folder}"
     whole, broken = 0, ""
     for prepared in catalog.prepared_folders(name, root):
         try:
@@ -39,16 +39,32 @@ def examine(name: str, root: Path) -> Finding:
             broken = broken or str(error)
     state = f"{whole} selection{'s' if whole > 1 else ''}, verified" if whole else "nothing"
     state = f"{state}; {broken}" if broken else state
-    return Finding(name, original, state, _next(name, root, not absent, whole, broken), not broken)
+    return Finding(name, original, state, _next(name, root, whole, broken), not broken)
 
 
-def _next(name: str, root: Path, has_raw: bool, whole: int, broken: str) -> str:
+def _next(name: str, root: Path, whole: int, broken: str) -> str:
     """The command that comes next; empty where all is well."""
     if whole and not broken:
         return ""
     description, place = manifest.read(name), catalog.place(name, root, {})
-    if place.settings.source == "generated" or has_raw:
+    of_files = {"source": "released"} if "released" in place.settings.SOURCES else {}
+    if catalog.place(name, root, of_files).has_raw:
+        return after_files(name, root)
+    if place.settings.source == "generated":
         return place.command
     if description.release.fetchable:
         return shlex.join(["python", "-m", "suite.data", "fetch", name, "--root", str(root)])
     return acquire.by_hand(description, root)
+
+
+def after_files(name: str, root: Path) -> str:
+    """What comes after some original files were taken: the rest of them, or the preparation.
+
+    A data set that is generated unless it is told otherwise is told so, here and in the run.
+    """
+    place = catalog.place(name, root, {})
+    if place.settings.source == "generated" and "released" in place.settings.SOURCES:
+        words = ["python", "-m", "suite.data", "prepare", name, "--root", str(root), "--source", "released"]
+        flag = "--set data.settings.source=released"
+        return f"{shlex.join(words)}, and in every run that reads them {flag}; without it they are generated"
+    return place.next if place.settings.source == "released" and not place.has_raw else place.command

@@ -17,7 +17,16 @@ TIMEOUT = (20.0, 60.0)
 """Seconds to connect and between two pieces."""
 
 
-def archive(wanted: Archive, folder: Path, by_hand: str) -> Path:
+def several(wanted: list[Archive], folder: Path, by_hand: str, title: str) -> None:
+    """Many files in a folder, by their paths, with one bar for all of them; those that are there are kept."""
+    with _bar(title, sum(each.size or 0 for each in wanted)) as bar:
+        for each in wanted:
+            (folder / each.name).parent.mkdir(parents=True, exist_ok=True)
+            archive(each, folder, by_hand, quiet=True)
+            bar.update(each.size or 0)
+
+
+def archive(wanted: Archive, folder: Path, by_hand: str, quiet: bool = False) -> Path:
     """An archive in a folder, from the first of its addresses that gives the right bytes; one that is there is kept.
 
     Raises DataError with the reasons of all addresses and with what can be done by hand.
@@ -32,7 +41,7 @@ def archive(wanted: Archive, folder: Path, by_hand: str) -> Path:
     reasons = []
     for url in wanted.urls:
         try:
-            downloader: Any = _Resuming(folder, wanted)
+            downloader: Any = _Resuming(folder, wanted, quiet)
             path = pooch.retrieve(url, known, fname=wanted.name, path=folder, downloader=downloader)
         except requests.RequestException as error:
             reasons.append(f"{url}: {_reason(error)}")
@@ -55,11 +64,19 @@ def _reason(error: Exception) -> str:
     return known.get(name, f"{name}: {error!s:.80}")
 
 
+def _bar(title: str, total: int | None, done: int = 0, quiet: bool = False) -> tqdm:
+    """A bar of bytes."""
+    return tqdm(
+        total=total, initial=done, desc=title, unit="B", unit_scale=True, file=sys.stderr, disable=quiet,
+        mininterval=0.1 if sys.stderr.isatty() else 30.0,
+    )  # fmt: skip
+
+
 class _Resuming:
     """A downloader for pooch that keeps an interrupted file and asks for the rest of it."""
 
-    def __init__(self, folder: Path, wanted: Archive) -> None:
-        self.part, self.wanted = folder / f"{wanted.name}.part", wanted
+    def __init__(self, folder: Path, wanted: Archive, quiet: bool) -> None:
+        self.part, self.wanted, self.quiet = folder / f"{wanted.name}.part", wanted, quiet
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
         """Download to the part file, then give it the name that pooch chose."""
@@ -77,11 +94,7 @@ class _Resuming:
     def _receive(self, response: Any, done: int) -> None:
         length = response.headers.get("Content-Length")
         total = self.wanted.size or (done + int(length) if length else None)
-        bar = tqdm(
-            total=total, initial=done, desc=self.wanted.name, unit="B", unit_scale=True, file=sys.stderr,
-            mininterval=0.1 if sys.stderr.isatty() else 30.0,
-        )  # fmt: skip
-        with bar, self.part.open("ab" if done else "wb") as file:
+        with _bar(self.wanted.name, total, done, self.quiet) as bar, self.part.open("ab" if done else "wb") as file:
             for piece in response.iter_content(CHUNK):
                 file.write(piece)
                 bar.update(len(piece))

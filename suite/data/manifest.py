@@ -1,7 +1,7 @@
 """Typed reading of `data_manifests/<name>.toml`; the format is described in `data_manifests/README.md`."""
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -69,10 +69,11 @@ class ReleasedFile(Entry, frozen=True):
     """A file of the original release, by its path in it; without sha256 the manifest says why.
 
     A name with `*` stands for all files that match it: `files` says how many, and sha256 is that of the lines
-    `<sha256 of a file>  <its path>` in the order of the paths.
+    `<sha256 of a file>  <its path>` in the order of the paths. One that is `optional` is read where it is there.
     """
 
     name: Text
+    optional: bool = False
     split: Text | None = None
     sequences: Count | None = None
     files: Count | None = None
@@ -104,11 +105,21 @@ class Archive(Entry, frozen=True):
             raise ValueError("give sha256 or md5 or, where neither is known, the reason as unverified")
 
 
+class Listed(Entry, frozen=True):
+    """Files that are downloaded one by one: `table` is a file beside the manifest with a line for each of them, folder,
+    name without suffix, bytes and sha256 between tabs; `url` is the address, in which `{path}` stands for its path."""
+
+    table: Text
+    url: Text
+    suffix: Text
+
+
 class Release(Entry, frozen=True):
     """The original: its page, what is downloaded, and the files in it that are read.
 
     The files lie in `ROOT/raw/<folder>`; data sets made of the same files name the same folder. `manual` says how to
-    get what cannot be downloaded by a program.
+    get what cannot be downloaded by a program. Where a folder holds the files twice, once in a folder called `inner`
+    within it, the inner ones are read.
     """
 
     url: Text
@@ -116,11 +127,45 @@ class Release(Entry, frozen=True):
     archives: list[Archive] = []
     folder: Text | None = None
     manual: Text | None = None
+    inner: Text | None = None
+    listed: Listed | None = None
+
+    @property
+    def vouched(self) -> bool:
+        """Whether a hash is known of an archive that holds files of the release."""
+        return any(archive.sha256 or archive.md5 for archive in self.archives if archive.kind != "file")
 
     @property
     def fetchable(self) -> bool:
         """Whether the original files can be downloaded by a program: there is more than a single file beside them."""
         return any(archive.kind != "file" for archive in self.archives)
+
+    @property
+    def single(self) -> list[Archive]:
+        """The files that are downloaded one by one; DataError where the list of them is absent."""
+        if self.listed is None:
+            return []
+        found, table = [], FOLDER / self.listed.table
+        try:
+            lines = table.read_text("utf-8").splitlines()
+        except OSError as error:
+            raise DataError(f"{table} cannot be read: {error.strerror}. Install the project again") from None
+        for folder, name, size, sha256 in (line.split("\t") for line in lines):
+            path = f"{folder}/{name}{self.listed.suffix}"
+            url = self.listed.url.format(path=path)
+            found.append(Archive(path, [url], size=int(size), sha256=sha256, kind="file"))
+        return found
+
+    def downloaded(self) -> "Release":
+        """The release with those files only that a program can download."""
+        if self.fetchable:
+            return self
+        names = [PurePosixPath(one.name) for one in self.single]
+        return self.of(lambda file: any(name.match(file) for name in names))
+
+    def has(self, name: str) -> bool:
+        """Whether a file belongs to the release, by its name."""
+        return any(file.name == name for file in self.files)
 
     def of(self, wanted: Callable[[str], bool]) -> "Release":
         """The release with those files only whose names are wanted."""

@@ -13,6 +13,10 @@ from suite.data import manifest, store
 from suite.data.errors import CorruptData, DataError
 from suite.data.settings import SPLITS
 
+FOUND = ("name", "originals")
+"""Facts of the protocol that are known only when the original files have been looked at, where their archive alone
+vouches for them."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -114,6 +118,8 @@ class Prepared:
             meta = store.read_meta(directory)
         except CorruptData as error:
             raise CorruptData(f"{error}. Mend it with: {command}") from None
+        if "originals" in protocol:
+            protocol = protocol | {fact: meta.protocol[fact] for fact in FOUND if fact in meta.protocol}
         if meta.protocol != protocol:
             raise CorruptData(f"{directory} was prepared under another protocol text. Mend it with: {command}")
         self.name = meta.name

@@ -19,10 +19,10 @@ def find(release: Release, folder: Path) -> Path:
     Raises DataError, which names the first file that is missing where most of them are.
     """
     found = best(release, folder)
-    missing = next((file.name for file in release.files if not is_there(file, found)), None)
-    if missing is not None:
-        names = ", ".join(file.name for file in release.files)
-        raise DataError(f"{found / missing} is missing; --from takes the folder that holds {names}")
+    missing = absent(release, found)
+    if missing:
+        names = ", ".join(file.name for file in release.files if not file.optional)
+        raise DataError(f"{found / missing[0]} is missing; --from takes the folder that holds {names}")
     return found
 
 
@@ -30,11 +30,27 @@ def best(release: Release, folder: Path, known: bool = False) -> Path:
     """The folder with most files of a release: the one given or one inside it.
 
     With `known` the one with most files of known sha256 goes before it, as other data sets have files of these names.
+    Of two copies the one in the release's `inner` folder is taken.
     """
     found = {candidate: sum(is_there(file, candidate) for file in release.files) for candidate in _folders(folder)}
     held = [candidate for candidate, count in found.items() if count]
     right = {candidate: _right(release, candidate) if known and len(held) > 1 else 0 for candidate in held}
-    return max(held, key=lambda candidate: (right[candidate], found[candidate]), default=folder)
+    return max(held, key=lambda one: (right[one], found[one], outer(release, one, folder) is not None), default=folder)
+
+
+def outer(release: Release, chosen: Path, folder: Path) -> Path | None:
+    """The copy within a folder whose `inner` one is chosen, if there are two."""
+    parts = chosen.relative_to(folder).parts
+    places = (folder.joinpath(*parts[:at], *parts[at + 1 :]) for at, part in enumerate(parts) if part == release.inner)
+    return next((place for place in places if any(is_there(file, place) for file in release.files)), None)
+
+
+def twice(release: Release, chosen: Path, folder: Path) -> list[str]:
+    """A line that says which of two copies within a folder is read; none where there is one."""
+    other = outer(release, chosen, folder)
+    if other is None:
+        return []
+    return [f"of two copies that in {chosen} is read, as by the S4 and S5 code, and not that in {other}"]
 
 
 def _right(release: Release, folder: Path) -> int:
@@ -82,6 +98,11 @@ def _folders(folder: Path) -> Iterator[Path]:
         level.sort()
 
 
+def absent(release: Release, folder: Path) -> list[str]:
+    """The names of the files that must be in a folder and are not."""
+    return [file.name for file in release.files if not file.optional and not is_there(file, folder)]
+
+
 def is_there(file: ReleasedFile, folder: Path) -> bool:
     """Whether a file, or one that matches the pattern, is in a folder."""
     if "*" not in file.name:
@@ -97,6 +118,8 @@ def hashes(release: Release, folder: Path, trusted: bool = False, mend: str = "g
     found = {}
     for file in release.files:
         paths = matching(file, folder)
+        if file.optional and not paths:
+            continue
         found[file.name] = digest(file, folder, paths)
         if not trusted:
             _compare(file, folder, len(paths), found[file.name], mend)

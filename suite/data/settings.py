@@ -11,6 +11,8 @@ from suite.data import manifest
 from suite.data.errors import SettingsError
 
 SPLITS = ("train", "validation", "test")
+UNSEEN = "taken for those of the release: no sha256 is published of them, and they did not come out of its archive here"
+ARCHIVED = "came out of the release's archive, whose hash is published"
 ACCURACY = "accuracy: share of all examples of the split whose largest logit is the label's"
 
 
@@ -28,8 +30,8 @@ def choice(default: str | int, *others: str | int) -> Any:
 class Settings:
     """What a prepared data set holds; a data set derives from it, adds its fields and states its facts.
 
-    `source` is "generated", "released" (original files, verified where the manifest knows their hashes; elsewhere the
-    protocol calls them unverified) or "local" (files of the same layout with other content; never comparable);
+    `source` is "generated", "released" (original files, verified by their hashes or by that of the archive that they
+    came out of; where they cannot be, the protocol calls them unverified) or "local" (files of the same layout with other content; never comparable);
     `SOURCES` are those that a data set has. `train`, `validation` and `test` are numbers of examples. `GENERATOR_FIELDS` mean something for generated data only.
     `VERSION` rises whenever a bit of the prepared arrays changes. Raises SettingsError, which names the field.
     """
@@ -116,19 +118,37 @@ class Settings:
             "splits": self.counts,
             "metric": ACCURACY,
             **facts,
+            **({"originals": ARCHIVED} if self.by_archive else {}),
             "settings": self.to_dict(),
             "preparation_version": self.VERSION,
             "differences": differences,
         }
 
     @property
+    def unhashed(self) -> tuple[str, ...]:
+        """The files that are read as released and whose content neither the manifest nor the reader can tell."""
+        if self.source != "released":
+            return ()
+        files = manifest.read(self.NAME).release.of(self.reads).files
+        return tuple(file.name for file in files if file.sha256 is None and not self.checks(file.name))
+
+    @property
     def unverified(self) -> bool:
         """Whether files are read as released of which, and of whose archives, the manifest knows no hash."""
-        if self.source != "released":
-            return False
-        release = manifest.read(self.NAME).release
-        known = any(archive.sha256 or archive.md5 for archive in release.archives)
-        return not known and any(file.sha256 is None for file in release.of(self.reads).files)
+        return bool(self.unhashed) and not manifest.read(self.NAME).release.vouched
+
+    @property
+    def by_archive(self) -> tuple[str, ...]:
+        """The files that are read as released and that only their archive's hash vouches for."""
+        return () if self.unverified else self.unhashed
+
+    def as_found(self, unsealed: Sequence[str]) -> dict[str, str]:
+        """What a protocol says in place of `protocol()` where some files did not come out of an archive of known hash."""
+        unseen = [file for file in self.by_archive if file in unsealed]
+        if not unseen:
+            return {}
+        name = self.protocol()["name"].replace(f"/{self.source}", "/unverified", 1)
+        return {"name": name, "originals": f"{', '.join(unseen)} {UNSEEN}"}
 
     def title_of_source(self) -> str:
         """The name of the protocol: the data set and where it is from, "released" only where hashes say so."""
@@ -144,6 +164,10 @@ class Settings:
     def reads(self, file: str) -> bool:
         """Whether these settings read a file of the release, called as the manifest calls it."""
         return True
+
+    def checks(self, file: str) -> bool:
+        """Whether the reader itself refuses a file that is not the released one, though its sha256 is not known."""
+        return False
 
     def without(self, missing: Sequence[str]) -> str:
         """A sentence on what can be had without some files of the release, empty where nothing can."""

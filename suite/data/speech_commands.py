@@ -13,7 +13,7 @@ from suite.data.errors import DataError
 from suite.data.prepared import Normalization, Prepared, Split
 from suite.data.sequences import Advance, Sequences, silent
 from suite.data.settings import Settings, choice, integer
-from suite.data.speech_files import RATE, TEN_WORDS, WORDS, clips, read_clip, split_of
+from suite.data.speech_files import LISTS, RATE, TEN_WORDS, WORDS, clips, read_clip, split_of
 
 SCALE = 2.0**-15
 EPSILON = 1e-5
@@ -47,6 +47,10 @@ class SpeechCommandsSettings(Settings):
     def names(self) -> tuple[str, ...]:
         """The words in the order of the labels."""
         return WORDS if self.words == 35 else TEN_WORDS
+
+    def reads(self, file: str) -> bool:
+        """The lists of the splits are read for 35 words only."""
+        return self.words == 35 or file not in LISTS.values()
 
     def facts(self) -> dict[str, Any]:
         return {

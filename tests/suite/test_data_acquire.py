@@ -170,8 +170,8 @@ def test_without_pooch_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_nothing_to_fetch_is_said(tmp_path):
-    with pytest.raises(DataError, match="lra_listops: there is nothing to download"):
-        acquire.fetch("lra_listops", tmp_path)
+    with pytest.raises(DataError, match="glue_mrpc: there is nothing to download"):
+        acquire.fetch("glue_mrpc", tmp_path)
 
 
 def archived(files: Path, kind: str) -> Path:

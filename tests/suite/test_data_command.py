@@ -8,11 +8,13 @@ import sys
 import pytest
 
 from reports.console import READER_GONE
-from suite.data import catalog, listops, manifest
-from suite.data.__main__ import _after_files, main
+from suite.data import catalog, doctor, listops, manifest
+from suite.data.__main__ import main
+from suite.data.doctor import after_files
 from suite.data.errors import DataError, NoData
 from suite.data.settings import SPLITS
 
+IMAGE = "imgs/0/sample_0.png"
 COUNTS = ["--train", "12", "--validation", "3", "--test", "2"]
 
 
@@ -89,11 +91,46 @@ def test_files_that_no_program_fetches_are_taken_by_hand(tmp_path):
 
 
 def test_files_that_are_absent_come_before_the_preparation(tmp_path):
-    assert _after_files("pg19", tmp_path).startswith("By hand: PG-19 is 28,752 single files")
-    assert _after_files("lra_image", tmp_path).startswith("Get it with: python -m suite.data fetch lra_image --root ")
-    released = _after_files("lra_listops", tmp_path)
+    assert after_files("pg19", tmp_path).startswith("By hand: PG-19 is 28,752 single files")
+    assert after_files("lra_image", tmp_path).startswith("Get it with: python -m suite.data fetch lra_image --root ")
+    released = after_files("lra_listops", tmp_path)
     assert released.startswith(f"python -m suite.data prepare lra_listops --root {tmp_path} --source released, and in ")
     assert "--set data.settings.source=released; without it they are generated" in released
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("lra_listops", ["basic_train.tsv", "basic_val.tsv", "basic_test.tsv"]),
+        ("lra_pathfinder", [f"pathfinder32/curv_contour_length_14/{file}" for file in ("metadata/0.npy", IMAGE)]),
+        ("lra_pathx", [f"pathfinder128/curv_contour_length_14/{file}" for file in ("metadata/0.npy", IMAGE)]),
+    ],
+)
+def test_the_doctor_prepares_from_the_files_that_were_imported(tmp_path, name, files):
+    """Of Pathfinder those of the default resolution are enough."""
+    assert doctor.examine(name, tmp_path).next == f"python -m suite.data prepare {name} --root {tmp_path}"
+    folder = catalog.place(name, tmp_path, {}).raw
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(b"")
+    assert doctor.examine(name, tmp_path).next == after_files(name, tmp_path)
+    assert f"prepare {name} --root {tmp_path} --source released, and in every run" in after_files(name, tmp_path)
+
+
+def test_verify_looks_at_every_data_set_of_a_folder(tmp_path, capsys):
+    """CoLA and SST-2 lie in one folder, and so does MRPC, of which no sha256 is known."""
+    folder = tmp_path / "raw" / "glue"
+    for name in ("CoLA/train.tsv", "SST-2/train.tsv", "MRPC/dev.tsv"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(b"")
+    for names in (["glue_cola", "glue_sst2"], ["glue_sst2", "glue_cola"], []):
+        assert main(["verify", *names, "--root", str(tmp_path)]) == 1
+        told = capsys.readouterr()
+        assert all(f"{name}/train.tsv is not the released file" in told.err for name in ("CoLA", "SST-2"))
+    assert told.out == f"{folder}, glue_mrpc: 1 part, of which no sha256 is known to verify them by\n"
+    assert main(["verify", "glue_mrpc", "--root", str(tmp_path)]) == 0
+    assert main(["verify", "glue_rte", "--root", str(tmp_path)]) == 1
+    assert "nothing of glue_rte" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_is_no_traceback():
@@ -163,8 +200,8 @@ def test_smoke_selection_is_what_the_manifest_pins(tmp_path):
         ('spdx = "Apache-2.0"', "", "`$.licence`"),
         ("year = 2018", 'year = "2018"', "`$.citations[1].year`"),
         ('"test/labels.npy" = "', '"test/labels.npy" = "x', "`$.selections[0].sha256"),
-        ('id = "depth"', 'ident = "depth"', "`$.defects[0]`"),
-        ("unverified = ", "note = ", "`$.release.files[0]`"),
+        ('id = "depth"', 'ident = "depth"', "`$.defects[3]`"),
+        ("unverified = ", "note = ", "`$.release.archives[0]`"),
         ("data/1", "data/9", "`$.schema`"),
         ('name = "lra_listops"', 'name = "listops"', "`$.name`"),
         ("[licence]", "[licence", "lra_listops.toml: "),

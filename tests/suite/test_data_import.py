@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from suite.data import DataError, acquire, manifest, raw, store
-from suite.data.__main__ import main
 
 NAMES = ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens")
 
@@ -124,16 +123,40 @@ def test_a_damaged_archive_in_an_archive_is_named_and_strange_ones_too(tmp_path)
         acquire.take("wikitext2", tmp_path / "other.tar", tmp_path / "root")
 
 
-def test_fetching_pg19_says_that_no_book_is_downloaded(tmp_path, monkeypatch, capsys):
-    def vocabulary(wanted, folder, by_hand):
-        (folder / wanted.name).write_bytes(b"pieces")
-        return folder / wanted.name
+@pytest.mark.parametrize("packed", [True, False])
+def test_of_two_copies_of_listops_the_inner_one_is_taken(tmp_path, packed):
+    """The archive of the Long Range Arena holds the tables twice; the S5 code reads those deeper in it."""
+    tables = ("basic_train.tsv", "basic_val.tsv", "basic_test.tsv")
+    for place in ("lra_release", "lra_release/lra_release"):
+        folder = tmp_path / "kept" / place / "listops-1000"
+        folder.mkdir(parents=True)
+        for name in tables:
+            (folder / name).write_text(place)
+    source = tmp_path / "kept"
+    if packed:
+        source = tmp_path / "in" / "lra_release.gz"
+        source.parent.mkdir()
+        with tarfile.open(source, "w:gz") as tar:
+            tar.add(tmp_path / "kept" / "lra_release", "lra_release")
+    for given in (source, source.parent) if packed else (source,):  # also a folder that holds the archive
+        lines = acquire.take("lra_listops", given, tmp_path / "root")
+        folder = tmp_path / "root" / "raw" / "lra_listops"
+        assert {(folder / name).read_text() for name in tables} == {"lra_release/lra_release"}
+        (told,) = (line for line in lines if "two copies" in line)
+        assert f"that in {source}/lra_release/lra_release/listops-1000 is read, as by the S4 and S5 code, and" in told
+    (tmp_path / "kept/lra_release/lra_release/listops-1000/basic_val.tsv").unlink()
+    assert not any("two copies" in line for line in acquire.take("lra_listops", tmp_path / "kept", tmp_path / "fuller"))
 
-    monkeypatch.setattr(acquire.download, "archive", vocabulary)
-    assert main(["fetch", "pg19", "--root", str(tmp_path / "root")]) == 0
-    told = capsys.readouterr()
-    assert told.err == (
-        "pg19: only spiece.model is downloaded; train/*.txt, validation/*.txt, test/*.txt are not, which the sentences "
-        "below say how to get\n"
-    )
-    assert "next: By hand: PG-19 is 28,752 single files, no archive. With Google's tool: gsutil" in told.out
+
+def test_a_folder_of_renamed_files_alone_is_taken(tmp_path, monkeypatch):
+    """As MNIST is often kept: train-images.idx3-ubyte."""
+    described, files = manifest.read("mnist"), []
+    (tmp_path / "kept").mkdir()
+    for file in described.release.files:
+        path = tmp_path / "kept" / file.name.replace("-idx", ".idx")
+        path.write_bytes(file.name.encode())
+        files.append(msgspec.structs.replace(file, size=path.stat().st_size, sha256=store.sha256(path)))
+    release = msgspec.structs.replace(described.release, files=files)
+    monkeypatch.setattr(manifest, "read", lambda name: msgspec.structs.replace(described, release=release))
+    assert "4 of 4 parts of the release are here, verified" in acquire.take("mnist", tmp_path / "kept", tmp_path)[0]
+    assert (tmp_path / "raw/mnist/t10k-images-idx3-ubyte").read_bytes() == b"t10k-images-idx3-ubyte"

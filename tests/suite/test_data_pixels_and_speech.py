@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from speech_clips import clip, speech_files
 
-from suite.data import DataError, NoData, open_dataset, prepare_dataset
+from suite.data import DataError, NoData, acquire, doctor, manifest, open_dataset, prepare_dataset
+from suite.data.catalog import place
 from suite.data.mnist import bit_reversal
 from suite.data.permutation import torch_permutation
 from suite.data.speech_commands import SpeechCommandsSettings
@@ -119,6 +121,31 @@ def test_the_35_words_are_split_by_the_lists(tmp_path, speech):
     np.testing.assert_allclose(
         prepared.test.batch(np.array([0])).inputs[0, :5, 0], (test - raw.mean()) / (raw.std(ddof=1) + 1e-5), rtol=1e-4
     )
+
+
+def test_the_lists_are_imported_with_the_clips(tmp_path, speech, monkeypatch):
+    """A copy may lack them: the hash of the speaker, which they follow, says the same."""
+    given, counts = manifest.read("speech_commands"), {"train": 70, "validation": 35, "test": 35}
+    files = [msgspec.structs.replace(file, files=file.files and 141) for file in given.release.files]
+    few = msgspec.structs.replace(given, release=msgspec.structs.replace(given.release, files=files))
+    monkeypatch.setattr(manifest, "read", lambda name: few)
+    assert "3 of 3 parts" in acquire.take("speech_commands", speech, tmp_path)[0]
+    folder = tmp_path / "raw" / "speech_commands"
+    assert (folder / "testing_list.txt").read_bytes() == (speech / "testing_list.txt").read_bytes()
+    whole = place("speech_commands", tmp_path, counts)
+    assert (
+        open_dataset("speech_commands", tmp_path, **counts)
+        .protocol["originals"]
+        .startswith("*/*.wav, validation_list.txt, testing_list")
+    )
+    assert place("speech_commands", tmp_path, {"words": 10}).settings.by_archive == ("*/*.wav",)
+    for name in ("validation_list.txt", "testing_list.txt"):
+        (folder / name).unlink()
+    assert whole.has_raw
+    assert doctor.examine("speech_commands", tmp_path).raw == f"1 of 3 parts in {folder}"
+    (folder / "bed" / "00000000_nohash_0.wav").unlink()
+    with pytest.raises(DataError, match="140 files, the release has 141"):
+        prepare_dataset("speech_commands", tmp_path, released=folder, **counts)
 
 
 def test_ten_words_are_whole_seconds_split_at_random(tmp_path, speech):

@@ -144,9 +144,14 @@ def test_a_table_of_the_layout_is_not_taken_for_the_released_one(tmp_path, relea
         prepare_dataset("lra_listops", tmp_path, released=released, **AS_RELEASED)
 
 
-def test_only_hashes_make_data_released():
-    """The name of a protocol says "released" where the manifest has hashes of the files or of an archive of them."""
+def test_where_no_hash_is_known_data_are_unverified_whatever_was_read():
+    """Other files without a published hash are called released where their archive was seen (`test_data_seals`)."""
     names = {name: place(name, None, {"source": "released"}).settings.protocol()["name"] for name in DATA_SETS
              if "released" in DATA_SETS[name].settings.SOURCES}  # fmt: skip
     unverified = {name for name, title in names.items() if title.startswith(f"{name}/unverified")}
     assert unverified == {"lra_listops", "lra_retrieval", "lra_pathfinder", "lra_pathx", "glue_mrpc"}
+    by_archive = {name for name in names if place(name, None, {"source": "released"}).settings.by_archive}
+    assert by_archive == {"glue_qnli", "glue_qqp", "glue_mnli", "speech_commands"}
+    assert place("wikitext103", None, {}).settings.by_archive == ()  # of its training text a sha1 is published
+    raw = place("wikitext103", None, {"text": "raw", "tokenizer": "bytes"}).settings
+    assert raw.by_archive == ("wiki.valid.raw", "wiki.test.raw")

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from suite.data import manifest
@@ -60,14 +60,10 @@ class PG19LikeSettings(SubwordSettings):
 @cache
 def official() -> dict[str, dict[str, str]]:
     """The sha256 of each validation and test book of PG-19 by its id; raises DataError."""
-    path = manifest.FOLDER / "pg19_books.tsv"
     found: dict[str, dict[str, str]] = {"validation": {}, "test": {}}
-    try:
-        for line in path.read_text("utf-8").splitlines():
-            split, book, _, digest = line.split("\t")
-            found[split][book] = digest
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Install the project again") from None
+    for book in manifest.read("pg19").release.single:
+        path = PurePosixPath(book.name)
+        found[path.parent.name][path.stem] = book.sha256 or ""
     return found
 
 

@@ -9,7 +9,7 @@ from suite.data import store
 from suite.data.errors import CorruptData
 from suite.data.prepared import Prepared
 from suite.data.text.documents import sizes
-from suite.data.text.settings import MEASURED
+from suite.data.text.settings import READ
 from suite.data.text.split import TextArrays, TextSplit
 from suite.data.text.tokenizers import Tokenizer, load
 
@@ -29,7 +29,7 @@ class PreparedText(Prepared):
             measured = store.read_meta(directory).protocol
         except CorruptData as error:
             raise CorruptData(f"{error}. Mend it with: {command}") from None
-        protocol = protocol | {fact: measured[fact] for fact in MEASURED if fact in measured}
+        protocol = protocol | {fact: measured[fact] for fact in READ if fact in measured}
         super().__init__(directory, protocol, command, verify)
 
     @cached_property

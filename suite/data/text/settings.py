@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from suite.data import store
 from suite.data.errors import DataError, SettingsError
+from suite.data.prepared import FOUND
 from suite.data.settings import Settings, choice, integer
 from suite.data.text.tokenizers import T5_SHA256, ByteTokenizer, SentencePieceTokenizer, Tokenizer, sentencepiece_facts
 
@@ -15,8 +16,10 @@ METRIC = (
     "its bytes and log 2 (bits_per_byte), or by its words (exp of it is word_perplexity); every token of every "
     "document is a target, a document's first token is predicted from the begin id"
 )
-MEASURED = ("splits", "vocabulary_size", "vocabulary_sha256", "begin", "identical_to_release")
+READ = ("splits", "vocabulary_size", "vocabulary_sha256", "begin", "identical_to_release")
 """Facts of the protocol that are known only when the text has been read."""
+MEASURED = (*READ, *FOUND)
+"""Facts of the protocol of any data that are known only when they are opened."""
 
 
 @dataclass(frozen=True)
