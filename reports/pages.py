@@ -23,6 +23,7 @@ from reports.blocks import (
     chip,
     plain,
 )
+from reports.consistency import contradictions
 from reports.frames import Group
 from reports.margins import MARGINS
 from reports.paired import paired_blocks
@@ -131,6 +132,9 @@ def _above(report: Report, task: str) -> tuple[Span, ...]:
     return (Span("Results", "index.*"), *((Span("/"), above) if above else ()))
 
 
+CONTRADICTS = "This record contradicts itself: it was changed after it was written, and its numbers stand beside none"
+
+
 def record_page(record: Record, group: Group | None) -> Page:
     """One record: what was run, what came out, and everything that is needed to run it again."""
     cell = record.cell
@@ -142,6 +146,9 @@ def record_page(record: Record, group: Group | None) -> Page:
     blocks: list[Block] = [Paragraph(tuple(status), "lead")]
     if tables.reason(record) != record.reason:
         blocks.append(Code(record.reason, "The whole reason", folded=True))
+    wrong = contradictions(record)
+    if wrong:
+        blocks.append(Items(tuple((Span(f"{sentence}."),) for sentence in wrong), CONTRADICTS, "callout"))
     blocks += _origin(record)
     if record.log_tail:
         blocks.append(Code(record.log_tail, "End of the log", folded=record.log_tail.count("\n") > SHORT_LOG))
