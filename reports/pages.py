@@ -225,7 +225,8 @@ def _origin(record: Record) -> Iterator[Block]:
     command = frames.text(origin.get("command"))
     if command:
         yield Code(command, "Exact command")
-    if command.startswith("python -m suite.run") and (record.metrics or record.tables):
+    run = command.startswith("python -m suite.run") and record.status != "compiled"
+    if run and (record.metrics or record.tables):
         yield Code(f"python -m suite.verify {cell.id}", "To run its first updates, or its checks, again")
 
 

@@ -58,3 +58,13 @@ def test_no_remedy_is_a_commit_that_is_not_there(found: dict[str, Record]) -> No
         with pytest.raises(CannotVerify, match=r"unknown task 'lra.txet'") as caught:
             cell_of(record)
         assert ("check out its commit" in str(caught.value)) == (name not in UNPUBLISHED)
+
+
+def test_pages_print_the_command_of_a_verification_where_there_is_one(found: dict[str, Record]) -> None:
+    told = set()
+    for cell, record in found.items():
+        if f"python -m suite.verify {cell}" in Renderer(()).markdown(pages.record_page(record, None)).decode():
+            told.add(cell)
+            assert cell_of(record).id == cell
+    without = {cell for cell, record in found.items() if record.status == "compiled"}
+    assert found.keys() - told == without | {"speed-authors-s5-h200"}
