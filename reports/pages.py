@@ -220,7 +220,7 @@ def _origin(record: Record) -> Iterator[Block]:
     if commit:
         links += [Span("Commit", "#provenance"), Span(commit, "", "code")]
         links += [Span(commits.ABSENT, "", "strong")] if commit in commits.UNPUBLISHED else []
-        links += [Span("with uncommitted changes", "", "strong")] if origin.get("dirty") is True else []
+        links += [Span(told, "", "strong")] if (told := commits.changes(record)) else []
     yield Paragraph(tuple(links))
     command = frames.text(origin.get("command"))
     if command:
