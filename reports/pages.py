@@ -5,7 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import architectures, benchmarks, commits, contended, figures, frames, language, names, resampled, tables
+from reports import (
+    architectures,
+    benchmarks,
+    commits,
+    contended,
+    figures,
+    frames,
+    language,
+    names,
+    outdated,
+    resampled,
+    tables,
+)
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -150,6 +162,7 @@ def record_page(record: Record, group: Group | None) -> Page:
     if wrong:
         blocks.append(Items(tuple((Span(f"{sentence}."),) for sentence in wrong), CONTRADICTS, "callout"))
     blocks += _origin(record)
+    blocks += [Paragraph((Span(sentence),), "note") for sentence in outdated.sentences(record)]
     if record.log_tail:
         blocks.append(Code(record.log_tail, "End of the log", folded=record.log_tail.count("\n") > SHORT_LOG))
     if group:
