@@ -141,7 +141,7 @@ def published_cell(reference: tuple[PaperNumbers, Number] | None) -> Cell:
         return Cell((Span("–", style="quiet"),))
     paper, item = reference
     told = [item.unit] if item.unit not in ("", "%") else []
-    told += [f"n = {item.n}" if item.n else "n not stated", item.transcription]
+    told += [f"n = {item.n}" if item.n else "n not stated", item.transcription, *item.flags]
     where = Span(", ".join(told), "", "quiet", line=True)
     return Cell((Span(number_text(item), published_path(paper, item), "value"), where), item.value)
 
