@@ -66,7 +66,8 @@ def _metrics(found: Comparison) -> list[Block]:
             absent = [name not in side.metrics for side in (pair.first, pair.second)]
             shown = [plain("–" if gone else told) for gone, told in zip(absent, texts, strict=True)]
             rows.append(Row((plain(pair.label), plain(name), *shown, _apart(values[0], values[1]))))
-    columns = (Column("Cell"), Column("Metric"), *(Column(name, numeric=True) for name in ("A", "B", "B − A")))
+    values = (Column(name, numeric=True, sorts=False) for name in ("A", "B", "B − A"))
+    columns = (Column("Cell"), Column("Metric"), *values)
     if not rows:
         return [Paragraph((Span("No cell is in both sets."),))]
     return [
@@ -86,7 +87,8 @@ def _seeds(found: Comparison) -> list[Block]:
     if not tests:
         return []
     titles = ("Seeds", "B − A", "95 % interval", "p", "Holm p")
-    columns = (Column("Cells"), Column("Metric"), *(Column(title, numeric=True) for title in titles))
+    values = ("B − A", "95 % interval")  # each in the unit of its own metric
+    columns = (Column("Cells"), Column("Metric"), *(Column(t, numeric=True, sorts=t not in values) for t in titles))
     rows = []
     for test in tests:
         effect = test.effect

@@ -35,7 +35,7 @@ def blocks(task: str, groups: Sequence[Group], published: Published) -> Iterator
             Column("Architecture"),
             Column("Profile"),
             Column("Samples kept"),
-            *(Column(tables.title(name), numeric=True) for name in frames.FRAMEWORKS),
+            *(Column(tables.title(name), numeric=True, sorts=tables.one_kind(groups)) for name in frames.FRAMEWORKS),
             Column("Published", numeric=True),
             Column("Verdict", grow=True),
         )
