@@ -125,7 +125,7 @@ def _examples(found: Comparison) -> list[Block]:
 def _times(found: Comparison) -> list[Block]:
     rows = []
     for time in comparison.times(found):
-        fit = time.pair.same_machine and not time.contended and time.values[0]
+        fit = time.pair.same_machine and not time.unfit and time.values[0]
         ratio = f"{time.values[1] / time.values[0]:.3f}" if fit else "–"
         words = (time.pair.label, time.what, *(f"{value:.4g}" for value in time.values), ratio, time.judgment)
         rows.append(Row(tuple(map(plain, words))))
@@ -177,8 +177,11 @@ def _of(record: Record) -> str:
 
 
 def summary(found: Comparison) -> str:
-    """One line: how many cells are in both sets, and how many of them came out the same."""
-    same = sum(pair.first.metrics == pair.second.metrics and bool(pair.first.metrics) for pair in found.pairs)
+    """One line: how many cells are in both sets, how many of them came out the same, and how many came to no number."""
+    compared = [pair for pair in found.pairs if pair.metrics]
+    same = sum(pair.first.metrics == pair.second.metrics for pair in compared)
+    none = len(found.pairs) - len(compared)
+    without = f", {none} without metrics" if none else ""
     alone: Sequence[int] = [len(side) for side in found.alone]
     both = counted(len(found.pairs), "cell")
-    return f"{both} in both, {same} with equal metrics; {alone[0]} only in A, {alone[1]} only in B"
+    return f"{both} in both, {same} with equal metrics{without}; {alone[0]} only in A, {alone[1]} only in B"

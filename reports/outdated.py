@@ -71,6 +71,11 @@ def of(record: Record) -> list[Rows]:
     return _naming(_shipped().rows, record)
 
 
+def left_out(record: Record, row: dict[str, object]) -> str:
+    """Why a row of a record is no time; empty where it is one."""
+    return next((rows.why for rows in of(record) if rows.hold(row)), "")
+
+
 def notes(record: Record) -> list[Note]:
     """What is told of rows of a record that are shown."""
     return _naming(_shipped().notes, record)

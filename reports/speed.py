@@ -164,10 +164,10 @@ def miscounted(record: Record) -> bool:
 
 def measurements(record: Record) -> pd.DataFrame:
     """The rows of a record that hold a time which stands: layer, mode, length and numbers, NaN where there is none."""
-    rows, left_out = [], outdated.of(record)
+    rows = []
     without = {"roofline_share": math.nan} if miscounted(record) else {}
     for row in record.tables.get(TABLE, []):
-        if any(listed.hold(row) for listed in left_out):
+        if outdated.left_out(record, row):
             continue
         length, layer = row.get("length"), row.get("layer")
         found = {name: _number(row.get(name)) for name in NUMBERS} | without
