@@ -301,7 +301,7 @@ def methods_page() -> Page:
         Heading("Verdicts against a paper"),
         Items(tuple((chip(name), Span(meaning)) for name, meaning in VERDICT_MEANING.items())),
         Table(
-            "Margins of equivalence, stated before anything is measured",
+            "Margins of equivalence; sizes were set before any number that they judge was measured",
             (Column("Benchmark"), Column("Metric"), Column("Margin"), Column("Reason", grow=True)),
             margins,
         ),
