@@ -180,13 +180,14 @@ def results(report: Report, groups: Sequence[Group], name: str) -> Iterator[Bloc
         yield Paragraph((chip("not run"), Span("No task has a record of this architecture; this would run them all:")))
         yield Code(tables.run_command(architectures=name, profile="smoke"))
         return
+    sorts = tables.one_kind(groups)
     columns = (
         Column("Task"),
         Column("Framework"),
-        Column("Value"),
-        Column("95 % interval", numeric=True),
-        Column("Majority class", numeric=True),
-        Column("Published"),
+        Column("Value", sorts=sorts),
+        Column("95 % interval", numeric=True, sorts=sorts),
+        Column("Majority class", numeric=True, sorts=sorts),
+        tables.published_column(groups),
         Column("Verdict", grow=True),
         Column("Profile, hardware, protocol"),
     )
@@ -269,6 +270,6 @@ def not_run(report: Report, run: set[str], name: str) -> Iterator[Block]:
         if item.task not in run and item.value is not None and not item.task.endswith(".average")
     )
     if rows:
-        columns = (Column("Task"), Column("Status"), Column("Published"), Column("Command", grow=True))
+        columns = (Column("Task"), Column("Status"), Column("Published", sorts=False), Column("Command", grow=True))
         yield Heading("Published and not run here")
         yield Table(f"Tasks of {name} without a record", columns, rows)

@@ -55,10 +55,11 @@ def profiles(benchmark: Benchmark, groups: Sequence[Group]) -> list[str]:
 
 
 def profile_blocks(report: Report, benchmark: Benchmark, groups: Sequence[Group], profile: str) -> Iterator[Block]:
-    """One profile: results, and the commands of what is missing."""
+    """One profile: results, and the commands of what is missing. A task's column holds measured and published numbers
+    of several recipes and protocols: nothing sorts by it."""
     names = benchmark.architectures({group.architecture for group in groups})
-    columns = [Column("Architecture"), Column("Source"), *(Column(task.title) for task in benchmark.tasks)]
-    columns += [Column("Average", numeric=True)] if benchmark.average else []
+    columns = [Column("Architecture"), Column("Source"), *(Column(task.title, sorts=False) for task in benchmark.tasks)]
+    columns += [Column("Average", numeric=True, sorts=False)] if benchmark.average else []
     used = {group.architecture for group in groups}
     shown = [name for name in names if name in used or any(task.has(name, profile) for task in benchmark.tasks)]
     rows = [row for name in shown for row in architecture_rows(report, benchmark, groups, name, profile)]

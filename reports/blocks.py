@@ -32,11 +32,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A table column; `grow` columns hold sentences and may wrap."""
+    """A table column; `grow` columns hold sentences and may wrap. One whose values are not of one kind is not `sorts`:
+    an order of them would be a ranking across tasks, metrics or protocols."""
 
     title: str
     numeric: bool = False
     grow: bool = False
+    sorts: bool = True
 
 
 @dataclass(frozen=True)

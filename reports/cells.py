@@ -34,7 +34,7 @@ def cells_table(records: Sequence[Record]) -> Table:
         Column("Framework"),
         Column("Seed", numeric=True),
         Column("Profile"),
-        Column("Headline metric"),
+        Column("Headline metric", sorts=False),
         Column("Hardware, commit"),
     )
     rows = []

@@ -10,6 +10,9 @@ from reports.records import Record
 UNPUBLISHED = frozenset({"4f0b87720e"})
 """Commits that are not in the public history, as records name them (`reports/measured/README.md`)."""
 ABSENT = "not in the public history"
+CHANGED = "with uncommitted changes"
+UNRECORDED = "uncommitted changes not recorded"
+"""What a record from a tree without git says of itself: the commit was told to it, nobody looked for changes."""
 SHORT = 12
 
 
@@ -18,12 +21,16 @@ def commit(record: Record) -> str:
     return frames.text(record.provenance.get("commit"))
 
 
-def spans(name: str, dirty: bool = False, otherwise: str = "–") -> list[Span]:
-    """A commit in short, with a plus where it had uncommitted changes, and whether it cannot be looked up."""
-    short = Span((name[:SHORT] or otherwise) + "+" * dirty, "", "code", line=True)
-    return [short, Span(ABSENT, "", "quiet")] if name in UNPUBLISHED else [short]
+def changes(record: Record) -> str:
+    """What a record says of changes beside its commit; empty where there were none, or where it names no commit."""
+    dirty = record.provenance.get("dirty")
+    if dirty is False or commit(record) in ("", "unknown"):
+        return ""
+    return CHANGED if dirty is True else UNRECORDED
 
 
 def of_record(record: Record, otherwise: str = "–") -> list[Span]:
-    """The commit of a record."""
-    return spans(commit(record), record.provenance.get("dirty") is True, otherwise)
+    """The commit of a record in short, whether it cannot be looked up, and what is known of changes beside it."""
+    name = commit(record)
+    told = (ABSENT if name in UNPUBLISHED else "", changes(record))
+    return [Span(name[:SHORT] or otherwise, "", "code", line=True), *(Span(said, "", "quiet") for said in told if said)]

@@ -66,7 +66,8 @@ def _metrics(found: Comparison) -> list[Block]:
             absent = [name not in side.metrics for side in (pair.first, pair.second)]
             shown = [plain("–" if gone else told) for gone, told in zip(absent, texts, strict=True)]
             rows.append(Row((plain(pair.label), plain(name), *shown, _apart(values[0], values[1]))))
-    columns = (Column("Cell"), Column("Metric"), *(Column(name, numeric=True) for name in ("A", "B", "B − A")))
+    values = (Column(name, numeric=True, sorts=False) for name in ("A", "B", "B − A"))
+    columns = (Column("Cell"), Column("Metric"), *values)
     if not rows:
         return [Paragraph((Span("No cell is in both sets."),))]
     return [
@@ -86,7 +87,8 @@ def _seeds(found: Comparison) -> list[Block]:
     if not tests:
         return []
     titles = ("Seeds", "B − A", "95 % interval", "p", "Holm p")
-    columns = (Column("Cells"), Column("Metric"), *(Column(title, numeric=True) for title in titles))
+    values = ("B − A", "95 % interval")  # each in the unit of its own metric
+    columns = (Column("Cells"), Column("Metric"), *(Column(t, numeric=True, sorts=t not in values) for t in titles))
     rows = []
     for test in tests:
         effect = test.effect
@@ -123,7 +125,7 @@ def _examples(found: Comparison) -> list[Block]:
 def _times(found: Comparison) -> list[Block]:
     rows = []
     for time in comparison.times(found):
-        fit = time.pair.same_machine and not time.contended and time.values[0]
+        fit = time.pair.same_machine and not time.unfit and time.values[0]
         ratio = f"{time.values[1] / time.values[0]:.3f}" if fit else "–"
         words = (time.pair.label, time.what, *(f"{value:.4g}" for value in time.values), ratio, time.judgment)
         rows.append(Row(tuple(map(plain, words))))
@@ -175,8 +177,11 @@ def _of(record: Record) -> str:
 
 
 def summary(found: Comparison) -> str:
-    """One line: how many cells are in both sets, and how many of them came out the same."""
-    same = sum(pair.first.metrics == pair.second.metrics and bool(pair.first.metrics) for pair in found.pairs)
+    """One line: how many cells are in both sets, how many of them came out the same, and how many came to no number."""
+    compared = [pair for pair in found.pairs if pair.metrics]
+    same = sum(pair.first.metrics == pair.second.metrics for pair in compared)
+    none = len(found.pairs) - len(compared)
+    without = f", {none} without metrics" if none else ""
     alone: Sequence[int] = [len(side) for side in found.alone]
     both = counted(len(found.pairs), "cell")
-    return f"{both} in both, {same} with equal metrics; {alone[0]} only in A, {alone[1]} only in B"
+    return f"{both} in both, {same} with equal metrics{without}; {alone[0]} only in A, {alone[1]} only in B"

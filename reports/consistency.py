@@ -5,8 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard
 
-from reports.frames import text
-from reports.records import Record, decode_correct, decode_predictions
+from reports.records import Record, RecordError, decode_correct, decode_predictions, text
 
 ROUNDING = 1e-9
 """Relative difference up to which two ways to the same number may come to it."""
@@ -20,7 +19,7 @@ SELECTED = {
 
 
 def contradictions(record: Record) -> list[str]:
-    """One sentence for every place where a record contradicts itself; raises RecordError where predictions are damaged.
+    """One sentence for every place where a record contradicts itself; damaged predictions are one too.
 
     Only what is there is looked at; a record of another shape than the harness writes has nothing to contradict.
     """
@@ -114,8 +113,12 @@ def _predictions(record: Record) -> Iterator[str]:
     kept = record.predictions
     if kept is None:
         return
-    decode_predictions(kept)
-    correct = decode_correct(kept)
+    try:
+        decode_predictions(kept)
+        correct = decode_correct(kept)
+    except RecordError as error:
+        yield str(error)
+        return
     accuracy = record.metrics.get(f"{kept.split}_accuracy")
     if correct is not None and accuracy is not None and not _close(accuracy, float(correct.mean())):
         share = float(correct.mean())

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import msgspec
 import pandas as pd
 
-from reports import names
+from reports import consistency, names
 from reports.published import Number, PaperNumbers, Published
-from reports.records import Record
+from reports.records import Record, text
 from reports.statistics import Sample, summarize, wilson_interval
 from reports.verdicts import Verdict, judge, within_table
 
@@ -135,11 +135,6 @@ def variant(record: Record) -> str:
         return ""
     said = [text(layer.get(name)) for name in VARIANTS.get(text(layer.get("architecture")), ())]
     return ":".join(filter(None, said))
-
-
-def text(value: Any) -> str:
-    """A string for a value of an open-ended dictionary; empty for None."""
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def unit_of(metric: str) -> str:
@@ -266,11 +261,18 @@ def _group(key: tuple[str, ...], records: list[Record], published: Published) ->
             failed=len(done) - len(values) + sum(r.status == "failed" for r in mine),
             redrawn=redrawn(protocol),
             why=text(protocol.get("not_comparable")),
+            contradiction=contradiction(mine),
         )
         entries[name] = Entry(name, mine, values, summarize(values) if values else None, verdict)
     if benchmark in LANGUAGE and reference and not followed(protocol, reference[1]):
         reference = None
     return Group(benchmark, task, architecture, profile, metric, recipe, protocol, entries, reference)
+
+
+def contradiction(records: Iterable[Record]) -> str:
+    """The first sentence in which one of some records contradicts itself, after its cell; empty where none does."""
+    told = (f"record {r.cell.id} contradicts itself: {said}" for r in records for said in consistency.contradictions(r))
+    return next(told, "")
 
 
 def bits_per_token(number: Number) -> Number | None:

@@ -143,7 +143,7 @@ def table(section: Sequence[Group]) -> Table:
         Column("Unigram, bits per byte", numeric=True),
         Column("Parameters", numeric=True),
         Column("Seeds"),
-        Column("Published, same protocol"),
+        tables.published_column(section, "Published, same protocol"),
     )
     return Table("Test split, mean ± sample standard deviation over seeds", columns, tuple(rows))
 

@@ -68,11 +68,11 @@ SHOWN = 3
 
 def _commits(records: Sequence[Record]) -> Iterator[Span]:
     """Every commit, with its first cells."""
-    found: dict[str, list[Record]] = {}
+    found: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        found.setdefault(commits.commit(record), []).append(record)
-    for commit, own in sorted(found.items()):
-        yield from commits.spans(commit, otherwise="unknown")
+        found.setdefault((commits.commit(record), commits.changes(record)), []).append(record)
+    for _, own in sorted(found.items()):
+        yield from commits.of_record(own[0], "unknown")
         for index, record in enumerate(own[:SHOWN]):
             yield Span(f"cell {index + 1}" if index == 0 else str(index + 1), tables.cell_path(record), "quiet")
         if own[SHOWN:]:

@@ -1,11 +1,14 @@
-"""Rows of speed records that hold a cost which was a defect of this project and is mended since.
+"""What speed records hold of defects of this project that are mended since: rows whose times are none, and rows whose
+times are of less than they are thought to be of.
 
 A record is never edited; `reports/outdated.toml` names the rows by cell id and the commit that was measured, so that
-the same cell run again is not meant.
+the same cell run again is not meant. Pages leave out `rows`, and show those of `notes` with what is told of them.
 """
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -29,21 +32,64 @@ class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return row.get("mode") == self.mode and (self.layers is None or row.get("layer") in self.layers)
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the times of some modes are without, in a few words that stand beside them, and why."""
+
+    told: Sentence
+    why: Sentence
+    modes: list[str]
+    commits: dict[CellId, str]
+
+
+class Lists(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file."""
+
     rows: list[Rows]
+    notes: list[Note] = []
 
 
-def read(path: Path) -> tuple[Rows, ...]:
-    """The listed rows; raises RecordError."""
-    return tuple(contended.decode(path, _File).rows)
+Named = TypeVar("Named", Rows, Note)
+
+
+def read(path: Path) -> Lists:
+    """What is listed; raises RecordError."""
+    return contended.decode(path, Lists)
 
 
 @functools.cache
-def _shipped() -> tuple[Rows, ...]:
+def _shipped() -> Lists:
     return read(FILE)
+
+
+def _naming(listed: list[Named], record: Record) -> list[Named]:
+    commit = record.provenance.get("commit")
+    return [one for one in listed if one.commits.get(record.cell.id) == commit and commit is not None]
 
 
 def of(record: Record) -> list[Rows]:
     """The rows of a record that are listed."""
-    commit = record.provenance.get("commit")
-    return [rows for rows in _shipped() if rows.commits.get(record.cell.id) == commit and commit is not None]
+    return _naming(_shipped().rows, record)
+
+
+def left_out(record: Record, row: dict[str, object]) -> str:
+    """Why a row of a record is no time; empty where it is one."""
+    return next((rows.why for rows in of(record) if rows.hold(row)), "")
+
+
+def notes(record: Record) -> list[Note]:
+    """What is told of rows of a record that are shown."""
+    return _naming(_shipped().notes, record)
+
+
+def beside(record: Record, *modes: str) -> str:
+    """What the times of some modes of a record are without, to stand beside them; empty where there is nothing."""
+    return "; ".join(note.told for note in notes(record) if set(note.modes) & set(modes))
+
+
+def sentences(record: Record) -> Iterator[str]:
+    """Everything that is known against times of a record, a sentence for each."""
+    for note in notes(record):
+        yield f"Times of {' and of '.join(note.modes)} are {note.told}: {note.why}."
+    for rows in of(record):
+        of_layers = f" of {', '.join(rows.layers)}" if rows.layers else ""
+        yield f"Left out of the page of layer speed: {rows.mode}{of_layers}, since {rows.why}."

@@ -5,7 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import architectures, benchmarks, commits, contended, figures, frames, language, names, resampled, tables
+from reports import (
+    architectures,
+    benchmarks,
+    commits,
+    contended,
+    figures,
+    frames,
+    language,
+    names,
+    outdated,
+    resampled,
+    tables,
+)
 from reports.ablations import Study, studies
 from reports.blocks import (
     Block,
@@ -23,6 +35,7 @@ from reports.blocks import (
     chip,
     plain,
 )
+from reports.consistency import contradictions
 from reports.frames import Group
 from reports.margins import MARGINS
 from reports.paired import paired_blocks
@@ -131,6 +144,9 @@ def _above(report: Report, task: str) -> tuple[Span, ...]:
     return (Span("Results", "index.*"), *((Span("/"), above) if above else ()))
 
 
+CONTRADICTS = "This record contradicts itself: it was changed after it was written, and its numbers stand beside none"
+
+
 def record_page(record: Record, group: Group | None) -> Page:
     """One record: what was run, what came out, and everything that is needed to run it again."""
     cell = record.cell
@@ -142,7 +158,11 @@ def record_page(record: Record, group: Group | None) -> Page:
     blocks: list[Block] = [Paragraph(tuple(status), "lead")]
     if tables.reason(record) != record.reason:
         blocks.append(Code(record.reason, "The whole reason", folded=True))
+    wrong = contradictions(record)
+    if wrong:
+        blocks.append(Items(tuple((Span(f"{sentence}."),) for sentence in wrong), CONTRADICTS, "callout"))
     blocks += _origin(record)
+    blocks += [Paragraph((Span(sentence),), "note") for sentence in outdated.sentences(record)]
     if record.log_tail:
         blocks.append(Code(record.log_tail, "End of the log", folded=record.log_tail.count("\n") > SHORT_LOG))
     if group:
@@ -213,12 +233,13 @@ def _origin(record: Record) -> Iterator[Block]:
     if commit:
         links += [Span("Commit", "#provenance"), Span(commit, "", "code")]
         links += [Span(commits.ABSENT, "", "strong")] if commit in commits.UNPUBLISHED else []
-        links += [Span("with uncommitted changes", "", "strong")] if origin.get("dirty") is True else []
+        links += [Span(told, "", "strong")] if (told := commits.changes(record)) else []
     yield Paragraph(tuple(links))
     command = frames.text(origin.get("command"))
     if command:
         yield Code(command, "Exact command")
-    if command.startswith("python -m suite.run") and (record.metrics or record.tables):
+    run = command.startswith("python -m suite.run") and record.status != "compiled"
+    if run and (record.metrics or record.tables):
         yield Code(f"python -m suite.verify {cell.id}", "To run its first updates, or its checks, again")
 
 
@@ -280,7 +301,7 @@ def methods_page() -> Page:
         Heading("Verdicts against a paper"),
         Items(tuple((chip(name), Span(meaning)) for name, meaning in VERDICT_MEANING.items())),
         Table(
-            "Margins of equivalence, stated before anything is measured",
+            "Margins of equivalence; sizes were set before any number that they judge was measured",
             (Column("Benchmark"), Column("Metric"), Column("Margin"), Column("Reason", grow=True)),
             margins,
         ),

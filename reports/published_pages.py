@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from reports.blocks import Block, Cell, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, plain
 from reports.published import FLAGS, LEGEND, Number, PaperNumbers, Published
-from reports.tables import LONGEST_PRINTED, number_text, published_path
+from reports.tables import LONGEST_PRINTED, number_text, one_published, published_path
 
 INTRODUCTION = (
     "Transcribed from papers and repositories, never measured here. A dash is a cross or a dash in print. Versions of "
@@ -88,7 +88,7 @@ def published_table(caption: str, pairs: Sequence[tuple[PaperNumbers, Number]], 
         Column("As printed"),
         Column("Task", grow=True),
         Column("Metric", grow=True),
-        Column("Value", numeric=True),
+        Column("Value", numeric=True, sorts=one_published(number for _, number in pairs)),
         Column("n", numeric=True),
         Column("Transcription"),
         Column("Where", grow=True),

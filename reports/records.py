@@ -22,6 +22,7 @@ dictionaries are shown as they are; the report gives these names a meaning:
 import base64
 import binascii
 import hashlib
+import json
 import re
 import zlib
 from collections.abc import Iterable, Sequence
@@ -97,6 +98,11 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     predictions: Predictions | None = None
     timing: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
+
+
+def text(value: Any) -> str:
+    """A string for a value of an open-ended dictionary; empty for None."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 # Lists of plain numbers stay on one line, so that a long curve is one line of a diff. A raw newline cannot occur inside

@@ -35,7 +35,7 @@ def blocks(task: str, groups: Sequence[Group], published: Published) -> Iterator
             Column("Architecture"),
             Column("Profile"),
             Column("Samples kept"),
-            *(Column(tables.title(name), numeric=True) for name in frames.FRAMEWORKS),
+            *(Column(tables.title(name), numeric=True, sorts=tables.one_kind(groups)) for name in frames.FRAMEWORKS),
             Column("Published", numeric=True),
             Column("Verdict", grow=True),
         )
@@ -56,6 +56,7 @@ def _judged(group: Group, number: Number | None, found: dict[str, list[float]]) 
             comparable_to=frames.text(group.protocol.get("comparable_to")),
             failed=sum(record.status in ("measured", "failed") for record in entry.records) - len(found[name]),
             why=frames.text(group.protocol.get("not_comparable")),
+            contradiction=frames.contradiction(entry.records),
         )
         entries[name] = replace(entry, values=tuple(found[name]), verdict=verdict)
     return replace(group, entries=entries)

@@ -103,6 +103,10 @@ class SpeedRun:
         above, below = self.times(slower, mode), self.times(faster, mode)
         return {length: above[length] / below[length] for length in above if length in below}
 
+    def without(self, *modes: str) -> str:
+        """What the times of some modes are without, in words; empty where there is nothing."""
+        return "; ".join(dict.fromkeys(filter(None, (outdated.beside(one, *modes) for one in self.records))))
+
     def growth(self, layer: str, mode: str) -> tuple[list[int], PowerLaw] | None:
         """The longest lengths of a layer and the power law of its time over them; None where there is one length."""
         own = self.points.loc[(self.points["layer"] == layer) & (self.points["mode"] == mode)]
@@ -160,10 +164,10 @@ def miscounted(record: Record) -> bool:
 
 def measurements(record: Record) -> pd.DataFrame:
     """The rows of a record that hold a time which stands: layer, mode, length and numbers, NaN where there is none."""
-    rows, left_out = [], outdated.of(record)
+    rows = []
     without = {"roofline_share": math.nan} if miscounted(record) else {}
     for row in record.tables.get(TABLE, []):
-        if any(listed.hold(row) for listed in left_out):
+        if outdated.left_out(record, row):
             continue
         length, layer = row.get("length"), row.get("layer")
         found = {name: _number(row.get(name)) for name in NUMBERS} | without
@@ -277,6 +281,8 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
             f"processes; between them its medians differ by up to {100 * run.spread:.1f} %."
         )
         yield Paragraph((Span(told),), "note")
+    for told in dict.fromkeys(sentence for one in run.records for sentence in outdated.sentences(one)):
+        yield Paragraph((Span(told),), "note")
     made = []
     for mode in run.modes:
         points = run.points.loc[run.points["mode"] == mode]
@@ -287,9 +293,6 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
     if len(run.lengths) > 1:
         yield growth_table(run)
     yield measurement_table(run)
-    for listed in outdated.of(record):
-        of = f" of {', '.join(listed.layers)}" if listed.layers else ""
-        yield Paragraph((Span(f"Left out: {listed.mode}{of}, since {listed.why}."),), "note")
     if miscounted(record):
         yield Paragraph((Span(MISCOUNTED),), "note")
     facts = [

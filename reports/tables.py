@@ -141,7 +141,7 @@ def published_cell(reference: tuple[PaperNumbers, Number] | None) -> Cell:
         return Cell((Span("–", style="quiet"),))
     paper, item = reference
     told = [item.unit] if item.unit not in ("", "%") else []
-    told += [f"n = {item.n}" if item.n else "n not stated", item.transcription]
+    told += [f"n = {item.n}" if item.n else "n not stated", item.transcription, *item.flags]
     where = Span(", ".join(told), "", "quiet", line=True)
     return Cell((Span(number_text(item), published_path(paper, item), "value"), where), item.value)
 
@@ -169,6 +169,22 @@ def verdict_cell(group: Group) -> Cell:
     return Cell(tuple(spans))
 
 
+def one_kind(groups: Iterable[Group]) -> bool:
+    """Whether the values of some groups may be put in order: one task, profile and metric, asked the same way."""
+    found = [group for group in groups if any(entry.values for entry in group.entries.values())]
+    return len({(g.task, g.profile, g.metric, frames.examination(g.protocol)) for g in found}) <= 1
+
+
+def one_published(numbers: Iterable[Number]) -> bool:
+    """Whether some published numbers may be put in order: one task, metric, unit and protocol."""
+    return len({(item.task, item.metric, item.unit, item.protocol) for item in numbers}) <= 1
+
+
+def published_column(groups: Iterable[Group], title: str = "Published") -> Column:
+    """The column of the references of some groups."""
+    return Column(title, sorts=one_published(group.reference[1] for group in groups if group.reference))
+
+
 def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
     """The result table of some groups, with a row for every reference number nobody ran, and protocol footnotes."""
     extra = sorted({name for group in groups for name in group.entries} - set(FRAMEWORKS))
@@ -179,9 +195,9 @@ def result_table(groups: Sequence[Group], caption: str) -> list[Block]:
     columns = (
         Column("Task"),
         Column("Architecture"),
-        *(Column(title(name)) for name in sources),
-        Column("Majority class", numeric=True),
-        Column("Published"),
+        *(Column(title(name), sorts=one_kind(groups)) for name in sources),
+        Column("Majority class", numeric=True, sorts=one_kind(groups)),
+        published_column(groups),
         Column("Verdict", grow=True),
         Column("Profile, hardware, protocol"),
     )

@@ -32,7 +32,8 @@ VERDICT_MEANING: dict[str, str] = {
     "above": "the whole interval lies above the margin",
     "below": "the whole interval lies below the margin",
     "underpowered": "the seeds so far do not decide; how many would, if any number can, is said",
-    "not comparable": "another recipe or protocol, failed seeds or an unchecked transcription; the reason is named",
+    "not comparable": "another recipe or protocol, failed seeds, a record that contradicts itself or an unchecked "
+    "transcription; the reason is named",
 }
 
 KINDS: dict[str, Kind] = {"equivalent": "reproduced", "above": "above", "below": "below"}
@@ -109,13 +110,17 @@ def judge(
     failed: int = 0,
     redrawn: int = 0,
     why: str = "",
+    contradiction: str = "",
 ) -> Verdict:
     """Judge the values of all seeds, accuracies in percent, against one published number.
 
     `redrawn` counts the test examples where they are another draw from the published distribution, as generated data
     are: the reason then says what such a draw does. `why` is what runs of the paper's profile say themselves of why
-    they are compared with nothing.
+    they are compared with nothing. `contradiction` is what a record says against itself: no number
+    of it stands then.
     """
+    if contradiction:
+        return Verdict("not comparable", contradiction)
     found = _judged(values, number, benchmark, metric, profile, comparable_to, failed)
     if why and values and profile == "paper" and found.kind == "not comparable":
         return replace(found, reason=why)

@@ -1,8 +1,10 @@
 "use strict";
 // Sort a table by the column whose header button is pressed: ascending, then descending. Cells without a value go last.
+// A column whose values are not of one kind has no button.
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
+    if ("unsorted" in head.dataset) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);

@@ -106,3 +106,17 @@ def test_published_numbers_stand_beside(tmp_path: Path) -> None:
     assert any("published/s5.html#" in href for href in page.values("href"))
     assert "benchmarks/lra.html" in Document(site / "index.html").values("href")
     assert "../benchmarks/lra.html" in Document(site / "tasks" / "lra.text.html").values("href")
+
+
+def test_a_published_number_of_the_same_variant_is_no_dash() -> None:
+    language = next(one for one in benchmarks.shipped() if one.name == "lm")
+    for benchmark, architecture, values in (
+        (LRA, "block_state", ("61.49†",)),
+        (LRA, "block_recurrent", ("37.29†",)),
+        (LRA, "transformer", ("53.66", "failed task counts as 50")),
+        (language, "block_recurrent", ("3.53", "1.24", "0.976")),
+        (language, "block_state", ("11.57†", "2.51†", "2.14†")),
+    ):
+        lines = shown([], benchmark).replace("\\", "").splitlines()
+        (row,) = [line for line in lines if line.startswith(f"| [{architecture}]") and "**published**" in line]
+        assert all(value in row for value in values), row

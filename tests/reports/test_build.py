@@ -307,7 +307,7 @@ def test_a_seed_that_failed_before_it_knew_its_protocol_stays_with_its_group(mak
     assert len(group.records) == 4
     assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed")
     assert group.protocol == seeds[0].protocol
-    lost = make(seed=3, profile="paper", metrics={"test_accuracy": float("nan")})
+    lost = make(seed=3, profile="paper", metrics={"test_accuracy": float("nan")}, predictions=None)
     (group,) = frames.groups([lost, *seeds], published.shipped())
     assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed")
 

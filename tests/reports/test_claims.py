@@ -101,6 +101,8 @@ def test_the_committed_records_bear_on_the_claims() -> None:
     assert "BST:SH:S4, times as fast as BRECT: forward 0.84 at 512 and 2.46 at 65,536 positions, PyTorch" in text
     assert "forward 1.17 at 512 and 2.26 at 65,536; forward and backward 1.37 at 512 and 2.90 at 65,536" in text
     assert "streaming" not in text
+    assert text.count("positions, JAX, h200 (NVIDIA H200), without the state after the segment") == 3
+    assert text.count("without the state") == 3
     assert "s5 on lra.listops: JAX 61.17 ± 0.32 % (n = 2) underpowered PyTorch 59.95 % (n = 1)" in told(
         "s5-average", *found
     )

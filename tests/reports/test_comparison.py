@@ -9,7 +9,7 @@ import pytest
 from report_document import Document
 from report_records import make_record, store
 
-from reports import compare, comparison
+from reports import build, compare, comparison, outdated, records
 from reports.records import Record
 from suite import compare as command
 
@@ -159,6 +159,34 @@ def test_layers_of_a_speed_record_are_times_too():
     assert not comparison.compare([unknown], [unknown]).pairs[0].same_machine
 
 
+def test_identical_sets_are_equal_but_for_records_without_metrics():
+    found = records.read_all([Path(build.__file__).parent / "measured"])
+    count, empty = len(found), sum(not record.metrics for record in found)
+    told = (
+        f"{count} cells in both, {count - empty} with equal metrics, {empty} without metrics; 0 only in A, 0 only in B"
+    )
+    assert compare.summary(comparison.compare(found, found)) == told
+
+
+def test_times_that_pages_leave_out_are_not_judged(monkeypatch, tmp_path):
+    file = tmp_path / "list.toml"
+    file.write_text(
+        '[[rows]]\nwhy = "it was slow"\nmode = "forward"\ncommits = { cell = "abc" }\n'
+        '[[notes]]\ntold = "without a state"\nwhy = "it was"\nmodes = ["step"]\ncommits = { cell = "abc" }\n'
+    )
+    monkeypatch.setattr(outdated, "_shipped", lambda: outdated.read(file))
+    rows = [{"layer": "s5", "mode": mode, "length": 64, **dict.fromkeys(("ms_p20", "ms_p50", "ms_p80"), 1.0)}
+            for mode in ("forward", "step", "backward")]  # fmt: skip
+    changes: dict[str, Any] = {"id": "cell", "timing": {}, "tables": {"layer_speed": rows}}
+    old, new = (
+        on(make_record(**changes, provenance={"commit": commit, "hardware": {}}), "One") for commit in ("abc", "def")
+    )
+    judged = [time.judgment for time in comparison.times(comparison.compare([old], [new]))]
+    assert judged == ["not compared, A: it was slow", "not compared, A: without a state", "within the spread"]
+    judged = [time.judgment for time in comparison.times(comparison.compare([old], [old]))]
+    assert judged == ["not compared, A: it was slow; B: it was slow", *["within the spread"] * 2]
+
+
 def test_differences_are_named_field_by_field_and_once():
     first = [make_record("jax", seed) for seed in (0, 1, 2)]
     second = [changed(record, recipe={**record.recipe, "batch_size": 64}) for record in first]
@@ -214,7 +242,9 @@ def test_what_one_side_lacks_is_a_dash_and_not_equal(tmp_path, capsys):
     (status,) = [line for line in lines if "seed 2" in line and " status " in line]
     assert status.split()[-2:] == ["measured", "failed"]
     assert "Over seeds" not in lines
-    assert compare.summary(comparison.compare([lost], [lost])).startswith("1 cell in both, 0 with equal metrics")
+    assert compare.summary(comparison.compare([lost], [lost])).startswith(
+        "1 cell in both, 0 with equal metrics, 1 without"
+    )
     sides = [store([whole], tmp_path / name / "runs") for name in "ab"]
     assert command.main([str(side) for side in sides]) == 0
     assert f"A is {sides[0]}, B is {sides[1]}" in capsys.readouterr().out

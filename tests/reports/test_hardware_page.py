@@ -80,7 +80,8 @@ def test_machines_are_listed_with_what_ran_on_them() -> None:
     took = {"total_seconds": 1_800.0, "energy_joules": 3.6e6}
     found = [
         make_record("torch", seed, hardware="h200", timing=took, provenance={
-            "hardware": cards, "commit": f"{seed}" * 40, "versions": {"torch": "2.13", "python": "3.11"},
+            "hardware": cards, "commit": f"{seed}" * 40, "dirty": False,
+                "versions": {"torch": "2.13", "python": "3.11"},
         })
         for seed in range(2)
     ]  # fmt: skip

@@ -1,5 +1,7 @@
 """The rules of verdicts, one row per rule."""
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from reports.statistics import ALPHA, required_runs
 from reports.verdicts import STATUS_MEANING, VERDICT_MEANING, Verdict, judge, within_table
 from suite.tasks import all_tasks
 
+MANIFESTS = Path(pages.__file__).parents[1] / "data_manifests"
 FACTS: dict[str, Any] = {"benchmark": "lra", "metric": "accuracy", "profile": "paper", "comparable_to": "lra-s4-line"}
 
 
@@ -196,6 +199,26 @@ def test_every_number_that_a_verdict_could_stand_on_has_a_margin_with_its_reason
     shown = Renderer(pages.SECTIONS).markdown(pages.methods_page()).decode()
     assert "| lm | token perplexity | ± 1.4 % of the value |" in shown
     assert "| sequences | mse | ± 10 % of the value |" in shown
+
+
+def test_the_margin_of_the_arena_says_for_which_tasks_its_reason_holds() -> None:
+    draws = {}
+    for task in ("listops", "text", "retrieval", "image", "pathfinder", "pathx"):
+        manifest = tomllib.loads((MANIFESTS / f"lra_{task}.toml").read_text(encoding="utf-8"))
+        known = published.shipped().reference(f"lra.{task}", "s5")
+        assert known is not None
+        share = (known[1].value or 0) / 100
+        draws[task] = 100 * (2 * share * (1 - share) / manifest["splits"]["test"]) ** 0.5
+    stated = MARGINS["lra", "accuracy", "%"]
+    assert draws.pop("listops") == pytest.approx(stated.size, abs=0.05)
+    assert (round(min(draws.values()), 1), round(max(draws.values()), 1)) == (0.1, 0.5)
+    shown = Renderer(pages.SECTIONS).markdown(pages.methods_page()).decode()
+    for words in (
+        "set before anything was measured and reasoned afterwards",
+        "whose draws differ by 0.1 to 0.5 points",
+    ):
+        assert words in stated.reason
+        assert words in shown
 
 
 def test_every_trained_benchmark_with_published_tables_has_a_margin_of_its_metric() -> None:

@@ -48,7 +48,8 @@ def test_every_recipe_reads_the_variant_of_its_paper(profile):
 
 
 def test_a_paper_recipe_follows_the_protocol_of_the_number_that_it_is_judged_by():
-    """A recipe that lacks something of the published one is judged by no number, and says what it lacks."""
+    """A recipe that lacks something of the published one is judged by no number, and says what it lacks; nor is one of
+    this project, where no recipe is published."""
     judged, lacking = [], 0
     for architecture, task in RECIPES:
         if not (known := shipped().reference(task, architecture)):
@@ -56,6 +57,9 @@ def test_a_paper_recipe_follows_the_protocol_of_the_number_that_it_is_judged_by(
         whole = cell(architecture, task)
         facts = protocol(whole)
         assert whole.recipe is not None
+        if "this project" in whole.recipe.source.get("all", ""):
+            assert (known[1].protocol, known[1].dagger, facts["comparable_to"]) == ("lra-block-state", "†", "")
+            continue
         lacks = whole.recipe.source.get("not expressed")
         assert facts["comparable_to"] == ("" if lacks else known[1].protocol), (architecture, task)
         assert f"not expressed of the published recipe: {lacks}" in facts["differences"] or not lacks
