@@ -29,6 +29,7 @@ from reports.blocks import (
     chip,
     plain,
 )
+from reports.console import counted
 from reports.frames import FRAMEWORKS, Group
 from reports.pages import Report
 from reports.verdicts import STATUS_MEANING
@@ -111,7 +112,10 @@ def counts(report: Report) -> Spans:
 
 def scope(report: Report) -> list[Span]:
     """What was run and on what hardware, in one sentence."""
-    tasks = ", ".join(sorted({record.cell.task for record in report.records}))
+    names = sorted({record.cell.task for record in report.records})
+    ladders = [name for name in names if name.startswith("equivalence.")]
+    other = [name for name in names if name not in ladders]
+    tasks = ", ".join(other + [counted(len(ladders), "equivalence ladder")] * bool(ladders))
     machines = ", ".join(sorted({frames.machine(record) for record in report.records}))
     profiles = ", ".join(sorted({record.cell.profile for record in report.records}))
     return [

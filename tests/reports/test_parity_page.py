@@ -8,7 +8,7 @@ from report_document import Document
 from report_records import everything, make_record, parity_rows, store
 
 from implementations import catalog
-from reports import build, pages, parity_page, published, tables
+from reports import build, overview, pages, parity_page, published, tables
 from reports.records import Record
 from reports.render import Renderer, text_of
 
@@ -48,6 +48,12 @@ def test_every_architecture_is_on_every_rung() -> None:
     words = text_of(tables.Cell(tuple(parity_page.summary(found))))
     count = len(found.pages_of)
     assert words == f"1 passed 1 failed {count - 2} not run Ladders of {count} architectures; 7 of 8 checks pass."
+
+
+def test_the_overview_counts_the_ladders_and_names_the_other_tasks() -> None:
+    found = report([ladder("s5", parity_rows()), ladder("s4", parity_rows()), make_record()])
+    words = text_of(tables.Cell(tuple(overview.scope(found))))
+    assert words.startswith("s4, s5 on lra.listops, 2 equivalence ladders ·")
 
 
 def test_what_was_not_run_has_its_command() -> None:
