@@ -19,6 +19,7 @@ from implementations import catalog
 from implementations.common.config import ConfigError
 from reports import console, records
 from reports.console import counted
+from reports.render import one_line
 from suite import provenance
 from suite.ablations import factors
 from suite.arguments import arguments_parser
@@ -117,7 +118,8 @@ def known_records(out: Path) -> list[records.Record]:
 
 def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cell, cost.Cost]]:
     """The cells with their estimated costs; what will not run costs nothing."""
-    estimator, costs = cost.Estimator(known_records(options.out), detect.cores(), options.data), []
+    cores = max(1, detect.cores() // options.jobs)
+    estimator, costs = cost.Estimator(known_records(options.out), cores, options.data, options.shared), []
     absent, compiled = ahead.is_absent(found[0].hardware), set()
     for cell in found:
         if absent:
@@ -140,7 +142,7 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
         task = f"{cell.task} {cell.factor} = {cell.level}" if cell.factor else cell.task
         words = (cell.id, task, cell.architecture, cell.framework, str(cell.seed), cell.profile, cell.hardware)
         numbers = (cost.duration(expected.seconds), cost.memory(expected.memory), cost.energy(expected.joules))
-        rows.append((*words, *numbers, expected.basis))
+        rows.append(tuple(one_line(word) for word in (*words, *numbers, expected.basis)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
@@ -152,11 +154,14 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
     if hardware not in detect.present():
         print(f"{HARDWARE[hardware].title} is not on this machine: these are plans, and nothing of it runs here")
     absent = sum(one.basis == NO_DATA for _, one in costs)
-    total = sum((one.seconds or 0.0) / (1 if cell.alone else options.jobs) for cell, one in costs)
+    total = budget.wall_seconds(costs, places(hardware, options.jobs))
     unknown = sum(one.seconds is None for _, one in costs)
     joules = [one.joules for _, one in costs if one.joules is not None]
     told = f", {cost.energy(sum(joules))} in {len(joules)} of them" if joules else ""
+    told += ", as if one after the other: they share a device" if one_device(hardware, options.jobs) else ""
     told += f"; {unknown} without an estimate are not counted" if unknown else ""
+    unfit = sum(bool(one.lacks) for _, one in costs)
+    told += f"; {unfit} expected not to fit into memory" if unfit else ""
     told += f"; {absent} more without data here will not run" if absent else ""
     cells_here = counted(len(costs) - absent, "cell")
     print(f"{cells_here}, estimated {cost.duration(total)} with {options.jobs} at a time{told}")
@@ -167,9 +172,9 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
 
     What will not run is counted apart: cells that are measured already, and those without data, which stay.
     """
-    chosen, left_out = budget.choose(costs, options.budget, options.jobs)
+    chosen, left_out = budget.choose(costs, options.budget, places(costs[0][0].hardware, options.jobs))
     for one in left_out:
-        print(f"left out: {one.cell.label}, cell {one.cell.id}: {one.reason}")
+        print(one_line(f"left out: {one.cell.label}, cell {one.cell.id}: {one.reason}"))
     kept, absent = ([cell for cell, one in costs if one.basis == basis] for basis in (MEASURED_ALREADY, NO_DATA))
     to_run = [cell for cell, one in costs if one.basis not in (MEASURED_ALREADY, NO_DATA)]
     fitting = [cell for cell in to_run if cell in chosen]
@@ -185,6 +190,17 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
     return chosen if fitting or not to_run else []
 
 
+def refuse_budget(hardware: str, seconds: float | None) -> None:
+    """Raise SelectionError for a budget of hardware that is only compiled for: nothing is measured, so nothing has a
+    price."""
+    if seconds is not None and ahead.is_absent(hardware):
+        raise SelectionError(
+            f"--budget chooses by estimated times, and {HARDWARE[hardware].title} is not on this machine: its programs "
+            "are only compiled, which has no estimate; leave out --budget, with --time-limit the command ends after so "
+            "long and goes on when it is given again"
+        )
+
+
 def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
     """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator.
 
@@ -193,6 +209,17 @@ def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
     if ahead.is_absent(found[0].hardware):
         return min(detect.cores(), len(found))
     return min(max(detect.cores() // devices, 1), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
+
+
+def places(hardware: str, jobs: int) -> int:
+    """How many of `jobs` cells at a time keep to their estimated times: at most as many as there are cores, and one of
+    those that share a device."""
+    return 1 if one_device(hardware, jobs) else min(jobs, detect.cores())
+
+
+def one_device(hardware: str, jobs: int) -> bool:
+    """Whether cells side by side share a GPU or TPU, and slow each other down by as much as is not known."""
+    return jobs > 1 and HARDWARE[hardware].kind != "cpu"
 
 
 class InUse(RuntimeError):
@@ -326,6 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_list()
             return DONE
         found = select(options)
+        refuse_budget(found[0].hardware, options.budget)
         options.shared = shared.devices(found, options.devices)
         for line in shared.idle(found, options.shared, options.devices):
             print(line, file=sys.stderr)
