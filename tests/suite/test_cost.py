@@ -278,7 +278,7 @@ def test_fewer_cores_than_a_record_had_take_longer():
     assert longer.seconds == pytest.approx(4 * (alone.seconds or 0))
 
 
-def test_one_device_takes_longer_than_the_two_of_a_record():
+def test_one_device_takes_longer_than_the_two_of_a_record(tmp_path, capsys, monkeypatch):
     of = one(hardware="h200")
     known = measured(of, 100.0, devices=2, peak_memory_bytes=2**30, energy_joules=1e5)
     found = Estimator([known], 2).estimate(of)
@@ -288,6 +288,11 @@ def test_one_device_takes_longer_than_the_two_of_a_record():
     assert (two.seconds, two.memory, two.joules) == (100, 2**30, 1e5)
     four = Estimator([known], 2, devices={of.id: 4}).estimate(of)
     assert (four.seconds, four.memory) == (100, 2**29)
+    monkeypatch.setattr(run, "known_records", lambda out: [known])
+    arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--hardware", "h200"]
+    for asked, told in (("1", "3 min"), ("2", "2 min")):
+        assert run.main([*arguments, "--devices", asked, "--out", str(tmp_path), "--dry-run"]) == 0
+        assert f"1 cell, estimated {told} with 1 at a time" in capsys.readouterr().out
     (twin,) = cells(Selection(tasks=("lra.listops",), architectures=("s5",), frameworks=("torch",), hardware="h200"))
     assert Estimator([known, measured(twin, 50.0)], 2).estimate(twin).joules == 500 * 50  # of one board of its two
     assert (
