@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from implementations import catalog
 from implementations.common.config import ConfigError
@@ -23,13 +26,14 @@ from reports.render import one_line
 from suite import provenance
 from suite.ablations import factors
 from suite.arguments import arguments_parser
-from suite.data import DataError, NoData, SettingsError, UnknownData, available, data_root, open_dataset
+from suite.data import DataError, NoData, Prepared, SettingsError, UnknownData, available, data_root, open_dataset
 from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES as HARDWARE
 from suite.launch import ahead, budget, cost, local, result
 from suite.launch import devices as shared
+from suite.launch.cell import TIME_LIMIT
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
 from suite.launch.measured_data import OtherData
@@ -230,6 +234,10 @@ class Unwritable(RuntimeError):
     """Nothing can be written to the runs folder; the message names it and the remedy."""
 
 
+class TimeUp(DataError):
+    """The time limit has come before the data of a cell were prepared."""
+
+
 @contextlib.contextmanager
 def alone(out: Path) -> Iterator[None]:
     """Keep other runs out of a runs folder meanwhile: they would take each other's logs and records."""
@@ -247,6 +255,20 @@ def alone(out: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM is a KeyboardInterrupt meanwhile, as Ctrl-C is; while cells run, the launcher takes both."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[str]) -> list[Outcome]:
     """Prepare the data once, write the cells without data, and run the others; compile them for an absent TPU."""
     if ahead.is_absent(found[0].hardware):
@@ -262,7 +284,13 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
     done = {outcome.cell.id for outcome in outcomes}
     root, todo = data_root(options.data), [cell for cell in found if cell.id not in done]
     weights.keep(options.weights, root)
-    opened = local.prepare(todo, lambda name, settings: open_dataset(name, root, **settings))
+
+    def in_time(name: str, settings: dict[str, Any]) -> Prepared:
+        if options.deadline is not None and time.time() >= options.deadline:
+            raise TimeUp(f"{TIME_LIMIT} before its data were prepared")
+        return open_dataset(name, root, **settings)
+
+    opened = local.prepare(todo, in_time)
     ready = []
     for cell in todo:
         error = opened[cell.id]
@@ -296,6 +324,8 @@ def launch_options(options: argparse.Namespace, arguments: Sequence[str]) -> Opt
 
 
 def _without_data(cell: Cell, error: DataError, facts: dict, out: Path, arguments: Sequence[str]) -> Outcome:
+    if isinstance(error, TimeUp):
+        return Outcome(cell, "not finished", str(error))
     absent = isinstance(error, NoData | UnknownData)
     reason = all_tasks()[cell.task].missing_data if isinstance(error, UnknownData) else str(error)
     status = "no data" if absent else "failed"
@@ -313,9 +343,9 @@ def summary(outcomes: Sequence[Outcome]) -> int:
         f"{counted(len(outcomes), 'cell')}: " + ", ".join(f"{len(found)} {status}" for status, found in counts.items())
     )
     for outcome in counts.get("failed", []):
-        print(f"failed: {outcome.cell.label}, cell {outcome.cell.id}: {outcome.reason}")
+        print(one_line(f"failed: {outcome.cell.label}, cell {outcome.cell.id}: {outcome.reason}"))
     for outcome in counts.get("not finished", []):
-        print(f"not finished: {outcome.cell.label}: {outcome.reason}; resume with the same command")
+        print(one_line(f"not finished: {outcome.cell.label}: {outcome.reason}; resume with the same command"))
     if "not finished" in counts:
         return NOT_FINISHED
     if "no data" in counts and set(counts) <= {"no data", "not run"}:
@@ -378,23 +408,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         records.RecordError,
         OtherData,
     ) as error:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return USAGE
+    return execute(found, options, arguments)
+
+
+def execute(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run the cells and build the report; gives the exit status."""
     try:
-        with alone(options.out):
+        with alone(options.out), interruptible():
             status = summary(run(found, options, arguments))
+            return status if report(options.out) or status != DONE else FAILED
+    except KeyboardInterrupt:
+        print("stopped while no cell ran; nothing half-made is kept: resume with the same command", file=sys.stderr)
+        return NOT_FINISHED
     except (InUse, Unwritable, OtherData) as error:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return USAGE
     except records.RecordError as error:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         raise
     except OSError as error:
         print(f"{error}: choose a folder that can be written with --out (and --data), then run again", file=sys.stderr)
         return FAILED
-    return status if report(options.out) or status != DONE else FAILED
 
 
 if __name__ == "__main__":
