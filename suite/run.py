@@ -47,6 +47,7 @@ MEASURED = Path(records.__file__).parent / "measured"
 """The records that come with the project."""
 DONE, FAILED, USAGE, NOT_FINISHED = 0, 1, 2, 3
 MEASURED_ALREADY, NO_DATA = "measured already, will not run", "no data here, will not run"
+NO_BACKEND = "this framework does not run on this hardware, will not run"
 
 
 def select(options: argparse.Namespace) -> list[Cell]:
@@ -132,6 +133,8 @@ def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cel
             expected = cost.Cost(0.0, MEASURED_ALREADY, measured=True)
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
             expected = cost.Cost(0.0, NO_DATA, measured=True)
+        elif detect.why_not(cell.framework, cell.hardware):
+            expected = cost.Cost(0.0, NO_BACKEND, measured=True)
         else:
             expected = estimator.estimate(cell)
         costs.append((cell, expected))
@@ -180,7 +183,7 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
     for one in left_out:
         print(one_line(f"left out: {one.cell.label}, cell {one.cell.id}: {one.reason}"))
     kept, absent = ([cell for cell, one in costs if one.basis == basis] for basis in (MEASURED_ALREADY, NO_DATA))
-    to_run = [cell for cell, one in costs if one.basis not in (MEASURED_ALREADY, NO_DATA)]
+    to_run = [cell for cell, one in costs if one.basis not in (MEASURED_ALREADY, NO_DATA, NO_BACKEND)]
     fitting = [cell for cell in to_run if cell in chosen]
     assumed = sum(not one.measured and cell in fitting for cell, one in costs)
     told = f"{len(fitting)} of {counted(len(to_run), 'cell')}" if fitting or not to_run else "nothing fits"

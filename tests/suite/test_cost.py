@@ -461,6 +461,19 @@ def test_a_gpu_that_is_not_here_is_planned_for(tmp_path, capsys, monkeypatch):
     assert "--dry-run prices it from here" in capsys.readouterr().err
 
 
+def test_cells_that_never_run_take_nothing_of_a_budget(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
+    open_dataset("book", tmp_path)
+    arguments = ["--tasks", "lm.book", "--architectures", "s5", "--out", str(tmp_path), "--data", str(tmp_path)]
+    assert run.main([*arguments, "--dry-run", "--budget", "1h"]) == 0
+    first, _, *rows, last = capsys.readouterr().out.splitlines()
+    assert first == "budget of 60 min: 1 of 1 cell; 1 priced by an assumed rate, not by a record"
+    (torch,) = [row for row in rows if " torch " in row]
+    assert "  0 s " in torch
+    assert torch.endswith("this framework does not run on this hardware, will not run")
+    assert last.startswith("2 cells, estimated ")
+
+
 def test_costs_survive_hostile_records():
     of = dataclasses.replace(one(), hardware="cpu")
     for timing in ({"total_seconds": "long", "energy_joules": []}, {"total_seconds": 10**400}, {"total_seconds": True}):
