@@ -33,14 +33,14 @@ def some_time(text: str) -> float:
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
 
 
 def seed(text: str) -> int:
     """A whole number of at least 0."""
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
     return int(text)
 
@@ -83,9 +83,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     how.add_argument("--devices", type=shared.parse, metavar="N",
                      help="devices of this machine that train a cell together, or all: as many as share its batches "
                      "evenly; default: 1, on a TPU all")  # fmt: skip
-    how.add_argument("--time-limit", type=duration, metavar="TIME",
+    how.add_argument("--time-limit", type=some_time, metavar="TIME",
                      help="end the command after e.g. 90s, 10m or 2h with checkpoints to continue from")  # fmt: skip
-    how.add_argument("--timeout", type=duration, metavar="TIME", help="fail a cell that takes longer than this")
+    how.add_argument("--timeout", type=some_time, metavar="TIME", help="fail a cell that takes longer than this")
     how.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True,
                      help="keep measured cells and continue from checkpoints (default), or start anew")  # fmt: skip
     how.add_argument("--checkpoint-seconds", type=duration, default=60.0, metavar="TIME", help="default: 60s")

@@ -10,19 +10,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from implementations import catalog
 from implementations.common.config import ConfigError
 from reports import console, records
 from reports.console import counted
+from reports.render import one_line
 from suite import provenance
 from suite.ablations import factors
 from suite.arguments import arguments_parser
-from suite.data import DataError, NoData, SettingsError, UnknownData, available, data_root, open_dataset
+from suite.data import DataError, NoData, Prepared, SettingsError, UnknownData, available, data_root, open_dataset
 from suite.data import names as data_names
 from suite.data.catalog import place
 from suite.hardware import detect
@@ -30,6 +34,7 @@ from suite.hardware.ahead_of_time import COMPILATIONS
 from suite.hardware.profiles import PROFILES as HARDWARE
 from suite.launch import ahead, budget, cost, local, result
 from suite.launch import devices as shared
+from suite.launch.cell import TIME_LIMIT
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, Outcome
 from suite.launch.measured_data import OtherData
@@ -43,6 +48,7 @@ MEASURED = Path(records.__file__).parent / "measured"
 """The records that come with the project."""
 DONE, FAILED, USAGE, NOT_FINISHED = 0, 1, 2, 3
 MEASURED_ALREADY, NO_DATA = "measured already, will not run", "no data here, will not run"
+NO_BACKEND = "this framework does not run on this hardware, will not run"
 
 
 def select(options: argparse.Namespace) -> list[Cell]:
@@ -118,7 +124,8 @@ def known_records(out: Path) -> list[records.Record]:
 
 def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cell, cost.Cost]]:
     """The cells with their estimated costs; what will not run costs nothing."""
-    estimator, costs = cost.Estimator(known_records(options.out), detect.cores(), options.data), []
+    cores = max(1, detect.cores() // options.jobs)
+    estimator, costs = cost.Estimator(known_records(options.out), cores, options.data, options.shared), []
     absent, compiled = ahead.is_absent(found[0].hardware), set()
     for cell in found:
         if absent:
@@ -127,6 +134,8 @@ def priced(found: Sequence[Cell], options: argparse.Namespace) -> list[tuple[Cel
             expected = cost.Cost(0.0, MEASURED_ALREADY, measured=True)
         elif (data := cell.recipe and cell.recipe.data) and not available(data.name, options.data, **data.settings):
             expected = cost.Cost(0.0, NO_DATA, measured=True)
+        elif detect.why_not(cell.framework, cell.hardware):
+            expected = cost.Cost(0.0, NO_BACKEND, measured=True)
         else:
             expected = estimator.estimate(cell)
         costs.append((cell, expected))
@@ -141,7 +150,7 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
         task = f"{cell.task} {cell.factor} = {cell.level}" if cell.factor else cell.task
         words = (cell.id, task, cell.architecture, cell.framework, str(cell.seed), cell.profile, cell.hardware)
         numbers = (cost.duration(expected.seconds), cost.memory(expected.memory), cost.energy(expected.joules))
-        rows.append((*words, *numbers, expected.basis))
+        rows.append(tuple(one_line(word) for word in (*words, *numbers, expected.basis)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
@@ -153,11 +162,14 @@ def print_matrix(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Name
     if hardware not in detect.present():
         print(f"{HARDWARE[hardware].title} is not on this machine: these are plans, and nothing of it runs here")
     absent = sum(one.basis == NO_DATA for _, one in costs)
-    total = sum((one.seconds or 0.0) / (1 if cell.alone else options.jobs) for cell, one in costs)
+    total = budget.wall_seconds(costs, places(hardware, options.jobs))
     unknown = sum(one.seconds is None for _, one in costs)
     joules = [one.joules for _, one in costs if one.joules is not None]
     told = f", {cost.energy(sum(joules))} in {len(joules)} of them" if joules else ""
+    told += ", as if one after the other: they share a device" if one_device(hardware, options.jobs) else ""
     told += f"; {unknown} without an estimate are not counted" if unknown else ""
+    unfit = sum(bool(one.lacks) for _, one in costs)
+    told += f"; {unfit} expected not to fit into memory" if unfit else ""
     told += f"; {absent} more without data here will not run" if absent else ""
     cells_here = counted(len(costs) - absent, "cell")
     print(f"{cells_here}, estimated {cost.duration(total)} with {options.jobs} at a time{told}")
@@ -168,11 +180,11 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
 
     What will not run is counted apart: cells that are measured already, and those without data, which stay.
     """
-    chosen, left_out = budget.choose(costs, options.budget, options.jobs)
+    chosen, left_out = budget.choose(costs, options.budget, places(costs[0][0].hardware, options.jobs))
     for one in left_out:
-        print(f"left out: {one.cell.label}, cell {one.cell.id}: {one.reason}")
+        print(one_line(f"left out: {one.cell.label}, cell {one.cell.id}: {one.reason}"))
     kept, absent = ([cell for cell, one in costs if one.basis == basis] for basis in (MEASURED_ALREADY, NO_DATA))
-    to_run = [cell for cell, one in costs if one.basis not in (MEASURED_ALREADY, NO_DATA)]
+    to_run = [cell for cell, one in costs if one.basis not in (MEASURED_ALREADY, NO_DATA, NO_BACKEND)]
     fitting = [cell for cell in to_run if cell in chosen]
     assumed = sum(not one.measured and cell in fitting for cell, one in costs)
     told = f"{len(fitting)} of {counted(len(to_run), 'cell')}" if fitting or not to_run else "nothing fits"
@@ -186,6 +198,17 @@ def within_budget(costs: Sequence[tuple[Cell, cost.Cost]], options: argparse.Nam
     return chosen if fitting or not to_run else []
 
 
+def refuse_budget(hardware: str, seconds: float | None) -> None:
+    """Raise SelectionError for a budget of hardware that is only compiled for: nothing is measured, so nothing has a
+    price."""
+    if seconds is not None and ahead.is_absent(hardware):
+        raise SelectionError(
+            f"--budget chooses by estimated times, and {HARDWARE[hardware].title} is not on this machine: its programs "
+            "are only compiled, which has no estimate; leave out --budget, with --time-limit the command ends after so "
+            "long and goes on when it is given again"
+        )
+
+
 def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
     """One cell for each core on a CPU, where small models gain little from a second thread; one on an accelerator.
 
@@ -196,12 +219,27 @@ def default_jobs(found: Sequence[Cell], devices: int = 1) -> int:
     return min(max(detect.cores() // devices, 1), len(found)) if HARDWARE[found[0].hardware].kind == "cpu" else 1
 
 
+def places(hardware: str, jobs: int) -> int:
+    """How many of `jobs` cells at a time keep to their estimated times: at most as many as there are cores, and one of
+    those that share a device."""
+    return 1 if one_device(hardware, jobs) else min(jobs, detect.cores())
+
+
+def one_device(hardware: str, jobs: int) -> bool:
+    """Whether cells side by side share a GPU or TPU, and slow each other down by as much as is not known."""
+    return jobs > 1 and HARDWARE[hardware].kind != "cpu"
+
+
 class InUse(RuntimeError):
     """Another run is writing to the same folder; the message names it and the remedy."""
 
 
 class Unwritable(RuntimeError):
     """Nothing can be written to the runs folder; the message names it and the remedy."""
+
+
+class TimeUp(DataError):
+    """The time limit has come before the data of a cell were prepared."""
 
 
 @contextlib.contextmanager
@@ -221,6 +259,20 @@ def alone(out: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM is a KeyboardInterrupt meanwhile, as Ctrl-C is; while cells run, the launcher takes both."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[str]) -> list[Outcome]:
     """Prepare the data once, write the cells without data, and run the others; compile them for an absent TPU."""
     if ahead.is_absent(found[0].hardware):
@@ -236,7 +288,13 @@ def run(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[
     done = {outcome.cell.id for outcome in outcomes}
     root, todo = data_root(options.data), [cell for cell in found if cell.id not in done]
     weights.keep(options.weights, root)
-    opened = local.prepare(todo, lambda name, settings: open_dataset(name, root, **settings))
+
+    def in_time(name: str, settings: dict[str, Any]) -> Prepared:
+        if options.deadline is not None and time.time() >= options.deadline:
+            raise TimeUp(f"{TIME_LIMIT} before its data were prepared")
+        return open_dataset(name, root, **settings)
+
+    opened = local.prepare(todo, in_time)
     ready = []
     for cell in todo:
         error = opened[cell.id]
@@ -270,6 +328,8 @@ def launch_options(options: argparse.Namespace, arguments: Sequence[str]) -> Opt
 
 
 def _without_data(cell: Cell, error: DataError, facts: dict, out: Path, arguments: Sequence[str]) -> Outcome:
+    if isinstance(error, TimeUp):
+        return Outcome(cell, "not finished", str(error))
     absent = isinstance(error, NoData | UnknownData)
     reason = all_tasks()[cell.task].missing_data if isinstance(error, UnknownData) else str(error)
     status = "no data" if absent else "failed"
@@ -287,9 +347,9 @@ def summary(outcomes: Sequence[Outcome]) -> int:
         f"{counted(len(outcomes), 'cell')}: " + ", ".join(f"{len(found)} {status}" for status, found in counts.items())
     )
     for outcome in counts.get("failed", []):
-        print(f"failed: {outcome.cell.label}, cell {outcome.cell.id}: {outcome.reason}")
+        print(one_line(f"failed: {outcome.cell.label}, cell {outcome.cell.id}: {outcome.reason}"))
     for outcome in counts.get("not finished", []):
-        print(f"not finished: {outcome.cell.label}: {outcome.reason}; resume with the same command")
+        print(one_line(f"not finished: {outcome.cell.label}: {outcome.reason}; resume with the same command"))
     if "not finished" in counts:
         return NOT_FINISHED
     if "no data" in counts and set(counts) <= {"no data", "not run"}:
@@ -327,6 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_list()
             return DONE
         found = select(options)
+        refuse_budget(found[0].hardware, options.budget)
         options.shared = shared.devices(found, options.devices)
         if options.compilations is None:
             options.compilations = COMPILATIONS[options.profile]
@@ -353,23 +414,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         records.RecordError,
         OtherData,
     ) as error:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return USAGE
+    return execute(found, options, arguments)
+
+
+def execute(found: Sequence[Cell], options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run the cells and build the report; gives the exit status."""
     try:
-        with alone(options.out):
+        with alone(options.out), interruptible():
             status = summary(run(found, options, arguments))
+            return status if report(options.out) or status != DONE else FAILED
+    except KeyboardInterrupt:
+        print("stopped while no cell ran; nothing half-made is kept: resume with the same command", file=sys.stderr)
+        return NOT_FINISHED
     except (InUse, Unwritable, OtherData) as error:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return USAGE
     except records.RecordError as error:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         raise
     except OSError as error:
         print(f"{error}: choose a folder that can be written with --out (and --data), then run again", file=sys.stderr)
         return FAILED
-    return status if report(options.out) or status != DONE else FAILED
 
 
 if __name__ == "__main__":

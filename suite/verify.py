@@ -20,9 +20,10 @@ from reports.consistency import contradictions
 from reports.frames import text
 from reports.records import Record, RecordError
 from reports.render import one_line, text_table
-from suite.arguments import duration, positive
+from suite.arguments import positive, some_time
 from suite.data import DataError, data_root, open_dataset
 from suite.hardware import detect
+from suite.hardware.profiles import PROFILES
 from suite.launch import cost, result
 from suite.matrix import Cell
 from suite.replay import agreement, circumstances, rerun, source
@@ -64,7 +65,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     length.add_argument("--steps", type=positive, metavar="N", help=updates)
     length.add_argument("--whole", action="store_true", help="run the cell to its end")
     limit = "stop a run after e.g. 90s, 10m or 2h and compare what there is; default: 10m"
-    parser.add_argument("--time-limit", type=duration, default=600.0, metavar="TIME", help=limit)
+    parser.add_argument("--time-limit", type=some_time, default=600.0, metavar="TIME", help=limit)
     where = "where to run; default: the recorded hardware, else the best of this machine"
     parser.add_argument("--hardware", default="", metavar="NAME", help=where)
     return parser
@@ -99,8 +100,8 @@ def run_again(record: Record, original: Cell, options: argparse.Namespace) -> in
     print(_circumstances(found), end="")
     way = Way(data_root(options.data), options.time_limit, circumstances.environment(record))
     if cell.recipe is not None:
-        check_data(record, cell, way.data)
         reachable(record, cell, options.time_limit)
+        check_data(record, cell, way.data)
         return conclude(training(record, cell, options, way, strict), strict, record)
     if cell.settings:
         print(
@@ -116,9 +117,13 @@ def run_again(record: Record, original: Cell, options: argparse.Namespace) -> in
 
 
 def _hardware(cell: Cell, asked: str) -> str:
-    if not asked and cell.hardware in detect.present():
-        return cell.hardware
-    return detect.resolve(asked or "auto")
+    here = detect.present()
+    if asked in PROFILES and asked not in here:
+        raise detect.HardwareError(
+            f"hardware {asked!r} ({PROFILES[asked].title}) is not on this machine, which has: {', '.join(here)}; "
+            "verify it there, or leave out --hardware"
+        )
+    return cell.hardware if not asked and cell.hardware in here else detect.resolve(asked or "auto")
 
 
 def _whole(cell: Cell, way: Way) -> Record:

@@ -92,7 +92,7 @@ def writing(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(
             f"cannot write {directory}: {error.strerror or error}; nothing was kept. Free some space or choose another "
-            "--root (LONGSEQ_DATA)"
+            "folder with LONGSEQ_DATA, --root of suite.data or --data of suite.run"
         ) from error
 
 

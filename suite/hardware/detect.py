@@ -17,6 +17,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
 from implementations.common.config import nearest
 from suite.hardware.profiles import PROFILES
 
@@ -122,6 +124,16 @@ def resolve(name: str, planned: bool = False) -> str:
 def cores() -> int:
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory(hardware: str) -> float | None:
+    """Bytes of memory of one so-called chip; of this machine's where no maker names them, None where nothing does."""
+    known, kind = PROFILES[hardware].memory, PROFILES[hardware].kind
+    if known or kind == "tpu":
+        return known
+    if kind == "cpu":
+        return psutil.virtual_memory().total
+    return min((gpu.memory for gpu in gpus() if gpu.memory), default=None)
 
 
 def why_not(framework: str, hardware: str) -> str:

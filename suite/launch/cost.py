@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reports import contended
+from reports.console import counted
 from reports.records import Record
+from suite.data import DataError
+from suite.hardware import detect
 from suite.hardware.profiles import PROFILES, Hardware
 from suite.launch.operations import evaluated_tokens, footprint, total_operations, update_operations
 from suite.matrix import Cell
@@ -32,7 +37,8 @@ BARE_PROCESS = {"jax": 500 * 2**20, "torch": 430 * 2**20}
 class Cost:
     """Seconds, bytes of memory and joules of a cell, each None where nothing is known; where the numbers come from.
 
-    `measured` says that they come from a record, not from an assumed rate.
+    `measured` says that they come from a record, not from an assumed rate; `lacks` why the cell is not expected to fit
+    into memory, empty where it is.
     """
 
     seconds: float | None
@@ -40,6 +46,7 @@ class Cost:
     memory: float | None = None
     joules: float | None = None
     measured: bool = False
+    lacks: str = ""
 
 
 class Estimator:
@@ -49,20 +56,38 @@ class Estimator:
 
     Memory is scaled by what parameters and activations take, beside what a process takes without them. Energy follows
     from a measured mean power, else from that of the board. Records whose device was shared (`reports.contended`) tell
-    their memory, and no time or energy. `root` is the folder of the data, whose sizes count; `cores` those of this
-    machine.
+    their memory, and no time or energy. With fewer cores or devices than a record's cell had, another takes longer in
+    proportion; what more of them would save is not known, and nothing is counted on.
+
+    `cores` are those that a cell on the CPU has for itself, `devices` how many train a cell, by its id, where that is
+    not 1; `root` is the folder of the data, whose sizes count.
     """
 
-    def __init__(self, known: Sequence[Record], cores: int, root: str | Path | None = None) -> None:
-        self.cores, self.root = cores, root
+    def __init__(
+        self,
+        known: Sequence[Record],
+        cores: int,
+        root: str | Path | None = None,
+        devices: Mapping[str, int] | None = None,
+    ) -> None:
+        self.cores, self.root, self.devices = cores, root, devices or {}
+        self.whole_memory = functools.cache(detect.memory)
         self.known = [record for record in known if record.status == "measured" and _seconds(record)]
 
     def estimate(self, cell: Cell) -> Cost:
-        """The cost of a cell."""
+        """The cost of a cell, and whether it is expected to fit."""
+        cost, whole = self._estimate(cell), self.whole_memory(cell.hardware)
+        if not whole or not cost.memory or cost.memory <= whole:
+            return cost
+        chip = PROFILES[cell.hardware].title
+        told = f"does not fit: an estimated {memory(cost.memory)}, and {chip} has {memory(whole)}"
+        return dataclasses.replace(cost, basis=f"{told}; {cost.basis}", lacks=told)
+
+    def _estimate(self, cell: Cell) -> Cost:
         here = [record for record in self.known if record.cell.hardware == cell.hardware]
         same = _same(cell, [record for record in here if not contended.why(record)])
         if same is not None:
-            return self._powered(cell, _of(same, 1.0, f"measured, cell {same.cell.id}"))
+            return self._powered(cell, self._of(cell, same, 1.0, f"measured, cell {same.cell.id}"))
         if cell.recipe is None:
             return Cost(None, "no estimate: no such check or timing is measured on this hardware")
         operations = total_operations(cell, self.root)
@@ -90,16 +115,36 @@ class Estimator:
         of = "" if record.cell.architecture == cell.architecture else f", {record.cell.architecture}"
         of += "" if record.cell.framework == cell.framework else f", {record.cell.framework}"
         times = f"{ratio:.2g} times the operations of cell {record.cell.id} ({record.cell.task}{of}){elsewhere}"
-        cost = dataclasses.replace(_of(record, ratio, times), memory=None)
+        cost = dataclasses.replace(self._of(cell, record, ratio, times), memory=None)
         if not elsewhere:
             return cost
         assert cost.seconds is not None
         return dataclasses.replace(cost, seconds=faster * cost.seconds, joules=None)
 
+    def _of(self, cell: Cell, record: Record, ratio: float, basis: str) -> Cost:
+        """The cost of `ratio` times the updates of a record, with the cores or devices of a cell."""
+        cost, own, theirs = _of(record, ratio, basis), self._share(cell), _share(record)
+        cost = dataclasses.replace(cost, memory=self._memory(cell, record))
+        if theirs <= own:
+            return cost
+        assert cost.seconds is not None
+        what = "core" if PROFILES[cell.hardware].kind == "cpu" else "device"
+        told = f"{basis}, times {theirs / own:.3g} for {own} of its {counted(theirs, what)}"
+        return dataclasses.replace(cost, seconds=theirs / own * cost.seconds, basis=told)
+
+    def _share(self, cell: Cell) -> int:
+        return self.cores if PROFILES[cell.hardware].kind == "cpu" else self.devices.get(cell.id, 1)
+
+    def _memory(self, cell: Cell, record: Record) -> float | None:
+        """The memory of a record, of a device where as many train as train a cell."""
+        peak = _amount(record.timing.get("peak_memory_bytes"))
+        return peak * _devices(record) / self.devices.get(cell.id, 1) if peak else _memory(record)
+
     def _with_memory(self, cell: Cell, same: Record | None, cost: Cost) -> Cost:
         """A cost with the memory of a record of the same recipe, else of the nearest one, scaled."""
         if same is not None and _memory(same):
-            return dataclasses.replace(cost, memory=_memory(same), basis=f"{cost.basis}; memory of cell {same.cell.id}")
+            told = f"{cost.basis}; memory of cell {same.cell.id}"
+            return dataclasses.replace(cost, memory=self._memory(cell, same), basis=told)
         own, kind, found = footprint(cell), PROFILES[cell.hardware].kind, []
         for record, other, *_ in self._counted:
             theirs, there = footprint(other), PROFILES.get(record.cell.hardware)
@@ -110,7 +155,7 @@ class Estimator:
         if not found:
             return cost
         _, record, ratio = min(found, key=lambda one: one[0])
-        whole, bare = _memory(record) or 0.0, _bare(record)
+        whole, bare = self._memory(cell, record) or 0.0, _bare(record)
         where = "" if record.cell.hardware == cell.hardware else f" on {record.cell.hardware}"
         told = f"; memory {ratio:.2g} times that of cell {record.cell.id}{where}, by parameters and activations"
         told += f", beside {memory(bare)} of the bare process" if bare else ""
@@ -119,19 +164,20 @@ class Estimator:
     def _powered(self, cell: Cell, cost: Cost) -> Cost:
         """A cost with energy: where none is measured, its time at the mean power of other runs on this hardware, or at
         that for which the board is built."""
-        board = PROFILES[cell.hardware].power
+        board, devices = PROFILES[cell.hardware].power, self.devices.get(cell.id, 1)
         if cost.joules is not None or not cost.seconds or PROFILES[cell.hardware].kind == "cpu":
             return cost
         powers = sorted(
-            (_joules(record) or 0.0) / record.timing["total_seconds"]
+            (_joules(record) or 0.0) / record.timing["total_seconds"] / _devices(record)
             for record in self.known
             if record.cell.hardware == cell.hardware and _joules(record) and not contended.why(record)
         )
         if powers:
-            power = powers[len(powers) // 2]
+            power = powers[len(powers) // 2] * devices
             told = f"; energy at {power:.0f} W, the median of the mean powers of {len(powers)} records of this hardware"
         elif board:
-            power, told = board, f"; energy at an assumed {board:.0f} W, the power of the board"
+            power, of = board * devices, f"{devices} boards" if devices > 1 else "the board"
+            told = f"; energy at an assumed {power:.0f} W, the power of {of}"
         else:
             return cost
         return dataclasses.replace(cost, joules=power * cost.seconds, basis=cost.basis + told)
@@ -143,7 +189,7 @@ class Estimator:
         for record in self.known:
             cell = _cell(record)
             if cell is not None and cell.recipe is not None:
-                update, total = update_operations(cell), total_operations(cell, self.root)
+                update, total = _operations(cell, self.root)
                 if update and total:
                     found.append((record, cell, update, total))
         return found
@@ -212,6 +258,30 @@ def _memory(record: Record) -> float | None:
     return _amount(record.timing.get("peak_memory_bytes")) or _amount(record.timing.get("process_peak_memory_bytes"))
 
 
+def _devices(record: Record) -> int:
+    """How many devices trained the cell of a record."""
+    found = record.timing.get("devices")
+    return found if isinstance(found, int) and 1 < found < 1_000 else 1
+
+
+_THREADS = {"jax": "NPROC", "torch": "OMP_NUM_THREADS"}
+"""The variable that tells a framework how many cores it has."""
+
+
+def _share(record: Record) -> int:
+    """How many cores, or devices of another kind than CPU, the cell of a record had; 1 where it does not say."""
+    devices, chip = _devices(record), PROFILES.get(record.cell.hardware)
+    if chip is None or chip.kind != "cpu":
+        return devices
+    machine, set_here = (record.provenance.get(name) for name in ("hardware", "environment"))
+    cores = machine.get("cores") if isinstance(machine, dict) else None
+    if not isinstance(cores, int) or not 1 <= cores < 10_000:
+        return 1
+    name = _THREADS.get(record.cell.framework, "NPROC")
+    threads = str(set_here.get(name)) if isinstance(set_here, dict) else ""
+    return min(cores, int(threads) * devices) if re.fullmatch("[1-9][0-9]{0,4}", threads) else cores
+
+
 def _bare(record: Record) -> float:
     """The part of a record's memory that no recipe changes: of a device's none, of the host's a bare process."""
     if _amount(record.timing.get("peak_memory_bytes")):
@@ -224,7 +294,8 @@ def _joules(record: Record) -> float | None:
 
 
 def _amount(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf else None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and 0 < value <= sys.float_info.max else None
 
 
 def _cell(record: Record) -> Cell | None:
@@ -238,13 +309,20 @@ def _cell(record: Record) -> Cell | None:
     return Cell(*where, recipe)
 
 
+def _operations(cell: Cell, root: str | Path | None) -> tuple[float | None, float | None]:
+    """Operations of an update and of the run of a record's cell, None where this version does not know such a one."""
+    try:
+        return update_operations(cell), total_operations(cell, root)
+    except (ValueError, TypeError, KeyError, ZeroDivisionError, DataError):
+        return None, None
+
+
 def _assumed(cell: Cell, operations: float, cores: int) -> Cost:
     hardware = PROFILES[cell.hardware]
     near = "no record is near; counted operations"
     if hardware.kind == "cpu":
-        return Cost(
-            operations / (SUSTAINED_CORE * cores), f"{near} at an assumed {SUSTAINED_CORE * cores:.0e} a second"
-        )
+        rate = SUSTAINED_CORE * cores
+        return Cost(operations / rate, f"{near} at an assumed {rate:.0e} a second on {counted(cores, 'core')}")
     peak = hardware.float32 or hardware.bfloat16
     if peak is None:
         return Cost(None, "no estimate: no record is near, and the peak rate of this hardware is not known")

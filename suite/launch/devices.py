@@ -22,7 +22,7 @@ def parse(text: str) -> Asked:
     """A whole number of at least 1, or "all"."""
     if text == "all":
         return "all"
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number of at least 1 nor all")
     return int(text)
 
@@ -31,7 +31,8 @@ def devices(found: Sequence[Cell], asked: Asked) -> dict[str, int]:
     """By the id of each cell, how many devices run it; raises HardwareError where they are not here or do not fit.
 
     "all" takes the most that share a batch evenly; None is "all" on a TPU and 1 elsewhere. Cells that train nothing
-    run on one device. Of a TPU that is not here there are the chips of the topology that is compiled for.
+    run on one device. Of a TPU that is not here there are the chips of the topology that is compiled for; for a GPU
+    that is not here any number is planned.
     """
     return {cell.id: _of(cell, asked) for cell in found}
 
@@ -59,7 +60,8 @@ def _of(cell: Cell, asked: Asked) -> int:
     batch, here = cell.recipe.batch_size, TOPOLOGIES[cell.hardware].chips if absent else detect.count(hardware.kind)
     if asked == "all":
         return max(n for n in range(1, here + 1) if batch % n == 0)
-    if hardware.kind != "cpu" and asked > here:
+    planned = hardware.kind == "gpu" and cell.hardware not in detect.present()
+    if hardware.kind != "cpu" and asked > here and not planned:
         raise detect.HardwareError(
             f"--devices {asked}: {'programs are compiled for' if absent else 'this machine has'} {here} of "
             f"{hardware.title}; choose fewer or all"

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from reports.render import one_line
 from suite.launch.cell import progress_path
 from suite.matrix import Cell
 
@@ -23,7 +24,8 @@ class Display:
         self.logs: dict[str, tuple[Path, int]] = {}
 
     def say(self, line: str) -> None:
-        """One line, above the bars where there are any."""
+        """One line, above the bars where there are any; what a log or a record says is plain text here."""
+        line = one_line(line)
         if self.stream.isatty():
             tqdm.write(line, file=self.stream)
         else:

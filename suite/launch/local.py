@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,8 @@ GRACE_SECONDS = 30.0
 """How long a stopped cell may take to write its checkpoint before it is killed."""
 POLL_SECONDS = 0.05
 TAIL_LINES = 40
+FULL = 2**20
+"""Free bytes of a disk below which a log may have lost its end."""
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|OutOfMemoryError|out of memory|RESOURCE_EXHAUSTED|bad_alloc|Cannot allocate memory", re.IGNORECASE
 )
@@ -236,7 +239,7 @@ class Launcher:
             self._note(Outcome(cell, "not finished", last.removeprefix(f"{cell.label}: ")))
         else:
             timeout = f"timed out after {self.options.timeout:g} seconds" if one.timed_out else None
-            reason = timeout or why(code, lines)
+            reason = timeout or why(code, lines) + self._full(lines)
             origin = provenance.collect(self.options.arguments)
             tail = without_places("\n".join(lines[-TAIL_LINES:]))
             record = result.without_numbers(cell, "failed", without_places(reason), one.protocol, origin, tail)
@@ -245,6 +248,13 @@ class Launcher:
             except records.RecordError as error:
                 reason = f"{reason}; {error}"
             self._note(Outcome(cell, "failed", reason))
+
+    def _full(self, lines: Sequence[str]) -> str:
+        """What a cell that ended without a word may have ended of."""
+        out = self.options.out
+        if any(line.startswith(child.REASON) for line in lines) or shutil.disk_usage(out).free >= FULL:
+            return ""
+        return f"; the disk of {out} is full: free it and run again, or choose another --out"
 
     def _note(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

@@ -126,6 +126,17 @@ def test_without_the_compiler_one_sentence_says_how_to_get_it(monkeypatch, tmp_p
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_budget_has_no_meaning_where_nothing_is_timed(pretended, tmp_path, capsys, more):
+    assert run.main([*COMMAND, "--budget", "8h", "--out", str(tmp_path / "runs"), *more]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("--budget chooses by estimated times, and Google TPU v4 is not on this machine")
+    assert "leave out --budget" in captured.err
+    assert (captured.out, len(captured.err.strip().splitlines())) == ("", 1)
+    assert not pretended.started
+    assert not (tmp_path / "runs").exists()
+
+
 def test_children_compile_without_looking_for_a_tpu(pretended, monkeypatch):
     values = local.environment(chosen(), 2, compile_only=True)
     assert values["JAX_PLATFORMS"] == "cpu"

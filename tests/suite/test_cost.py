@@ -163,7 +163,7 @@ def test_every_architecture_comes_before_a_second_seed():
     assert names(chosen) == [("s4", 0), ("s5", 0), ("s5", 1)]
     assert len(chosen) == 6
     reasons = {(one.cell.architecture, one.cell.seed): one.reason for one in left_out}
-    assert reasons[("ema", 0)] == "needs with its partners 80 s, 20 s are left"
+    assert reasons[("ema", 0)] == "would take 80 s more with its partners, 20 s are left"
     assert set(reasons) == {("ema", 0), ("ema", 1), ("s4", 1)}
     assert names(budget.choose(priced, 140, 1)[0]) == [("ema", 0), ("s4", 0), ("s5", 0)]
     assert names(budget.choose(priced, 70, 2)[0]) == [("ema", 0), ("s4", 0), ("s5", 0)]
@@ -179,7 +179,7 @@ def test_twins_go_together_and_unknown_costs_stay_out():
     chosen, left_out = budget.choose(priced, 100, 1)
     assert names(chosen) == [("s4", 0)]
     assert {one.cell.framework: one.reason for one in left_out} == {
-        "jax": "no estimate of its partner lra.listops s5 torch seed 0; run it once without --budget",
+        "jax": "its partner lra.listops s5 torch seed 0: no estimate of it; run it once without --budget",
         "torch": "no estimate of it; run it once without --budget",
     }
 
@@ -201,7 +201,118 @@ def test_what_is_timed_has_the_machine_alone():
     (of,) = cells(Selection(tasks=("speed.layer",), architectures=("s5",), frameworks=("jax",)))
     assert budget.choose([(of, Cost(10.0, ""))], 5, 4)[0] == []
     (trained,) = cells(Selection(tasks=("lra.listops",), architectures=("s5",), frameworks=("jax",)))
-    assert budget.choose([(trained, Cost(10.0, ""))], 5, 4)[0] == [trained]
+    assert budget.choose([(trained, Cost(10.0, ""))], 5, 4)[0] == []
+    assert budget.choose([(trained, Cost(10.0, ""))], 10, 4)[0] == [trained]
+    assert budget.wall_seconds([(trained, Cost(4.0, "")), (of, Cost(10.0, "")), (trained, Cost(3.0, ""))], 2) == 17
+
+
+def test_a_selection_takes_as_long_as_its_cells_one_behind_the_other_in_each_place():
+    priced = [(of, Cost(10.0, "")) for of in listops(("s5",), (0, 1, 2))][:3]
+    assert [budget.wall_seconds(priced, jobs) for jobs in (1, 2, 3, 16)] == [30, 20, 10, 10]
+    assert budget.wall_seconds([], 4) == 0
+    assert budget.wall_seconds([(of, Cost(None, "")) for of, _ in priced], 2) == 0
+    twins = [(of, Cost(10.0, "")) for of in listops(("s5", "s4"))]
+    assert len(budget.choose(twins, 19, 2)[0]) == 2
+    assert len(budget.choose(twins, 20, 2)[0]) == 4
+    (left_out, *_) = budget.choose(twins, 15, 2)[1]
+    assert left_out.reason == "would take 10 s more with its partners, 5 s are left"
+
+
+def test_what_cannot_fit_into_memory_is_in_no_budget():
+    lacks = "does not fit: an estimated 99.0 GiB, and NVIDIA H100 80 GB SXM has 74.5 GiB"
+    priced = [(of, Cost(1.0, "", lacks=lacks if of.framework == "jax" else "")) for of in listops(("s5",))]
+    chosen, left_out = budget.choose(priced, 100, 1)
+    assert chosen == []
+    more = f"{lacks}; a smaller --set batch_size or --set model.checkpoint=true takes less"
+    assert [one.reason for one in left_out] == [more, f"its partner lra.listops s5 jax seed 0: {more}"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4, 16])
+def test_jobs_share_the_cores_and_make_no_time_of_nothing(jobs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detect, "cores", lambda: 4)
+    monkeypatch.setattr(run, "known_records", lambda out: [])
+    arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--profile", "small"]
+    arguments += ["--seeds", "0", "1", "2", "3", "--hardware", "cpu", "--out", str(tmp_path), "--dry-run"]
+    assert run.main([*arguments, "--jobs", str(jobs)]) == 0
+    *_, one_cell, last = capsys.readouterr().out.splitlines()
+    cores = max(1, 4 // jobs)
+    alone = (operations.total_operations(one(profile="small")) or 0) / (cost.SUSTAINED_CORE * cores)
+    assert f"  {cost.duration(alone)}  " in one_cell
+    assert f"on {cores} core" in one_cell
+    assert last == f"4 cells, estimated {cost.duration(alone * cores)} with {jobs} at a time"
+
+
+def test_cells_that_share_a_device_are_not_counted_on_to_gain_by_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "known_records", lambda out: [measured(one(hardware="h200"), 4_000.0)])
+    arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--hardware", "h200"]
+    arguments += ["--seeds", "0", "1", "2", "--out", str(tmp_path), "--dry-run", "--jobs", "3"]
+    assert run.main([*arguments, "--budget", "2.5h"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("2 cells, estimated 2.2 h with 3 at a time")
+    assert last.endswith(", as if one after the other: they share a device")
+
+
+def at(of: Record, cores: Any, **environment: Any) -> Record:
+    """A record as of a machine of so many cores, with these variables."""
+    return msgspec.structs.replace(of, provenance={"hardware": {"cores": cores}, "environment": environment})
+
+
+def test_fewer_cores_than_a_record_had_take_longer():
+    known, told = measured(one(), 100.0), f"measured, cell {one().id}"
+
+    def priced(record: Record, cores: int) -> tuple[float | None, str]:
+        found = Estimator([record], cores).estimate(one())
+        return found.seconds, found.basis
+
+    assert priced(at(known, 8), 8) == (100, told)
+    assert priced(at(known, 8), 2) == (400, f"{told}, times 4 for 2 of its 8 cores")
+    assert priced(at(known, 8, NPROC="2", OMP_NUM_THREADS="8"), 2) == (100, told)
+    assert priced(at(known, 2), 8) == (100, told)
+    for cores in (None, "8", -1, 10**400):
+        assert priced(at(known, cores), 2) == (100, told)
+    for threads in ("0", "-1", "9" * 5_000, 1.5, None, []):
+        assert priced(at(known, 8, NPROC=threads), 2) == (400, f"{told}, times 4 for 2 of its 8 cores")
+    assert priced(msgspec.structs.replace(known, provenance={"hardware": [], "environment": 1}), 2) == (100, told)
+    longer = Estimator([at(known, 4)], 1).estimate(one(overrides=("epochs=60",)))
+    alone = Estimator([known], 1).estimate(one(overrides=("epochs=60",)))
+    assert longer.seconds == pytest.approx(4 * (alone.seconds or 0))
+
+
+def test_one_device_takes_longer_than_the_two_of_a_record(tmp_path, capsys, monkeypatch):
+    of = one(hardware="h200")
+    known = measured(of, 100.0, devices=2, peak_memory_bytes=2**30, energy_joules=1e5)
+    found = Estimator([known], 2).estimate(of)
+    assert (found.seconds, found.memory, found.joules) == (200, 2**31, 1e5)
+    assert found.basis == f"measured, cell {of.id}, times 2 for 1 of its 2 devices"
+    two = Estimator([known], 2, devices={of.id: 2}).estimate(of)
+    assert (two.seconds, two.memory, two.joules) == (100, 2**30, 1e5)
+    four = Estimator([known], 2, devices={of.id: 4}).estimate(of)
+    assert (four.seconds, four.memory) == (100, 2**29)
+    monkeypatch.setattr(run, "known_records", lambda out: [known])
+    arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--hardware", "h200"]
+    for asked, told in (("1", "3 min"), ("2", "2 min")):
+        assert run.main([*arguments, "--devices", asked, "--out", str(tmp_path), "--dry-run"]) == 0
+        assert f"1 cell, estimated {told} with 1 at a time" in capsys.readouterr().out
+    (twin,) = cells(Selection(tasks=("lra.listops",), architectures=("s5",), frameworks=("torch",), hardware="h200"))
+    assert Estimator([known, measured(twin, 50.0)], 2).estimate(twin).joules == 500 * 50  # of one board of its two
+    assert (
+        Estimator([], 2, devices={of.id: 2}).estimate(of).basis.endswith("at an assumed 1400 W, the power of 2 boards")
+    )
+
+
+def test_what_a_chip_has_too_little_memory_for_says_so():
+    of, chip = one(hardware="h100"), PROFILES["h100"].memory or 0.0
+    known = measured(one(hardware="h200"), 100.0, peak_memory_bytes=1.5 * chip)
+    found = Estimator([known], 2).estimate(of)
+    assert found.lacks == "does not fit: an estimated 111.8 GiB, and NVIDIA H100 80 GB SXM has 74.5 GiB"
+    assert found.basis.startswith(f"{found.lacks}; 1 times the operations of cell ")
+    shared = Estimator([known], 2, devices={of.id: 2}).estimate(of)
+    assert (shared.lacks, shared.memory) == ("", 0.75 * chip)
+    assert Estimator([known], 2).estimate(one(hardware="h200")).lacks == ""
+    host = measured(one(), 100.0, process_peak_memory_bytes=detect.memory("cpu"))
+    assert Estimator([host], 2).estimate(one()).lacks == ""
+    larger = msgspec.structs.replace(host, timing={"total_seconds": 1, "process_peak_memory_bytes": 1e15})
+    assert "does not fit" in Estimator([larger], 2).estimate(one()).basis
 
 
 def test_the_command_says_what_a_budget_leaves_out(tmp_path, capsys):
@@ -223,7 +334,7 @@ def test_the_command_says_what_a_budget_leaves_out(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:2]] == ["left out", "left out"]
     assert "lra.listops s5 jax seed 2" in lines[0]
-    assert "needs with its partners 3 min, 10 s are left" in lines[0]
+    assert "would take 3 min more with its partners, 10 s are left" in lines[0]
     assert lines[2] == "budget of 5 min: 3 of 5 cells; 1 measured already"
     assert "measured already, will not run" in lines[4]
     (estimated,) = [line for line in lines if " 1     smoke" in line and " jax " in line]
@@ -350,7 +461,38 @@ def test_a_gpu_that_is_not_here_is_planned_for(tmp_path, capsys, monkeypatch):
     assert "--dry-run prices it from here" in capsys.readouterr().err
 
 
+def test_cells_that_never_run_take_nothing_of_a_budget(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detect, "present", lambda: ["tpu-v4", "cpu"])
+    open_dataset("book", tmp_path)
+    arguments = ["--tasks", "lm.book", "--architectures", "s5", "--out", str(tmp_path), "--data", str(tmp_path)]
+    assert run.main([*arguments, "--dry-run", "--budget", "1h"]) == 0
+    first, _, *rows, last = capsys.readouterr().out.splitlines()
+    assert first == "budget of 60 min: 1 of 1 cell; 1 priced by an assumed rate, not by a record"
+    (torch,) = [row for row in rows if " torch " in row]
+    assert "  0 s " in torch
+    assert torch.endswith("this framework does not run on this hardware, will not run")
+    assert last.startswith("2 cells, estimated ")
+
+
 def test_costs_survive_hostile_records():
     of = dataclasses.replace(one(), hardware="cpu")
-    hostile = msgspec.structs.replace(measured(of, 1.0), timing={"total_seconds": "long", "energy_joules": []})
-    assert not Estimator([hostile], 2).estimate(of).measured
+    for timing in ({"total_seconds": "long", "energy_joules": []}, {"total_seconds": 10**400}, {"total_seconds": True}):
+        hostile = msgspec.structs.replace(measured(of, 1.0), timing=timing)
+        assert not Estimator([hostile], 2).estimate(of).measured
+    other = measured(one(overrides=("batch_size=8",)), 1.0, devices=10**400, peak_memory_bytes=2**30)
+    assert other.recipe["data"]["settings"].pop("min_length")
+    other.recipe["data"]["settings"]["shortest"] = 5
+    assert not Estimator([other], 2).estimate(of).measured
+    strange = measured(one(overrides=("batch_size=8",)), 1.0, devices=10**400, peak_memory_bytes=2**30)
+    assert Estimator([strange], 2).estimate(of).measured
+
+
+def test_words_of_a_record_reach_a_terminal_as_text(tmp_path, capsys):
+    of = measured(one(overrides=("batch_size=8",)), 1.0)
+    task = "lra.\x1b[31mRED\x1b]0;owned\x07\nlines"
+    records.write(msgspec.structs.replace(of, cell=msgspec.structs.replace(of.cell, task=task)), tmp_path)
+    arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--hardware", "cpu"]
+    assert run.main([*arguments, "--out", str(tmp_path), "--data", str(tmp_path), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "(lra.\ufffd[31mRED\ufffd]0;owned\ufffd lines)" in shown
+    assert len(shown.splitlines()) == 3

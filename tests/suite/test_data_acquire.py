@@ -316,8 +316,9 @@ def test_a_full_disk_is_one_sentence(tmp_path, files, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(acquire.shutil, "copyfile", full)
-    with pytest.raises(DataError, match=r"cannot write .*imdb: No space left on device; nothing was kept"):
+    with pytest.raises(DataError, match=r"cannot write .*imdb: No space left on device; nothing was kept") as error:
         acquire.take("lra_text", files, tmp_path / "root")
+    assert str(error.value).endswith("folder with LONGSEQ_DATA, --root of suite.data or --data of suite.run")
     assert not list((tmp_path / "root" / "raw").iterdir())
 
 

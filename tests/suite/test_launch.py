@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tiny_runs import ROOT, cell, launch, numbers, record
 from reports.records import decode_predictions
 from suite.data import open_dataset
 from suite.launch import local
+from suite.launch.display import Display
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +165,19 @@ def test_seeds_change_the_run_and_repetitions_do_not(twins, tmp_path, data, monk
 )
 def test_reasons_from_status_and_log(code, lines, reason):
     assert local.why(code, lines).startswith(reason)
+
+
+def test_a_full_disk_is_named_where_a_log_has_lost_its_end(tmp_path, data, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(local.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    tiny_runs.dying(monkeypatch, tmp_path / "hook", "SIGSEGV:step:1")
+    ((outcome,), _), out = launch([cell("torch")], tmp_path / "runs", data), tmp_path / "runs"
+    assert outcome.reason.startswith("crashed by SIGSEGV; ")
+    assert outcome.reason.endswith(f"the disk of {out} is full: free it and run again, or choose another --out")
+    launcher = local.Launcher(local.Options(out, data), Display())
+    assert launcher._full(["cell failed: ValueError: wrong"]) == ""
+    monkeypatch.undo()
+    assert launcher._full([]) == ""
 
 
 def test_children_share_the_cores(monkeypatch):

@@ -1,8 +1,10 @@
 """The command line: what it prints, what it refuses, and what its exit status says."""
 
 import argparse
+import io
 import json
 import re
+import signal
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ from suite import run
 from suite.arguments import EXAMPLE, duration
 from suite.hardware import detect
 from suite.launch import cost, local
+from suite.launch.display import Display
 from suite.launch.operations import total_operations
 from suite.matrix import Selection, cells
 from suite.tasks import BENCHMARKS
@@ -78,12 +81,30 @@ def test_what_does_not_fit_is_one_sentence_and_status_2(capsys, tmp_path, argume
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--jobs", "0"], ["--seeds", "-1"], ["--time-limit", "soon"], ["--tsks", "x"]])
+WRONG = [["--jobs", "0"], ["--seeds", "-1"], ["--time-limit", "soon"], ["--tsks", "x"]]
+WRONG += [["--time-limit", "0"], ["--timeout", "0s"]]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_options_are_refused(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         run.main([*LISTOPS, *arguments])
     assert stop.value.code == 2
     assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--jobs", "is no whole number of at least 1"),
+        ("--seeds", "is no whole number of at least 0"),
+        ("--devices", "is neither a whole number of at least 1 nor all"),
+    ],
+)
+def test_a_raised_two_is_no_number(capsys, option, sentence):
+    with pytest.raises(SystemExit):
+        run.main([*LISTOPS, option, "²"])
+    assert f"'²' {sentence}" in capsys.readouterr().err
 
 
 def test_durations():
@@ -277,6 +298,48 @@ def test_two_runs_never_share_a_folder(tmp_path, capsys):
         )
     assert "another run is writing" in capsys.readouterr().err
     assert not (tmp_path / "records").exists()
+
+
+def test_a_time_limit_ends_before_more_data_are_prepared(tmp_path, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(run, "open_dataset", lambda name, root, **settings: opened.append(name))
+    arguments = [*LISTOPS, "--frameworks", "jax", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]
+    assert run.main([*arguments, "--time-limit", "0.0001s"]) == 3
+    assert opened == []
+    captured = capsys.readouterr()
+    told = "stopped by the time limit before its data were prepared"
+    assert f"not finished: lra.listops s5 jax seed 0: {told}; resume with the same command" in captured.out
+    assert not (tmp_path / "runs" / "records").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["open_dataset", "report"])
+def test_a_signal_while_no_cell_runs_is_one_sentence_and_status_3(tmp_path, capsys, monkeypatch, number, where):
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+
+    def struck(*arguments, **settings):
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(run, where, struck)
+    arguments = ["--tasks", "lra.listops" if where == "open_dataset" else "lra.text", "--architectures", "s5"]
+    arguments += ["--hardware", "cpu", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]
+    assert run.main(arguments) == 3
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == "stopped while no cell ran; nothing half-made is kept: resume with the same command"
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_words_of_damaged_records_and_failures_reach_a_terminal_as_text(tmp_path, capsys):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "a\x1b[31m.json").write_text("{")
+    assert run.main([*LISTOPS, "--out", str(tmp_path), "--dry-run"]) == 2
+    shown = io.StringIO()
+    Display(shown).outcome("lra.listops", "failed", "\x1b]0;owned\x07")
+    run.summary([local.Outcome(cell("jax"), status, "\x1b[31mred") for status in ("failed", "not finished")])
+    captured = capsys.readouterr()
+    assert "\ufffd[31m.json is not valid" in captured.err
+    assert captured.out.count("\ufffd[31mred") == 2
+    assert "\x1b" not in captured.out + captured.err + shown.getvalue()
 
 
 def test_an_unwritable_folder_names_the_remedy(tmp_path, capsys):

@@ -93,6 +93,7 @@ def selected(*overrides: str, hardware: str = "cpu") -> list[Cell]:
 
 def test_how_many_devices_share_a_cell(monkeypatch):
     monkeypatch.setattr(detect, "count", lambda kind: {"cpu": 1, "gpu": 4, "tpu": 4}[kind])
+    monkeypatch.setattr(detect, "present", lambda: ["h100", "cpu"])
     for hardware, asked, expected in (
         *(("cpu", None, 1), ("cpu", 2, 2), ("cpu", "all", 1)),
         *(("h100", None, 1), ("h100", "all", 2), ("h100", 2, 2), ("tpu-v4", None, 2), ("tpu-v4", 1, 1)),
@@ -107,6 +108,8 @@ def test_how_many_devices_share_a_cell(monkeypatch):
         devices.devices(selected(), 3)
     with pytest.raises(detect.HardwareError, match=r"--devices 5: this machine has 4 of NVIDIA H100"):
         devices.devices(selected(hardware="h100"), 5)
+    planned = devices.devices(selected(hardware="h200"), 5)
+    assert sorted(planned.values()) == [1, 5, 5]
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])

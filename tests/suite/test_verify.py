@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import json
 import signal
@@ -159,16 +160,25 @@ def test_what_cannot_be_verified_is_one_sentence_and_status_2(measured, changed,
     assert "running" not in captured.out
 
 
-def test_unknown_records_and_absent_hardware(measured, tmp_path, capsys):
+@pytest.mark.parametrize("compiler", [True, False])
+def test_unknown_records_and_absent_hardware(measured, tmp_path, capsys, monkeypatch, compiler):
+    find = importlib.util.find_spec
+    told = {"libtpu": object() if compiler else None}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: told[name] if name in told else find(name))
+    monkeypatch.setattr(detect, "present", lambda: ["cpu"])
     folder, found = measured
     runs = ("--runs", str(folder / "runs"))
     for name, options, sentence in (
         ("0123456789ab", runs, "no record of cell '0123456789ab'"),
         (str(tmp_path / "absent.json"), runs, "there is no file"),
-        (found.id, (*runs, "--hardware", "tpu-v4"), "hardware 'tpu-v4' (Google TPU v4) is not on this machine"),
+        (found.id, (*runs, "--hardware", "tpu-v4"), "hardware 'tpu-v4' (Google TPU v4) is not on this machine, which"),
+        (found.id, (*runs, "--hardware", "h100"), "which has: cpu; verify it there, or leave out --hardware"),
+        (found.id, (*runs, "--hardware", "h10"), "unknown hardware 'h10'"),
     ):
         assert run(measured, name, *options) == 2
-        assert sentence in capsys.readouterr().err
+        captured = capsys.readouterr()
+        assert sentence in captured.err
+        assert "running" not in captured.out
     (tmp_path / "records").mkdir()
     other = (folder / "runs" / "records" / f"{found.id}.json").read_text().replace('"seed": 0', '"seed": 1')
     (tmp_path / "records" / f"{found.id}.json").write_text(other)
@@ -317,6 +327,7 @@ def test_what_a_run_here_may_come_to(measured, monkeypatch, capsys):
 
 def test_a_time_limit_that_cannot_be_met_is_said_before_the_run(measured, changed, monkeypatch, capsys):
     calls = faked(monkeypatch)
+    monkeypatch.setattr(verify, "open_dataset", lambda *place, **settings: pytest.fail("data are prepared before"))
     path = changed(lambda v: v["timing"].update(step_seconds_p20=1900, step_seconds_p50=2000, step_seconds_p80=2100))
     assert run(measured, path) == 2
     error = capsys.readouterr().err
