@@ -88,8 +88,11 @@ class _Running:
 
 
 def environment(cell: Cell, jobs: int, compile_only: bool = False, devices: int = 1) -> dict[str, str]:
-    """The environment of a child: its platform, its share of the cores, and where this source tree is."""
-    values = dict(os.environ)
+    """The environment of a child: its platform, its share of the cores, and where this source tree is.
+
+    What is timed has all cores, since it runs alone.
+    """
+    values, jobs = dict(os.environ), 1 if cell.alone and not compile_only else jobs
     kind = PROFILES[cell.hardware].kind
     values["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}[kind]
     if compile_only:

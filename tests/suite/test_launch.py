@@ -17,6 +17,7 @@ from reports.records import decode_predictions
 from suite.data import open_dataset
 from suite.launch import local
 from suite.launch.display import Display
+from suite.matrix import Selection, cells
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +191,11 @@ def test_children_share_the_cores(monkeypatch):
     assert values["JAX_PLATFORMS"] == "cpu"
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert local.environment(found, jobs=4)["OMP_NUM_THREADS"] == "3"
+
+
+def test_what_is_timed_has_all_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    timed = cells(Selection(tasks=("speed.s5",), frameworks=("torch",)))[0]
+    assert timed.alone
+    assert "OMP_NUM_THREADS" not in local.environment(timed, jobs=4)
+    assert "OMP_NUM_THREADS" in local.environment(timed, jobs=4, compile_only=True)
