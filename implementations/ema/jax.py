@@ -80,15 +80,14 @@ class MultiHeadEMA(nnx.Module):
         config = self.config
         require_segment(x.shape, config.d_model, mask)
         check_state(self, state, x.shape[0])
-        if mask is not None:
-            x = jnp.where(mask[..., None], x, 0.0)
+        inputs = x if mask is None else jnp.where(mask[..., None], x, 0.0)
         if config.bidirectional:
             forward, backward = jnp.split(self.kernel(config.taps(x.shape[1])), 2, axis=0)
-            y = two_sided_convolution(x, forward[None], backward[None], 0, config.convolution)[:, :, 0]
+            y = two_sided_convolution(inputs, forward[None], backward[None], 0, config.convolution)[:, :, 0]
         elif config.truncation:
-            y, state = self._truncated(x, state, None if mask is None else trailing(mask))
+            y, state = self._truncated(inputs, state, None if mask is None else trailing(mask))
         else:
-            y, state = self._averages(x, state, None if mask is None else trailing(mask))
+            y, state = self._averages(inputs, state, None if mask is None else trailing(mask))
         if config.residual:
             y = y + self.omega[...] * x
         return jax.nn.silu(y) if config.activation == "silu" else y, state

@@ -87,6 +87,7 @@ def layer(
     """The layer without dropout; batch norm uses `statistics` (norm.mean, norm.var), or the batch's own where None."""
     p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     mask = mask if config.mask_padding else None
+    x = x if mask is None else np.where(mask[..., None], x, 0.0)
 
     def norm(x):
         if config.norm == "layer":

@@ -9,7 +9,7 @@ from tiny_runs import OPTIONS, cell
 
 from reports import contended, records
 from reports.records import Record
-from suite import run
+from suite import planning, run
 from suite.data import open_dataset
 from suite.hardware import detect
 from suite.hardware.profiles import PROFILES
@@ -230,7 +230,7 @@ def test_what_cannot_fit_into_memory_is_in_no_budget():
 @pytest.mark.parametrize("jobs", [1, 2, 4, 16])
 def test_jobs_share_the_cores_and_make_no_time_of_nothing(jobs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(detect, "cores", lambda: 4)
-    monkeypatch.setattr(run, "known_records", lambda out: [])
+    monkeypatch.setattr(planning, "known_records", lambda out: [])
     arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--profile", "small"]
     arguments += ["--seeds", "0", "1", "2", "3", "--hardware", "cpu", "--out", str(tmp_path), "--dry-run"]
     assert run.main([*arguments, "--jobs", str(jobs)]) == 0
@@ -243,7 +243,7 @@ def test_jobs_share_the_cores_and_make_no_time_of_nothing(jobs, tmp_path, capsys
 
 
 def test_cells_that_share_a_device_are_not_counted_on_to_gain_by_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run, "known_records", lambda out: [measured(one(hardware="h200"), 4_000.0)])
+    monkeypatch.setattr(planning, "known_records", lambda out: [measured(one(hardware="h200"), 4_000.0)])
     arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--hardware", "h200"]
     arguments += ["--seeds", "0", "1", "2", "--out", str(tmp_path), "--dry-run", "--jobs", "3"]
     assert run.main([*arguments, "--budget", "2.5h"]) == 0
@@ -288,7 +288,7 @@ def test_one_device_takes_longer_than_the_two_of_a_record(tmp_path, capsys, monk
     assert (two.seconds, two.memory, two.joules) == (100, 2**30, 1e5)
     four = Estimator([known], 2, devices={of.id: 4}).estimate(of)
     assert (four.seconds, four.memory) == (100, 2**29)
-    monkeypatch.setattr(run, "known_records", lambda out: [known])
+    monkeypatch.setattr(planning, "known_records", lambda out: [known])
     arguments = ["--tasks", "lra.listops", "--architectures", "s5", "--frameworks", "jax", "--hardware", "h200"]
     for asked, told in (("1", "3 min"), ("2", "2 min")):
         assert run.main([*arguments, "--devices", asked, "--out", str(tmp_path), "--dry-run"]) == 0

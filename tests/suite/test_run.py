@@ -12,7 +12,7 @@ import pytest
 from tiny_runs import OPTIONS, ROOT, cell, record
 
 from reports.records import read_all
-from suite import run
+from suite import planning, run
 from suite.arguments import EXAMPLE, duration
 from suite.hardware import detect
 from suite.launch import cost, local
@@ -374,6 +374,6 @@ def test_an_unknown_data_set_is_no_traceback(tmp_path, capsys):
 
 def test_cells_share_the_cores_of_a_cpu_and_take_turns_on_a_gpu():
     found = cells(Selection(architectures=("s5",), tasks=("lra.listops",), seeds=(0, 1, 2, 3)))
-    assert run.default_jobs(found) == min(len(found), detect.cores())
-    assert run.default_jobs(found[:1]) == 1
-    assert run.default_jobs(cells(Selection(architectures=("s5",), tasks=("lra.listops",), hardware="h200"))) == 1
+    assert planning.default_jobs(found) == min(len(found), detect.cores())
+    assert planning.default_jobs(found[:1]) == 1
+    assert planning.default_jobs(cells(Selection(architectures=("s5",), tasks=("lra.listops",), hardware="h200"))) == 1
