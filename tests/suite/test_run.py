@@ -312,6 +312,15 @@ def test_a_time_limit_ends_before_more_data_are_prepared(tmp_path, capsys, monke
     assert not (tmp_path / "runs" / "records").exists()
 
 
+@pytest.fixture
+def interrupted():
+    """Ctrl-C interrupts, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", ["open_dataset", "report"])
 def test_a_signal_while_no_cell_runs_is_one_sentence_and_status_3(tmp_path, capsys, monkeypatch, number, where):
