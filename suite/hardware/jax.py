@@ -116,15 +116,11 @@ class Layer:
 
 OPTIONS: dict[Effort, dict[str, Any]] = {
     "full": {},
-    "least": {
-        "xla_optimization_level": "EFFORT_O0",
-        "exec_time_optimization_effort": -1.0,
-        "memory_fitting_effort": -1.0,
-        "xla_tpu_enable_deduplicated_calls": "true",
-    },
+    "least": {"xla_optimization_level": "EFFORT_O0", "xla_tpu_enable_deduplicated_calls": "true"},
 }
 """Options of XLA's compiler for an effort. Equal operations of one program share their code: a fifth less time where
-there are many Fourier transforms, nothing elsewhere; the two efforts of -1 save another twelfth."""
+there are many Fourier transforms, nothing elsewhere. `exec_time_optimization_effort` and `memory_fitting_effort` of -1
+save nothing beside them (2,131 s of processor time for 74 programs, 2,098 without)."""
 
 
 class Compiler:

@@ -51,12 +51,7 @@ def test_such_programs_are_one_to_the_compiler():
     assert compiler.key(first) == compiler.key(same) != compiler.key(other)
 
 
-LEAST = {
-    "xla_optimization_level": "EFFORT_O0",
-    "exec_time_optimization_effort": -1.0,
-    "memory_fitting_effort": -1.0,
-    "xla_tpu_enable_deduplicated_calls": "true",
-}
+LEAST = {"xla_optimization_level": "EFFORT_O0", "xla_tpu_enable_deduplicated_calls": "true"}
 
 
 @pytest.mark.parametrize(("effort", "options"), [("full", None), ("least", LEAST)])
