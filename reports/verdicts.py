@@ -116,8 +116,7 @@ def judge(
 
     `redrawn` counts the test examples where they are another draw from the published distribution, as generated data
     are: the reason then says what such a draw does. `why` is what runs of the paper's profile say themselves of why
-    they are compared with nothing. `contradiction` is what a record says against itself: no number
-    of it stands then.
+    they are compared with nothing. `contradiction` is what a record says against itself: no number of it stands then.
     """
     if contradiction:
         return Verdict("not comparable", contradiction)
