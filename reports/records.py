@@ -86,7 +86,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Everything that is known about one cell."""
 
     cell: Cell
-    status: Literal["measured", "compiled", "failed", "no data", "not run"]
+    status: Literal["measured", "compiled", "not finished", "failed", "no data", "not run"]
     schema: Literal["longseq-bench/record/1"] = SCHEMA
     reason: str = ""
     log_tail: str = ""

@@ -1,7 +1,7 @@
 """One cell in a process of its own: `python -m suite.launch.cell SPEC.json`, started by `local.py`.
 
-Exit status: 0 the record says measured, 1 an error (its last line is the reason), 3 stopped with a checkpoint and
-without a record, 4 the record says failed.
+Exit status: 0 the record says measured, 1 an error (its last line is the reason), 3 stopped with a checkpoint (its
+record, where anything was evaluated, says not finished), 4 the record says failed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import msgspec
 
 from reports import records
 from suite import provenance
@@ -177,8 +179,11 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     )
     try:
         run = train(cell.recipe, data, backend, cell.seed, store, controls)  # pyright: ignore[reportArgumentType]
-    except Stopped:
+    except Stopped as stopped:
         store.unlock()
+        if stopped.run is not None:
+            origin |= provenance.collect(spec.arguments) | {"devices": spec.devices}
+            leave_unfinished(measured(cell, spec.protocol, stopped.run, data, origin, device), str(stopped), out)  # pyright: ignore
         raise
     rates = () if cell.recipe.kind else (activation_rates(cell.recipe, backend, data.test),)  # pyright: ignore[reportArgumentType]
     origin |= provenance.collect(spec.arguments) | {"devices": spec.devices}
@@ -188,6 +193,12 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
     records.write(record, out)
     store.remove()
     return MEASURED
+
+
+def leave_unfinished(reached: records.Record, reason: str, out: Path) -> None:
+    """Write what a stopped run had reached; its next start removes it. Without a place to write, the checkpoint stays."""
+    with contextlib.suppress(records.RecordError):
+        records.write(msgspec.structs.replace(reached, status="not finished", reason=reason), out)
 
 
 def start_from_weights(cell: Cell, data: Path, backend: Any) -> dict[str, Any]:

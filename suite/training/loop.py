@@ -37,7 +37,14 @@ class Diverged(RuntimeError):
 
 
 class Stopped(RuntimeError):
-    """The run was asked to stop before its end and has written a checkpoint; the message says by whom."""
+    """The run was asked to stop before its end and has written a checkpoint; the message says by whom.
+
+    `run` is what a training had reached, where something was evaluated.
+    """
+
+    def __init__(self, message: str, run: Run | None = None) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 class Backend(Protocol):
@@ -243,7 +250,8 @@ class Loop:
 
     def _stop(self, reason: str) -> NoReturn:
         self._save()
-        raise Stopped(f"{reason} at step {self.run.step} of {self.recipe.total_steps}; a checkpoint is written")
+        told = f"{reason} at step {self.run.step} of {self.recipe.total_steps}; a checkpoint is written"
+        raise Stopped(told, self.run if self.run.selected is not None else None)
 
     def _save_if_due(self) -> None:
         every = self.controls.checkpoint_steps
