@@ -196,7 +196,7 @@ def run_training(cell: Cell, spec: Spec, stop: Callable[[], str | None]) -> int:
 
 
 def leave_unfinished(reached: records.Record, reason: str, out: Path) -> None:
-    """Write what a stopped run had reached; its next start removes it. Without a place to write, the checkpoint stays."""
+    """Write what a stopped run had reached; its next start removes it. A full disk leaves the checkpoint alone."""
     with contextlib.suppress(records.RecordError):
         records.write(msgspec.structs.replace(reached, status="not finished", reason=reason), out)
 

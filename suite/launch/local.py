@@ -124,7 +124,7 @@ class Launcher:
         self.stop_reason: str | None = None
         self.stop_signal = signal.SIGTERM
         self.outcomes: list[Outcome] = []
-        self.workers = Workers()
+        self.workers = Workers(options.jobs)
 
     def run(self, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[Outcome]:
         """Run cells with their protocols, in order; SIGTERM and Ctrl-C stop them with resumable checkpoints."""

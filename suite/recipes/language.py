@@ -1,6 +1,7 @@
 """Language modelling for every causal architecture: the data of the tasks, and what smoke and small make of a layer.
 
-The smoke and small recipes are this project's: equal data, updates and about equally many parameters for all. An
+The smoke and small recipes are this project's: equal data, updates and about equally many parameters for all, but that the
+embedding of words grows with the width. An
 architecture says what layers it stacks in each size (`Layers`); its published recipes stand in its own file.
 """
 
@@ -147,16 +148,22 @@ def length_study(task: Task, size: Size, layers: Layers) -> Recipe:
 
 
 def recipes(
-    layers: Callable[[Size], Layers], published: dict[Task, Callable[[], Recipe]] | None = None
+    layers: Callable[[Size], Layers],
+    published: dict[Task, Callable[[], Recipe]] | None = None,
+    shallow: Callable[[Size], Layers] | None = None,
 ) -> dict[str, RecipeFunction]:
-    """The recipe functions of an architecture by task; without a published recipe the paper profile has None."""
-    papers = published or {}
+    """The recipe functions of an architecture by task; without a published recipe the paper profile has None.
+
+    `shallow` are the layers of `lm.*` where those of the studies of length, `layers`, are more than six: as many
+    parameters in half of the depth, whose programs a TPU's compiler builds in half of the time.
+    """
+    papers, modelled = published or {}, shallow or layers
 
     def function(task: Task) -> RecipeFunction:
         def recipe(profile: Profile = "paper") -> Recipe | None:
             if profile == "paper":
                 return papers[task]() if task in papers else None
-            return project(task, profile, layers(profile))
+            return project(task, profile, modelled(profile))
 
         return recipe
 

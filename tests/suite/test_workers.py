@@ -94,8 +94,8 @@ def test_a_cell_that_takes_too_long_is_ended_with_its_process_alone(launcher, mo
     assert statuses == {4: ("failed", "timed out after 0.2 seconds"), 0: ("compiled", "")}
 
 
-def test_a_worker_that_holds_too_much_does_no_other_cell(launcher, monkeypatch):
-    monkeypatch.setattr(workers, "MEMORY", 0)
+def test_a_worker_that_holds_too_much_does_no_other_cell(launcher):
+    launcher.workers.most = 0
     found = chosen(0, 3)
     assert [outcome.status for outcome in launcher.run(found)] == ["compiled", "compiled"]
     first, second = (process_of(launcher, cell) for cell, _ in found)
