@@ -142,11 +142,11 @@ def _by_level(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def _level(records: Sequence[Record], by_id: dict[str, Record], metric: str) -> Level:
-    """One level beside its base: what it changes, and its effect unless a seed of either side failed."""
+    """One level beside its base: what it changes, and its effect unless a seed of either side failed or did not end."""
     beside = [(record, _base(record, by_id)) for record in records]
     pairs = [(record, base) for record, base in beside if base]
     changes = _changes(*pairs[0]) if pairs else {}
-    whole = not any(record.status == "failed" for pair in pairs for record in pair)
+    whole = not any(record.status in ("failed", "not finished") for pair in pairs for record in pair)
     both = [pair for pair in pairs if all(_values([record], metric) for record in pair)]
     both = [(own, base) for own, base in both if _protocol(own) == _protocol(base)]
     ours, theirs = (_values((pair[side] for pair in both), metric) for side in (0, 1))

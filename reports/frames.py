@@ -258,7 +258,7 @@ def _group(key: tuple[str, ...], records: list[Record], published: Published) ->
             metric=judged,
             profile=profile,
             comparable_to=text(protocol.get("comparable_to")),
-            failed=len(done) - len(values) + sum(r.status == "failed" for r in mine),
+            failed=len(done) - len(values) + sum(r.status in ("failed", "not finished") for r in mine),
             redrawn=redrawn(protocol),
             why=text(protocol.get("not_comparable")),
             contradiction=contradiction(mine),
@@ -308,7 +308,8 @@ def seeds(group: Group) -> pd.DataFrame:
     """One row per seed of a group: values in the displayed unit with the Wilson interval of the finite test split."""
     rows = []
     for record in group.records:
-        value = shown(record.metrics.get(group.metric), group.metric)
+        done = record.status == "measured"
+        value = shown(record.metrics.get(group.metric), group.metric) if done else None
         count = record.predictions.count if record.predictions else record.protocol.get("test_count")
         low = high = None
         fraction = value / 100 if value is not None and group.unit else None
@@ -320,14 +321,23 @@ def seeds(group: Group) -> pd.DataFrame:
                 "framework": record.cell.framework,
                 "seed": record.cell.seed,
                 "status": record.status,
-                "value": value if record.status == "measured" else None,
+                "value": value,
                 "low": low,
                 "high": high,
-                "validation": shown(record.metrics.get("validation_accuracy"), "accuracy"),
+                "validation": shown(record.metrics.get("validation_accuracy"), "accuracy") if done else None,
                 "hardware": record.cell.hardware,
             }
         )
     return pd.DataFrame(rows)
+
+
+def reached(record: Record, metric: str) -> tuple[float, int, int] | None:
+    """What a run that was stopped had reached: the metric at its selected epoch, how many epochs it has, and of how
+    many; None where it does not say."""
+    value, epochs = shown(record.metrics.get(metric), metric), record.recipe.get("epochs")
+    if record.status != "not finished" or value is None or not isinstance(epochs, int):
+        return None
+    return value, len(record.curves.get("epoch", [])), epochs
 
 
 def curve(record: Record, axis: str, name: str, metric: str = "") -> pd.DataFrame:

@@ -32,7 +32,7 @@ def compiled(records: Sequence[Record]) -> list[Record]:
 def hardware_page(records: Sequence[Record]) -> Page:
     """Every machine, every compiled program, the longest inputs that fit, and the cells without programs."""
     found = compiled(records)
-    run = [record for record in records if record.status in ("measured", "failed")]
+    run = [record for record in records if record.status in ("measured", "not finished", "failed")]
     blocks: list[Block] = [Paragraph((Span(LEAD),), "lead")]
     if run:
         blocks += [Heading("Measured on", anchor="machines"), machines_table(run)]

@@ -108,6 +108,9 @@ def entry_cell(entry: Entry, group: Group) -> Cell:
         if record not in measured:
             label = record.status if record.status != "measured" else "measured, no value"
             spans.append(Span(label, cell_path(record), "chip", label.replace(" ", "-").replace(",", ""), bool(spans)))
+            if so_far := frames.reached(record, group.metric):
+                told = f"seed {record.cell.seed}: {so_far[0]:.{group.decimals}f} after {so_far[1]} of {so_far[2]} epochs"
+                spans.append(Span(told, "", "quiet", line=True))
     return Cell(tuple(spans), entry.summary.mean if entry.summary else "")
 
 

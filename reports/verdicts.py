@@ -15,13 +15,14 @@ from reports import margins
 from reports.published import Number
 from reports.statistics import ALPHA, POWER, Comparison, Sample, equivalence, holm, required_runs, summarize
 
-Status = Literal["measured", "compiled", "published", "failed", "no data", "not run"]
+Status = Literal["measured", "compiled", "published", "not finished", "failed", "no data", "not run"]
 Kind = Literal["reproduced", "above", "below", "underpowered", "not comparable"]
 
 STATUS_MEANING: dict[str, str] = {
     "measured": "the cell was run to its end here; its record has every number",
     "compiled": "its programs were compiled for absent hardware; memory and FLOPs are the compiler's, never a time",
     "published": "printed in a paper and transcribed; not run here",
+    "not finished": "the training was stopped before its end; its record has what it had reached, which earns no verdict",
     "failed": "the cell was started and did not end; its record has the reason and the end of its log",
     "no data": "the data set is not on the machine that ran the selection",
     "not run": "nobody ran this cell here; its record says why, or the command that runs it is given",
@@ -280,7 +281,8 @@ def _not_comparable(
     if number.metric != metric:
         return f"metric {metric} is not the published one ({number.metric})"
     if failed:
-        return f"{failed} of {failed + len(values)} seeds failed, the rest would be a selection; run them again"
+        of = f"{failed} of {failed + len(values)} seeds"
+        return f"{of} failed or did not end, the rest would be a selection; run them again"
     return ""
 
 

@@ -1,8 +1,8 @@
 """Language modelling for every causal architecture: the data of the tasks, and what smoke and small make of a layer.
 
-The smoke and small recipes are this project's: equal data, updates and about equally many parameters for all, but that the
-embedding of words grows with the width. An
-architecture says what layers it stacks in each size (`Layers`); its published recipes stand in its own file.
+The smoke and small recipes are this project's: equal data, updates and about equally many parameters for all (words add
+an embedding that grows with the width). An architecture says what layers it stacks in each size (`Layers`); its
+published recipes stand in its own file.
 """
 
 from __future__ import annotations

@@ -98,10 +98,13 @@ def equal(name: str, recorded: Sequence[Any], found: Sequence[Any], strict: bool
 
 
 def training(record: Record, again: Again, bound: Bound) -> list[Quantity]:
-    """A training: its losses by update, the numbers of its epochs and, where it was run whole, what it ended with."""
-    strict = bound is exact
+    """A training: its losses by update, the numbers of its epochs and, where it was run whole, what it ended with.
+
+    Of a record that is not finished the last loss is a mean over fewer updates: it is left out.
+    """
+    strict, unfinished = bound is exact, record.status == "not finished"
     steps = again.curves["step"]
-    recorded = record.curves.get("step", [])[: len(steps)]
+    recorded = record.curves.get("step", [])[: -1 if unfinished else None][: len(steps)]
     if not recorded or recorded != steps[: len(recorded)]:
         told = f"the curve of losses begins with updates {recorded[:2]} in the record and {steps[:2]} here"
         return [Quantity("step", 1, 0, math.inf, 0.0, "not reproduced", told)]
@@ -113,7 +116,7 @@ def training(record: Record, again: Again, bound: Bound) -> list[Quantity]:
         limit = bound if strict or "loss" in name or "nll" in name else unjudged
         places = [int(end) for end in again.curves["epoch_step"][:epochs]]
         found.append(judged(name, places, record.curves[name][:epochs], again.curves[name][:epochs], limit))
-    if again.record is not None:
+    if again.record is not None and not unfinished:
         found += _ended(record, again.record, strict)
     return [one for one in found if one.compared]
 

@@ -65,7 +65,7 @@ def again(cell: Cell, way: Way, updates: int | None = None, moved: bool = False)
             raise CannotVerify(f"the run here was {outcome.reason}")
         path = local.records_path(out, cell)
         found = records.read(path) if path.is_file() else None
-        if found is not None and (found.metrics or found.tables):
+        if found is not None and found.status != "not finished" and (found.metrics or found.tables):
             return Again(updates=_updates(cell), curves=found.curves, record=found)
         if cell.recipe is None or outcome.status == "failed":
             if outcome.reason.startswith("diverged"):
