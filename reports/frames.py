@@ -209,9 +209,10 @@ def machine(record: Record) -> str:
 def groups(records: Iterable[Record], published: Published, shown_as: str = "result") -> list[Group]:
     """The rows of the result table: those with measured values first, then by task, architecture and profile."""
     members: dict[tuple[str, ...], list[Record]] = {}
-    # Measured records first: one that failed before it knew its protocol joins the seeds that it was meant for.
+    # Records of runs first: one that failed before it knew its protocol joins the seeds that it was meant for.
     known: dict[tuple[str, ...], str] = {}
-    for record in sorted(records, key=lambda record: (record.status != "measured", record.cell.id)):
+    states = ("measured", "not finished")
+    for record in sorted(records, key=lambda r: (r.status != states[0], r.status not in states, r.cell.id)):
         if kind(record) != shown_as:
             continue
         cell = record.cell

@@ -140,11 +140,12 @@ def conclusions(report: Report) -> list[Spans]:
     lines += [*concluded.learned(report.groups), *concluded.twins(report.groups), *concluded.lengths(report.groups)]
     lines += [*concluded.speeds(report.records), *concluded.activation(report.groups)]
     lines += ablation_page.conclusions(report.studies)
-    failed = [record for record in report.records if record.status == "failed"]
-    if failed:
-        links = [Span(record_name(record), tables.cell_path(record)) for record in failed[:5]]
-        more = [Span(f"and {len(failed) - 5} more")] if len(failed) > 5 else []
-        lines.append([Span(f"{len(failed)} of {len(report.records)} cells failed:"), *links, *more])
+    for status, told in (("failed", "failed"), ("not finished", "are not finished")):
+        found = [record for record in report.records if record.status == status]
+        if found:
+            links = [Span(record_name(record), tables.cell_path(record)) for record in found[:5]]
+            more = [Span(f"and {len(found) - 5} more")] if len(found) > 5 else []
+            lines.append([Span(f"{len(found)} of {len(report.records)} cells {told}:"), *links, *more])
     checks = [check for found in parity_page.ladders(report).values() for check in found]
     if checks:
         lines.append([Span("Twins:"), *parity_page.summary(report), Span("Parity", f"{parity_page.PATH}.*")])

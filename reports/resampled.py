@@ -54,7 +54,8 @@ def _judged(group: Group, number: Number | None, found: dict[str, list[float]]) 
             metric="accuracy",
             profile=group.profile,
             comparable_to=frames.text(group.protocol.get("comparable_to")),
-            failed=sum(record.status in ("measured", "not finished", "failed") for record in entry.records) - len(found[name]),
+            failed=sum(record.status in ("measured", "not finished", "failed") for record in entry.records)
+            - len(found[name]),
             why=frames.text(group.protocol.get("not_comparable")),
             contradiction=frames.contradiction(entry.records),
         )

@@ -55,14 +55,16 @@ def run_command(**selection: str | Sequence[str]) -> str:
 
 
 def missing_commands(group: Group) -> list[str]:
-    """The commands that run the seeds which one twin of a group has and the other lacks, by the recipe of those that it
-    has: what was changed of it is read from the command of a record."""
+    """The commands that run the seeds which one twin of a group has and the other lacks, and go on with those that are
+    not finished, by the recipe of those that it has: what was changed of it is read from the command of a record."""
     twins = sorted(group.records, key=lambda record: record.status != "measured")
     changed = overrides(frames.text(twins[0].provenance.get("command"))) if twins else []
     seeds = {name: {record.cell.seed for record in group.entries[name].records} for name in FRAMEWORKS}
     found = []
     for name in FRAMEWORKS:
-        lacks = sorted(set().union(*seeds.values()) - seeds[name])
+        entry = group.entries[name]
+        ended, left = ({record.cell.seed for record in entry.with_status(s)} for s in ("measured", "not finished"))
+        lacks = sorted((set().union(*seeds.values()) - seeds[name]) | (left - ended))
         if lacks:
             command = run_command(
                 tasks=group.task,
@@ -109,7 +111,9 @@ def entry_cell(entry: Entry, group: Group) -> Cell:
             label = record.status if record.status != "measured" else "measured, no value"
             spans.append(Span(label, cell_path(record), "chip", label.replace(" ", "-").replace(",", ""), bool(spans)))
             if so_far := frames.reached(record, group.metric):
-                told = f"seed {record.cell.seed}: {so_far[0]:.{group.decimals}f} after {so_far[1]} of {so_far[2]} epochs"
+                told = (
+                    f"seed {record.cell.seed}: {so_far[0]:.{group.decimals}f} after {so_far[1]} of {so_far[2]} epochs"
+                )
                 spans.append(Span(told, "", "quiet", line=True))
     return Cell(tuple(spans), entry.summary.mean if entry.summary else "")
 

@@ -22,7 +22,7 @@ STATUS_MEANING: dict[str, str] = {
     "measured": "the cell was run to its end here; its record has every number",
     "compiled": "its programs were compiled for absent hardware; memory and FLOPs are the compiler's, never a time",
     "published": "printed in a paper and transcribed; not run here",
-    "not finished": "the training was stopped before its end; its record has what it had reached, which earns no verdict",
+    "not finished": "the training was stopped before its end; its record has what it had reached, without a verdict",
     "failed": "the cell was started and did not end; its record has the reason and the end of its log",
     "no data": "the data set is not on the machine that ran the selection",
     "not run": "nobody ran this cell here; its record says why, or the command that runs it is given",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from report_document import Document
 from report_records import Factory, everything, make_record, store
@@ -305,11 +306,34 @@ def test_a_seed_that_failed_before_it_knew_its_protocol_stays_with_its_group(mak
     early = make(seed=3, status="failed", profile="paper", protocol={"name": "lra.listops"})
     (group,) = frames.groups([early, *seeds], published.shipped())
     assert len(group.records) == 4
-    assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed")
+    assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed or did not end")
     assert group.protocol == seeds[0].protocol
     lost = make(seed=3, profile="paper", metrics={"test_accuracy": float("nan")}, predictions=None)
     (group,) = frames.groups([lost, *seeds], published.shipped())
-    assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed")
+    assert group.entries["jax"].verdict.reason.startswith("1 of 4 seeds failed or did not end")
+
+
+def test_a_run_that_is_not_finished_tells_how_far_it_came_and_earns_no_verdict(make: Factory) -> None:
+    seeds = [make(seed=seed, accuracy=0.62, profile="paper") for seed in range(3)]
+    whole = make(seed=3, accuracy=0.5, profile="paper")
+    curves = {name: values[: 3 if "step" not in name else 600] for name, values in whole.curves.items()}
+    left = msgspec.structs.replace(whole, status="not finished", reason="stopped by the time limit", curves=curves)
+    (group,) = frames.groups([left, *seeds], published.shipped())
+    entry = group.entries["jax"]
+    assert entry.summary is not None
+    assert (entry.summary.n, left in entry.records) == (3, True)
+    assert entry.verdict.reason.startswith("1 of 4 seeds failed or did not end")
+    told = [span.text for span in tables.entry_cell(entry, group).spans]
+    reached = f"seed 3: {100 * left.metrics['test_accuracy']:.2f} after 3 of 6 epochs"  # pyright: ignore[reportOptionalOperand]
+    assert told[-2:] == ["not finished", reached]
+    (row,) = frames.seeds(group).query("status == 'not finished'").to_dict("records")
+    assert [row[name] for name in ("value", "low", "high", "validation")] == pytest.approx(
+        [float("nan")] * 4, nan_ok=True
+    )
+    (alone,) = frames.groups([make(seed=1, status="compiled", profile="paper", protocol={}), left], published.shipped())
+    assert (alone.protocol, alone.entries["jax"].summary) == (left.protocol, None)
+    assert alone.entries["jax"].verdict.kind == "not comparable"
+    assert any("--frameworks jax --seeds 3 " in command for command in tables.missing_commands(alone))
 
 
 def test_verdicts_are_tested_beside_those_of_other_tasks_and_tell_of_drawn_examples(make: Factory) -> None:

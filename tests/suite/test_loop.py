@@ -175,11 +175,20 @@ def test_a_stop_writes_a_checkpoint_and_the_next_run_goes_on(setting):
 
 def test_a_stop_during_evaluation_repeats_the_evaluation(setting):
     backend = Counting()
-    with pytest.raises(Stopped, match="at step 10 of 30"):
+    with pytest.raises(Stopped, match="at step 10 of 30") as stopped:
         go(setting, backend, stop=lambda: "now" if len(backend.evaluated) == 2 else None)
+    assert stopped.value.run is None, "nothing was evaluated"
     run, again = go(setting)
     assert again.evaluated == [4] * 6 * 3
     assert len(run.epochs) == 3
+
+
+def test_a_stop_after_an_evaluation_tells_what_was_reached(setting):
+    with pytest.raises(Stopped, match="at step 12 of 30") as stopped:
+        go(setting, last_step=12)
+    reached = stopped.value.run
+    assert reached is not None
+    assert (reached.step, len(reached.losses), len(reached.epochs), reached.selected) == (12, 12, 1, 0)
 
 
 def test_checkpoints_by_step_and_by_time(setting, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_verify import made
+from test_verify import made, store
 from tiny_runs import cell
 
 from reports.records import Record, encode_predictions
@@ -131,6 +131,21 @@ def test_a_run_that_got_farther_than_its_record_is_compared_as_far_as_that_goes(
     )
 
 
+def test_a_record_that_is_not_finished_is_compared_up_to_its_last_whole_point():
+    of = cell("torch")
+    recorded = {"step": [4, 8, 10], "step_loss": [3.0, 2.0, 1.9], "epoch": [1], "epoch_step": [8], "train_loss": [2.5]}
+    left = made(of, status="not finished", curves=recorded, metrics={"test_accuracy": 0.4})
+    longer = recorded | {"step": [4, 8, 12], "step_loss": [3.0, 2.0, 1.8]}
+    again = Again(12, longer, record=made(of, curves=longer, metrics={"test_accuracy": 0.6}))
+    found = agreement.training(left, again, agreement.exact)
+    assert [(one.name, one.compared, one.judgment) for one in found] == [
+        ("step_loss", 2, "bit for bit"),
+        ("train_loss", 1, "bit for bit"),
+    ]
+    whole = agreement.training(made(of, curves=recorded), again, agreement.exact)
+    assert whole[0].judgment == "not reproduced"
+
+
 def test_tables_of_other_columns_are_no_rows_to_compare():
     sides = [ended(tables={"rates": [{name: 1}]}) for name in ("layer", "share")]
     (*_, one) = agreement.training(sides[0], Again(2, sides[1].curves, sides[1]), agreement.exact)
@@ -145,7 +160,7 @@ def test_updates_fill_whole_points_of_the_recorded_curve(tmp_path):
         rerun._interrupted(long, tmp_path, "stopped by the time limit")
 
 
-def test_a_run_is_started_as_the_recorded_one_and_ended_in_time(monkeypatch):
+def test_a_run_is_started_as_the_recorded_one_and_ended_in_time(monkeypatch, tmp_path):
     seen, found = [], cell("torch")
 
     def launcher(status: Any, reason: str) -> Callable[..., Any]:
@@ -159,6 +174,11 @@ def test_a_run_is_started_as_the_recorded_one_and_ended_in_time(monkeypatch):
             rerun.again(found, way, 5, moved=True)
     monkeypatch.setattr(local, "Launcher", launcher("failed", "diverged at step 3"))
     assert rerun.again(found, way) == Again(ended="diverged at step 3")
+    left = made(found, status="not finished", curves={"step": [1]}, metrics={"test_accuracy": 0.5})
+    monkeypatch.setattr(local, "Launcher", launcher("not finished", "stopped by the time limit"))
+    monkeypatch.setattr(local, "records_path", lambda out, cell: store(left, tmp_path))
+    with pytest.raises(source.CannotVerify, match="ended after 0 updates"):  # not taken for a whole run
+        rerun.again(found, way)
     assert (seen[0].last_step, seen[0].moved, seen[0].fresh, seen[2].last_step) == (5, True, True, None)
     assert seen[0].environment == way.environment
     assert 0 < seen[0].deadline - time.time() <= 60

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_the_whole_command_is_killed_stopped_and_continued(tmp_path, data):
     assert second.returncode == 3, output
     assert "not finished: lra.listops s5 torch seed 0: stopped by SIGTERM at step" in output
     assert "resume with the same command" in output
-    assert not list((out / "records").glob("*.json")) if (out / "records").exists() else True
+    assert record(out, found).status == "not finished"
 
     third = start(out, data)
     output = third.communicate(timeout=300)[0]
@@ -171,7 +172,12 @@ def test_the_time_limit_ends_a_cell_with_a_checkpoint(tmp_path, data):
     assert "a checkpoint is written" in reasons[0]
     assert "before it was started" in reasons[1]
     assert CheckpointStore(tmp_path / "checkpoints" / found[0].id).load() is not None
-    assert not (tmp_path / "records").exists()
+    assert not (tmp_path / "records" / f"{found[1].id}.json").exists()
+    left = record(tmp_path, found[0])
+    assert (left.status, left.reason in outcomes[0].reason) == ("not finished", True)
+    assert left.metrics["test_accuracy"] == left.curves["test_accuracy"][int(left.metrics["selected_epoch"] or 0) - 1]
+    assert left.curves["step"][-1] == int(re.findall(r"at step (\d+) of", left.reason)[0])
+    assert len(left.curves["epoch"]) == left.curves["step"][-1] // 10
     assert "not finished" in shown
 
 
