@@ -121,6 +121,17 @@ def resolve(name: str, planned: bool = False) -> str:
     return name
 
 
+def attached(name: str) -> str:
+    """As `resolve`, for what is run here and now: hardware that can only be compiled for raises HardwareError too."""
+    found, here = resolve(name), present()
+    if found not in here:
+        raise HardwareError(
+            f"hardware {name!r} ({PROFILES[name].title}) is not on this machine, which has: {', '.join(here)}; "
+            f"run there, or choose --hardware {here[0]} or auto"
+        )
+    return found
+
+
 def cores() -> int:
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

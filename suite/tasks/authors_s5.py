@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -28,8 +28,11 @@ from suite.hardware import detect
 from suite.hardware.profiles import PROFILES
 from suite.recipes.base import Recipe
 from suite.recipes.s5 import lra_listops
+from suite.training.optimizer import OptConfig, s5_rule
 
 LENGTH = 2048
+TOKENS = 20
+"""Width of the authors' one-hot tokens of ListOps."""
 REVISION = "lindermanlab/S5@3c18fdb"
 
 
@@ -62,6 +65,11 @@ def random_batch(size: int, length: int = LENGTH) -> Batch:
     return Batch(inputs, lengths, rng.integers(0, 10, size=size).astype(np.int32))
 
 
+def opt_config(recipe: Recipe) -> str:
+    """The authors' name of a recipe's groups of parameters."""
+    return next(name for name in get_args(OptConfig) if s5_rule(name) == recipe.optimizer.rule)
+
+
 def authors_training(checkout: Path, recipe: Recipe, size: int, length: int, seed: int = 0) -> tuple[Any, Any, Any]:
     """The authors' `train_helpers` module, model and training state, put together as their `train.py` does."""
     import flax
@@ -82,6 +90,8 @@ def authors_training(checkout: Path, recipe: Recipe, size: int, length: int, see
     from s5.train_helpers import create_train_state  # type: ignore[import-not-found]
 
     layer: Any = recipe.model.layer  # type: ignore[attr-defined]
+    groups, tokens = recipe.optimizer.groups, recipe.model.input_kind == "tokens"
+    in_dim = TOKENS if tokens else recipe.model.input_size
     kept = layer.ssm_size // layer.blocks // 2
     eigenvalues, _, _, v, _ = make_DPLR_HiPPO(layer.ssm_size // layer.blocks)
     eigenvalues, v = jnp.tile(eigenvalues[:kept], layer.blocks), v[:, :kept]
@@ -92,13 +102,14 @@ def authors_training(checkout: Path, recipe: Recipe, size: int, length: int, see
         clip_eigs=layer.clip_eigs, bidirectional=layer.bidirectional,
     )  # fmt: skip
     model = functools.partial(
-        BatchClassificationModel, ssm=ssm, d_output=10, d_model=layer.d_model, n_layers=recipe.model.depth,  # type: ignore[attr-defined]
-        padded=True, activation=layer.activation, dropout=layer.dropout, mode="pool", prenorm=layer.prenorm,
-        batchnorm=True, bn_momentum=layer.bn_momentum,
+        BatchClassificationModel, ssm=ssm, d_output=recipe.model.classes, d_model=layer.d_model,  # type: ignore[attr-defined]
+        n_layers=recipe.model.depth, padded=tokens, activation=layer.activation, dropout=layer.dropout, mode="pool",  # type: ignore[attr-defined]
+        prenorm=layer.prenorm, batchnorm=True, bn_momentum=layer.bn_momentum,
     )  # fmt: skip
     state = create_train_state(
-        model, jax.random.PRNGKey(seed), True, False, in_dim=20, bsz=size, seq_len=length, weight_decay=0.04,
-        batchnorm=True, opt_config="BfastandCdecay", ssm_lr=1e-3, lr=3e-3, dt_global=False,
+        model, jax.random.PRNGKey(seed), tokens, False, in_dim=in_dim, bsz=size, seq_len=length,
+        weight_decay=groups["regular"].weight_decay, batchnorm=True, opt_config=opt_config(recipe),
+        ssm_lr=groups["ssm"].rate, lr=groups["regular"].rate, dt_global=False,
     )  # fmt: skip
     return train_helpers, model, state
 
@@ -110,7 +121,7 @@ def authors(checkout: Path, recipe: Recipe, batch: Batch) -> Contender:
 
     size, length = batch.inputs.shape
     helpers, model, state = authors_training(checkout, recipe, size, length)
-    inputs = jax.nn.one_hot(jnp.asarray(batch.inputs), 20), jnp.asarray(batch.lengths).astype(float)
+    inputs = jax.nn.one_hot(jnp.asarray(batch.inputs), TOKENS), jnp.asarray(batch.lengths).astype(float)
     labels, timesteps = jnp.asarray(batch.labels).astype(float), jnp.ones((size, length))
     training, key, held = model(training=True), jax.random.PRNGKey(1), [state, None]
 
@@ -213,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
-        hardware = detect.resolve(options.hardware)
+        hardware = detect.attached(options.hardware)
     except detect.HardwareError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,7 +1,7 @@
-"""The authors' own S5 code trained on the ListOps data of this project: what that data allows, apart from our code.
+"""The authors' own S5 code trained on the data of this project: what that data allows, apart from our code.
 
     git clone https://github.com/lindermanlab/S5 && git -C S5 checkout 3c18fdb
-    python -m suite.tasks.authors_s5_training --authors S5 --data data --out runs --time-limit 500
+    python -m suite.tasks.authors_s5_training --authors S5 --task lra.listops --data data --out runs --time-limit 500
 
 Model, initial values, optimizer, update and evaluation are theirs (`s5/train_helpers.py`); the batches and their order
 are those of our cells with the same seed; their dropout is another draw. Stopped by the time limit, it goes on with the
@@ -27,10 +27,11 @@ from suite.data import open_dataset
 from suite.data.batches import evaluation_batches, indices
 from suite.hardware import detect
 from suite.recipes.base import Recipe
-from suite.recipes.s5 import lra_listops
-from suite.tasks.authors_s5 import REVISION, authors_training
+from suite.recipes.s5 import lra_image, lra_listops, lra_pathfinder, lra_pathx
+from suite.tasks.authors_s5 import REVISION, TOKENS, authors_training, opt_config
 
 EVALUATION_BATCH = 50
+RECIPES = {f"lra.{f.__name__.removeprefix('lra_')}": f for f in (lra_listops, lra_image, lra_pathfinder, lra_pathx)}
 
 
 class Run:
@@ -49,12 +50,15 @@ class Run:
         self.losses: list[Any] = []
 
     def _device(self, batch: Any) -> tuple[Any, Any, Any]:
-        """A batch as their `prep_batch` makes it."""
+        """A batch as their `prep_batch` makes it: tokens with their lengths, or values."""
         import jax
         import jax.numpy as jnp
 
-        inputs = jax.nn.one_hot(jnp.asarray(batch.inputs), 20), jnp.asarray(batch.lengths).astype(float)
-        return inputs, jnp.asarray(batch.labels).astype(float), jnp.ones(batch.inputs.shape)
+        if self.recipe.model.input_kind == "tokens":
+            inputs = jax.nn.one_hot(jnp.asarray(batch.inputs), TOKENS), jnp.asarray(batch.lengths).astype(float)
+        else:
+            inputs = jnp.asarray(batch.inputs)
+        return inputs, jnp.asarray(batch.labels).astype(float), jnp.ones(batch.inputs.shape[:2])
 
     def update(self) -> None:
         """One of their updates, and the change of rates that they make after it."""
@@ -68,7 +72,8 @@ class Run:
         warm_up = self.step < recipe.steps_per_epoch
         rule = self.helpers.linear_warmup if warm_up else self.helpers.cosine_annealing
         end = recipe.steps_per_epoch * (1 if warm_up else recipe.epochs - 1)
-        rates = (rule, 1e-3, 3e-3, self.step, end, "BfastandCdecay", 0.0)
+        groups = recipe.optimizer.groups
+        rates = (rule, groups["ssm"].rate, groups["regular"].rate, self.step, end, opt_config(recipe), 0.0)
         self.state, self.step = self.helpers.update_learning_rate_per_step(rates, self.state)
 
     def accuracy(self, split: Any) -> float:
@@ -129,13 +134,13 @@ class Run:
 
 def record(run: Run, recipe: Recipe, hardware: str, command: str) -> Record:
     """The run as a record of its own kind, which enters no table of our results."""
-    best = max(run.epochs, key=lambda epoch: epoch["validation_accuracy"])
+    best, task = max(run.epochs, key=lambda epoch: epoch["validation_accuracy"]), recipe.data.name.removeprefix("lra_")
     cell = Cell(
-        id=f"authors-s5-listops-seed{run.seed}", benchmark="authors", task="authors.s5_listops", architecture="s5",
+        id=f"authors-s5-{task}-seed{run.seed}", benchmark="authors", task=f"authors.s5_{task}", architecture="s5",
         framework="jax", seed=run.seed, profile="paper", hardware=hardware,
     )  # fmt: skip
     protocol = {
-        "name": f"the authors' code ({REVISION}) on the ListOps data of this project",
+        "name": f"the authors' code ({REVISION}) on the data {recipe.data.name} of this project",
         "metric": "accuracy_of_authors",
         "selection": "best validation accuracy",
         "batches": "those of our cells with the same seed",
@@ -154,6 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m suite.tasks.authors_s5_training", description=(__doc__ or "").split("\n", 1)[0]
     )
     parser.add_argument("--authors", type=Path, required=True, help=f"a checkout of {REVISION}")
+    parser.add_argument("--task", default="lra.listops", choices=RECIPES, help="whose recipe and data")
     parser.add_argument("--data", type=Path, help="data folder")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="runs folder that takes the record")
     parser.add_argument("--seed", type=int, default=0)
@@ -164,13 +170,14 @@ def main(arguments: list[str] | None = None) -> int:
     start = time.monotonic()
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
-        hardware = detect.resolve(options.hardware)
+        hardware = detect.attached(options.hardware)
     except detect.HardwareError as error:
         print(error, file=sys.stderr)
         return 2
-    recipe = lra_listops(options.profile)
+    recipe = RECIPES[options.task](options.profile)
     data = open_dataset(recipe.data.name, options.data, **recipe.data.settings)
-    run = Run(options.authors, recipe, data, options.seed, options.out / "checkpoints" / f"authors-s5-{options.seed}")
+    folder = options.out / "checkpoints" / f"authors-s5-{options.task}-{options.seed}"
+    run = Run(options.authors, recipe, data, options.seed, folder)
     run.resume()
     before = run.seconds
     while run.step < recipe.total_steps:
@@ -186,7 +193,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return 3
     run.seconds = before + time.monotonic() - start
     command = (
-        f"python -m suite.tasks.authors_s5_training --authors S5 --seed {options.seed} --profile {options.profile}"
+        f"python -m suite.tasks.authors_s5_training --authors S5 --task {options.task} --seed {options.seed} "
+        f"--profile {options.profile}"
     )
     print(write(record(run, recipe, hardware, command), options.out))
     return 0

@@ -229,6 +229,14 @@ _S5_RULES: dict[str, dict[str, str]] = {
 }
 
 
+def s5_rule(opt_config: OptConfig, dt_global: bool = False) -> dict[str, str]:
+    """Leaf name to group of one of the S5 authors' configurations; the time steps are in none with `dt_global`. Unknown
+    names raise ConfigError."""
+    if opt_config not in _S5_RULES:
+        raise ConfigError(f"opt_config is {opt_config!r}: {nearest(opt_config, _S5_RULES)}")
+    return {leaf: group for leaf, group in _S5_RULES[opt_config].items() if not (dt_global and leaf == "log_step")}
+
+
 def s5_optimizer(
     opt_config: OptConfig,
     ssm_lr: float,
@@ -240,9 +248,7 @@ def s5_optimizer(
 ) -> OptimizerSpec:
     """The S5 authors' optimizer: Adam at `ssm_lr` for group "ssm", AdamW at `lr` for "regular", and in BandCdecay AdamW
     at `ssm_lr` for B; `dt_global` moves the time steps to "regular". Unknown names raise ConfigError."""
-    if opt_config not in _S5_RULES:
-        raise ConfigError(f"opt_config is {opt_config!r}: {nearest(opt_config, _S5_RULES)}")
-    rule = {leaf: group for leaf, group in _S5_RULES[opt_config].items() if not (dt_global and leaf == "log_step")}
+    rule = s5_rule(opt_config, dt_global)
     groups = {"ssm": Group(ssm_lr), "regular": Group(lr, weight_decay)}
     if opt_config == "BandCdecay":
         groups["b"] = Group(ssm_lr, weight_decay)

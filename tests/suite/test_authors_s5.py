@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reports import records
-from suite.recipes.s5 import lra_listops
+from suite.recipes.s5 import lra_listops, lra_pathfinder, lra_pathx
 from suite.tasks import authors_s5
 
 
@@ -18,6 +18,11 @@ def test_batch_has_the_lengths_of_listops():
     genuine = np.arange(2048) < batch.lengths[:, None]
     assert (batch.inputs[genuine] >= 3).all()
     assert not batch.inputs[~genuine].any()
+
+
+def test_the_groups_of_a_recipe_have_the_name_that_its_script_gives():
+    named = {recipe.__name__: authors_s5.opt_config(recipe()) for recipe in (lra_listops, lra_pathfinder, lra_pathx)}
+    assert named == {"lra_listops": "BfastandCdecay", "lra_pathfinder": "standard", "lra_pathx": "BandCdecay"}
 
 
 def test_contenders_take_turns_and_every_block_waits():
