@@ -174,7 +174,7 @@ def test_the_time_limit_ends_a_cell_with_a_checkpoint(tmp_path, data):
     assert CheckpointStore(tmp_path / "checkpoints" / found[0].id).load() is not None
     assert not (tmp_path / "records" / f"{found[1].id}.json").exists()
     left = record(tmp_path, found[0])
-    assert (left.status, left.reason in outcomes[0].reason) == ("not finished", True)
+    assert (left.status, left.reason in reasons[0]) == ("not finished", True)
     assert left.metrics["test_accuracy"] == left.curves["test_accuracy"][int(left.metrics["selected_epoch"] or 0) - 1]
     assert left.curves["step"][-1] == int(re.findall(r"at step (\d+) of", left.reason)[0])
     assert len(left.curves["epoch"]) == left.curves["step"][-1] // 10
