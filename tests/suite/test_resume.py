@@ -177,7 +177,8 @@ def test_the_time_limit_ends_a_cell_with_a_checkpoint(tmp_path, data):
     assert (left.status, left.reason in reasons[0]) == ("not finished", True)
     assert left.metrics["test_accuracy"] == left.curves["test_accuracy"][int(left.metrics["selected_epoch"] or 0) - 1]
     assert left.curves["step"][-1] == int(re.findall(r"at step (\d+) of", left.reason)[0])
-    assert len(left.curves["epoch"]) == left.curves["step"][-1] // 10
+    whole, evaluated = int(left.curves["step"][-1] or 0) // 10, len(left.curves["epoch"])
+    assert evaluated in (whole - 1, whole), "the last one may have been stopped at"
     assert "not finished" in shown
 
 
