@@ -82,7 +82,7 @@ def arguments_parser() -> argparse.ArgumentParser:
     how.add_argument("--jobs", type=positive, metavar="N", help=jobs)
     how.add_argument("--devices", type=shared.parse, metavar="N",
                      help="devices of this machine that train a cell together, or all: as many as share its batches "
-                     "evenly; default: 1, on a TPU all (absent, in the profile small: 1)")  # fmt: skip
+                     "evenly; default: 1, on a TPU all")  # fmt: skip
     how.add_argument("--time-limit", type=some_time, metavar="TIME",
                      help="end the command after e.g. 90s, 10m or 2h with checkpoints to continue from")  # fmt: skip
     how.add_argument("--timeout", type=some_time, metavar="TIME", help="fail a cell that takes longer than this")

@@ -155,9 +155,6 @@ Effort = Literal["full", "least"]
 EFFORTS: dict[str, Effort] = {"smoke": "least", "small": "least", "paper": "full"}
 """How much the compiler optimizes. "least" takes about half the time, counts the same operations and lays out memory
 more wastefully: of programs whose size says nothing about the paper's, it is enough to know that they compile."""
-SHARED = {"smoke": True, "small": False, "paper": True}
-"""Whether a training step is compiled as all chips of the topology share it, if nothing else is asked for. For one chip
-it takes a fifth to a quarter less time, and that the step of an architecture can be shared out is seen in smoke."""
 COMPILATIONS = {"smoke": 0, "small": 0, "paper": 4}
 """How many programs of a cell are compiled besides its training step, if nothing else is asked for: of the paper's
 recipes the evaluation, and longer inputs until one does not fit."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from suite.hardware import detect
-from suite.hardware.ahead_of_time import SHARED, TOPOLOGIES
+from suite.hardware.ahead_of_time import TOPOLOGIES
 from suite.hardware.profiles import PROFILES
 from suite.launch import ahead
 from suite.matrix import Cell
@@ -31,8 +31,8 @@ def devices(found: Sequence[Cell], asked: Asked) -> dict[str, int]:
     """By the id of each cell, how many devices run it; raises HardwareError where they are not here or do not fit.
 
     "all" takes the most that share a batch evenly; None is "all" on a TPU and 1 elsewhere. Cells that train nothing
-    run on one device. Of a TPU that is not here there are the chips of the topology that is compiled for, and None is
-    what `ahead_of_time.SHARED` says of the profile; for a GPU that is not here any number is planned.
+    run on one device. Of a TPU that is not here there are the chips of the topology that is compiled for; for a GPU
+    that is not here any number is planned.
     """
     return {cell.id: _of(cell, asked) for cell in found}
 
@@ -52,10 +52,11 @@ def idle(found: Sequence[Cell], counts: Mapping[str, int], asked: Asked) -> list
 
 
 def _of(cell: Cell, asked: Asked) -> int:
-    hardware, absent = PROFILES[cell.hardware], ahead.is_absent(cell.hardware)
-    asked = asked or ("all" if hardware.kind == "tpu" and (SHARED[cell.profile] or not absent) else 1)
+    hardware = PROFILES[cell.hardware]
+    asked = asked or ("all" if hardware.kind == "tpu" else 1)
     if cell.recipe is None or asked == 1:
         return 1
+    absent = ahead.is_absent(cell.hardware)
     batch, here = cell.recipe.batch_size, TOPOLOGIES[cell.hardware].chips if absent else detect.count(hardware.kind)
     if asked == "all":
         return max(n for n in range(1, here + 1) if batch % n == 0)

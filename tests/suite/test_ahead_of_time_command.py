@@ -154,9 +154,6 @@ def test_the_chips_that_share_a_batch_are_those_of_the_topology(pretended):
     shared = devices.devices(cells, None)
     assert [shared[cell.id] for cell in cells] == [4, 2, 1]
     assert devices.devices([chosen("speed.layer")], None) == {chosen("speed.layer").id: 1}
-    small = chosen(profile="small")
-    assert devices.devices([small], None) == {small.id: 1}, "the profile small: one, unless it is said"
-    assert devices.devices([small], "all")[small.id] > 1
     assert set(devices.devices(cells, 1).values()) == {1}
     with pytest.raises(detect.HardwareError, match="programs are compiled for 4 of Google TPU v4"):
         devices.devices(cells[:1], 8)

@@ -73,8 +73,6 @@ def test_how_many_chips_a_cell_has(chips):
         told = f"batches of {batch_size} are shared evenly by {expected} of the 4 Google TPU v5e here, the others are"
         assert [line.startswith(told) for line in devices.idle(found, counts, None)] == [True] * (expected < 4)
         assert not devices.idle(found, dict.fromkeys(counts, 1), 1)
-    small = cells(dataclasses.replace(trains, profile="small", overrides=("batch_size=8",)))
-    assert set(devices.devices(small, None).values()) == {4}
     with pytest.raises(detect.HardwareError, match=r"--devices 8: this machine has 4 of Google TPU v5e"):
         devices.devices(cells(trains), 8)
 
