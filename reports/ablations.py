@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from reports import contended, frames
-from reports.records import Record, decode_correct
+from reports.records import UNENDED, Record, decode_correct
 from reports.statistics import Effect, ExampleComparison, Sample, holm, paired_effect, paired_examples, summarize
 
 
@@ -146,7 +146,7 @@ def _level(records: Sequence[Record], by_id: dict[str, Record], metric: str) -> 
     beside = [(record, _base(record, by_id)) for record in records]
     pairs = [(record, base) for record, base in beside if base]
     changes = _changes(*pairs[0]) if pairs else {}
-    whole = not any(record.status in ("failed", "not finished") for pair in pairs for record in pair)
+    whole = not any(record.status in UNENDED for pair in pairs for record in pair)
     both = [pair for pair in pairs if all(_values([record], metric) for record in pair)]
     both = [(own, base) for own, base in both if _protocol(own) == _protocol(base)]
     ours, theirs = (_values((pair[side] for pair in both), metric) for side in (0, 1))

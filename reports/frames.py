@@ -17,7 +17,7 @@ import pandas as pd
 
 from reports import consistency, names
 from reports.published import Number, PaperNumbers, Published
-from reports.records import Record, text
+from reports.records import UNENDED, Record, text
 from reports.statistics import Sample, summarize, wilson_interval
 from reports.verdicts import Verdict, judge, within_table
 
@@ -259,7 +259,7 @@ def _group(key: tuple[str, ...], records: list[Record], published: Published) ->
             metric=judged,
             profile=profile,
             comparable_to=text(protocol.get("comparable_to")),
-            failed=len(done) - len(values) + sum(r.status in ("failed", "not finished") for r in mine),
+            failed=len(done) - len(values) + sum(r.status in UNENDED for r in mine),
             redrawn=redrawn(protocol),
             why=text(protocol.get("not_comparable")),
             contradiction=contradiction(mine),

@@ -8,7 +8,7 @@ from reports import chips, frames, tables
 from reports.blocks import Block, Cell, Code, Column, Heading, Items, Page, Paragraph, Row, Span, Table, chip, plain
 from reports.machines import machines_table
 from reports.names import scaled
-from reports.records import Record
+from reports.records import STARTED, Record
 
 LEAD = "The machines that records were measured on, and programs compiled for chips that were not there."
 COMPILED = (
@@ -32,7 +32,7 @@ def compiled(records: Sequence[Record]) -> list[Record]:
 def hardware_page(records: Sequence[Record]) -> Page:
     """Every machine, every compiled program, the longest inputs that fit, and the cells without programs."""
     found = compiled(records)
-    run = [record for record in records if record.status in ("measured", "not finished", "failed")]
+    run = [record for record in records if record.status in STARTED]
     blocks: list[Block] = [Paragraph((Span(LEAD),), "lead")]
     if run:
         blocks += [Heading("Measured on", anchor="machines"), machines_table(run)]

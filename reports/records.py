@@ -82,6 +82,11 @@ class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     correct: str = ""
 
 
+UNENDED = ("not finished", "failed")
+"""Statuses of a cell that was started and came to no result."""
+STARTED = ("measured", *UNENDED)
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that is known about one cell."""
 

@@ -7,6 +7,7 @@ from reports import frames, tables
 from reports.blocks import Block, Cell, Column, Heading, Row, Span, Table, plain
 from reports.frames import Entry, Group
 from reports.published import Number, Published
+from reports.records import STARTED
 from reports.statistics import summarize
 from reports.verdicts import judge
 
@@ -54,8 +55,7 @@ def _judged(group: Group, number: Number | None, found: dict[str, list[float]]) 
             metric="accuracy",
             profile=group.profile,
             comparable_to=frames.text(group.protocol.get("comparable_to")),
-            failed=sum(record.status in ("measured", "not finished", "failed") for record in entry.records)
-            - len(found[name]),
+            failed=sum(record.status in STARTED for record in entry.records) - len(found[name]),
             why=frames.text(group.protocol.get("not_comparable")),
             contradiction=frames.contradiction(entry.records),
         )

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import tiny_runs
+from test_verify import made
 from tiny_runs import ROOT, cell, launch, numbers, record
 
-from suite.launch.cell import progress_path, stop_rule
+from reports import records
+from suite.launch.cell import leave_unfinished, progress_path, stop_rule
 from suite.launch.display import Display
 from suite.launch.local import Launcher, Options, _Running
 from suite.training.checkpoint import CheckpointStore
@@ -180,6 +182,16 @@ def test_the_time_limit_ends_a_cell_with_a_checkpoint(tmp_path, data):
     whole, evaluated = int(left.curves["step"][-1] or 0) // 10, len(left.curves["epoch"])
     assert evaluated in (whole - 1, whole), "the last one may have been stopped at"
     assert "not finished" in shown
+
+
+def test_what_a_stopped_run_had_reached_is_left_out_where_it_cannot_be_written(tmp_path):
+    of, full = made(cell("torch"), metrics={"test_accuracy": 0.5}), tmp_path / "full"
+    leave_unfinished(of, "stopped by Ctrl-C", tmp_path)
+    left = records.read(tmp_path / "records" / f"{of.cell.id}.json")
+    assert (left.status, left.reason, left.metrics) == ("not finished", "stopped by Ctrl-C", of.metrics)
+    full.write_text("no folder")
+    leave_unfinished(of, "stopped by Ctrl-C", full)
+    assert full.read_text() == "no folder"
 
 
 def test_a_corrupt_checkpoint_falls_back_and_ends_in_the_same_bits(tmp_path, data, monkeypatch):
