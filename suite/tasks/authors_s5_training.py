@@ -4,8 +4,8 @@
     python -m suite.tasks.authors_s5_training --authors S5 --task lra.listops --data data --out runs --time-limit 500
 
 Model, initial values, optimizer, update and evaluation are theirs (`s5/train_helpers.py`); the batches and their order
-are those of our cells with the same seed; their dropout is another draw. Stopped by the time limit, it goes on with the
-same command.
+are those of our cells with the same seed; their dropout is another draw. Stopped by the time limit, it leaves a record
+of the epochs so far, `not finished`, and goes on with the same command.
 """
 
 from __future__ import annotations
@@ -133,7 +133,10 @@ class Run:
 
 
 def record(run: Run, recipe: Recipe, hardware: str, command: str) -> Record:
-    """The run as a record of its own kind, which enters no table of our results."""
+    """The run as a record of its own kind, which enters no table of our results; before its last update it is `not
+    finished`."""
+    left = run.step < recipe.total_steps
+    reason = f"stopped by the time limit at update {run.step} of {recipe.total_steps}" if left else ""
     best, task = max(run.epochs, key=lambda epoch: epoch["validation_accuracy"]), recipe.data.name.removeprefix("lra_")
     cell = Cell(
         id=f"authors-s5-{task}-seed{run.seed}", benchmark="authors", task=f"authors.s5_{task}", architecture="s5",
@@ -147,7 +150,8 @@ def record(run: Run, recipe: Recipe, hardware: str, command: str) -> Record:
     }
     summary = {"selected_epoch": best["epoch"], **{name: best[name] for name in best if name != "epoch"}}
     return Record(
-        cell=cell, status="measured", recipe=recipe.to_dict(), protocol=protocol,
+        cell=cell, status="not finished" if left else "measured", reason=reason,
+        recipe=recipe.to_dict(), protocol=protocol,
         tables={"selected": [summary], "epochs": run.epochs}, timing={"total_seconds": run.seconds},
         provenance=provenance.collect([]) | {"command": command, "data": run.data.hashes},
     )  # fmt: skip
@@ -180,6 +184,10 @@ def main(arguments: list[str] | None = None) -> int:
     run = Run(options.authors, recipe, data, options.seed, folder)
     run.resume()
     before = run.seconds
+    command = (
+        f"python -m suite.tasks.authors_s5_training --authors S5 --task {options.task} --seed {options.seed} "
+        f"--profile {options.profile}"
+    )
     while run.step < recipe.total_steps:
         run.update()
         if run.step % recipe.steps_per_epoch == 0:
@@ -189,13 +197,11 @@ def main(arguments: list[str] | None = None) -> int:
             run.seconds = before + time.monotonic() - start
             if options.time_limit is not None and time.monotonic() - start > options.time_limit:
                 run.save()
+                if run.epochs:
+                    print(write(record(run, recipe, hardware, command), options.out))
                 print(f"stopped by the time limit at update {run.step} of {recipe.total_steps}: run it again to go on")
                 return 3
     run.seconds = before + time.monotonic() - start
-    command = (
-        f"python -m suite.tasks.authors_s5_training --authors S5 --task {options.task} --seed {options.seed} "
-        f"--profile {options.profile}"
-    )
     print(write(record(run, recipe, hardware, command), options.out))
     return 0
 
