@@ -30,7 +30,8 @@ class Kind:
     """What a task's files hold: the columns of sentences and label, None for a file without a header, and labels.
 
     development: the file of the development examples by variant; `test` counts those of the first. cut: the longer
-    sentence of a pair above `maximum_length` loses its end; without it, such a pair is malformed.
+    sentence of a pair above `maximum_length` loses its end; without it, such a pair is malformed. Tasks share a
+    `maximum_length` where they can: those of as many classes are then one compiled program.
     """
 
     title: str
@@ -50,19 +51,19 @@ class Kind:
 
 KINDS = {
     "glue_cola": Kind(
-        "CoLA (GLUE)", "CoLA", 8_551, 1_043, 240, ("sentence",), "label",
+        "CoLA (GLUE)", "CoLA", 8_551, 1_043, 272, ("sentence",), "label",
         header=("source", "label", "mark", "sentence"), measures=("matthews",), metric="matthews",
     ),
     "glue_sst2": Kind("SST-2 (GLUE)", "SST-2", 67_349, 872, 272, ("sentence",)),
     "glue_mrpc": Kind(
-        "MRPC (GLUE)", "MRPC", 3_668, 408, 448, ("#1 String", "#2 String"), "Quality", measures=("f1",), metric="f1"
+        "MRPC (GLUE)", "MRPC", 3_668, 408, 512, ("#1 String", "#2 String"), "Quality", measures=("f1",), metric="f1"
     ),
     "glue_stsb": Kind(
         "STS-B (GLUE)", "STS-B", 5_749, 1_500, 640, label="score", labels=(), measures=("pearson", "spearman"),
         metric="pearson",
     ),
     "glue_rte": Kind("RTE (GLUE)", "RTE", 2_490, 277, 1_424, labels=("entailment", "not_entailment")),
-    "glue_wnli": Kind("WNLI (GLUE)", "WNLI", 635, 71, 448),
+    "glue_wnli": Kind("WNLI (GLUE)", "WNLI", 635, 71, 512),
     "glue_qnli": Kind(
         "QNLI (GLUE)", "QNLI", 104_743, 5_463, 1_024, ("question", "sentence"),
         labels=("entailment", "not_entailment"), cut=True,

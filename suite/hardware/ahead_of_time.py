@@ -231,7 +231,8 @@ def programs(cell: Cell, cached: Cached, compilations: int) -> Found:
     """Compile the programs of a cell: the training step, and at most `compilations` more, the evaluation first, then
     the training step of longer inputs to find the longest that fits.
 
-    Layers are compiled at the longest of their lengths that fits; where there are `compilations`, at every length.
+    Layers are compiled forward and backward, which holds what the other modes do, at the longest of their lengths that
+    fits; where there are `compilations`, in every mode at every length.
     """
     memory = PROFILES[cell.hardware].memory
     assert memory is not None
@@ -259,7 +260,7 @@ def _of_layers(settings: SpeedSettings, cached: Cached, memory: float, compilati
     rows, found = [], []
     for name, config in settings.layers.items():
         layer = cached.compiler.layer(config, settings.matmul_precision)
-        for mode in settings.modes:
+        for mode in settings.modes if compilations else (max(settings.modes, key=_HEADLINES.index),):
 
             def program(length: int, layer=layer, mode=mode, name=name) -> Row:
                 words = {"layer": name, "program": mode, "batch": settings.batch_size, "length": length}

@@ -154,8 +154,8 @@ def recipes(
 ) -> dict[str, RecipeFunction]:
     """The recipe functions of an architecture by task; without a published recipe the paper profile has None.
 
-    `shallow` are the layers of `lm.*` where those of the studies of length, `layers`, are more than six: as many
-    parameters in half of the depth, whose programs a TPU's compiler builds in half of the time.
+    `shallow` are the layers of `lm.*` where those of the studies of length, `layers`, are more than six: about as
+    many parameters in four, whose programs a TPU's compiler builds in half of the time.
     """
     papers, modelled = published or {}, shallow or layers
 

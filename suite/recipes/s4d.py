@@ -88,7 +88,7 @@ RECIPES: dict[str, Callable[[Profile], Recipe]] = {
 
 def language_layers(size: language.Size, shallow: bool = False) -> language.Layers:
     """Layers that look back only, for language modelling; a recipe of this project."""
-    d_model, state_size, depth = {"smoke": (96, 16, 4), "small": (544, 64, 6) if shallow else (384, 64, 12)}[size]
+    d_model, state_size, depth = {"smoke": (96, 16, 4), "small": (672, 64, 4) if shallow else (384, 64, 12)}[size]
     layer = S4DConfig(d_model=d_model, state_size=state_size, dropout=language.SCALES[size].dropout)
     return language.Layers(layer, depth, rule=tuple(f"ssm.{name}" for name in ("A_real", "A_imag", "B", "log_step")))
 

@@ -369,7 +369,7 @@ def operations_per_token(model: ModelConfig) -> float:
 
 def language_layers(size: language.Size, shallow: bool = False) -> language.Layers:
     """Layers that look back only, with layer norm, for language modelling; a recipe of this project."""
-    sizes = {"smoke": (96, 64, 4, 4), "small": (512, 512, 16, 6) if shallow else (384, 384, 12, 11)}
+    sizes = {"smoke": (96, 64, 4, 4), "small": (608, 608, 19, 4) if shallow else (384, 384, 12, 11)}
     d_model, ssm_size, blocks, depth = sizes[size]
     layer = S5Config(d_model=d_model, ssm_size=ssm_size, blocks=blocks, dropout=language.SCALES[size].dropout)
     return language.Layers(layer, depth, rule=("ssm.B", "ssm.Lambda_re", "ssm.Lambda_im", "ssm.log_step"))

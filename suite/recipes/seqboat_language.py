@@ -38,7 +38,7 @@ def language_layers(size: language.Size, shallow: bool = False) -> language.Laye
     """Layers that look back only, with rotary positions, for language modelling; a recipe of this project."""
     d_model, query_size, value_size, window, depth, capacities = {
         "smoke": (64, 32, 128, 32, 3, 1),
-        "small": (320, 64, 640, 128, 6, 2) if shallow else (256, 64, 512, 128, 9, 4),
+        "small": (384, 64, 768, 128, 4, 2) if shallow else (256, 64, 512, 128, 9, 4),
     }[size]
     layer = SeqBoatConfig(
         d_model=d_model,

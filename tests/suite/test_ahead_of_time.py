@@ -190,7 +190,8 @@ def test_layers_are_compiled_in_every_mode_and_length(compiler, tmp_path):
     assert keys["ema", "streaming step", 8] == keys["ema", "streaming step", 16]
     assert len(set(keys.values())) == spied.count == 10
     few = ahead_of_time.programs(one, Cached(spied, tmp_path, False, lambda line: None), 0)
-    assert {row["length"] for row in few.rows} == {16}
+    assert {(row["program"], row["length"]) for row in few.rows} == {("forward and backward", 16)}
+    assert {row["layer"] for row in few.rows} == set(settings.layers)
     assert (few.headline, spied.count) == (found.headline, 10)
     records.write(compiled_result.compiled(one, result.protocol(one), found, {}), tmp_path)
 
@@ -211,7 +212,8 @@ def test_layers_that_do_not_fit_are_shortened(tmp_path):
     one = chosen("speed.layer", "ema", overrides=("shortest=8", "longest=64"))
     few = ahead_of_time.programs(one, Cached(Small(), tmp_path, False, lambda line: None), 0)
     every = ahead_of_time.programs(one, Cached(Small(), tmp_path, False, lambda line: None), 1)
-    tried = [[row["length"] for row in found.rows if row["program"] == "forward"][:3] for found in (few, every)]
+    mode = "forward and backward"
+    tried = [[row["length"] for row in found.rows if row["program"] == mode][:3] for found in (few, every)]
     assert tried == [[16, 32, 64], [8, 16, 32]]
     reached = {(row["longest_length"], row["shortest_refused"], row["bound"]) for row in few.longest + every.longest}
     assert reached == {(16, 32, "memory")}

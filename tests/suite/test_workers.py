@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import re
 import signal
 import time
@@ -100,6 +101,27 @@ def test_a_worker_that_holds_too_much_does_no_other_cell(launcher):
     assert [outcome.status for outcome in launcher.run(found)] == ["compiled", "compiled"]
     first, second = (process_of(launcher, cell) for cell, _ in found)
     assert first != second
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system with a say in who runs where")
+def test_workers_share_no_core_while_there_is_one_for_each(launcher, tmp_path, monkeypatch):
+    cores = sorted(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)))
+    assert workers.shares(2) == [{0, 2, 4}, {1, 3}]
+    assert workers.shares(6) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(workers, "PROGRAM", ("-c", "import sys; [None for line in sys.stdin]"))
+    two, log = workers.Workers(len(cores)), tmp_path / "of.spec.json"
+    turns = [two.turn(log, {}) for _ in cores]
+    assert sorted(min(os.sched_getaffinity(turn.process.pid)) for turn in turns) == cores
+    assert {len(os.sched_getaffinity(turn.process.pid)) for turn in turns} == {1}
+    turns[0].returncode = 0
+    again = two.turn(log, {"OTHER": "1"})  # another process has the cores of the one that it replaces
+    assert os.sched_getaffinity(again.process.pid) == {cores[0]}
+    two.end()
+    few = workers.Workers(len(cores) + 1)
+    assert few.turn(log, {}).cores is None
+    few.end()
 
 
 def test_a_worker_that_is_asked_to_end_does_so(launcher):
