@@ -38,7 +38,12 @@ def test_the_committed_runs_are_read_whole() -> None:
     for run in speed.runs(records.read_all([MEASURED])):
         found[run.record.cell.task].append(run)
     (jax, torch), (window,) = found["speed.block_state"], found["speed.attention"]
-    assert {len(run.points) for run in found["speed.seqboat"]} == {15, 30}, "forward only: the rest is outdated"
+    jax_seqboat, torch_seqboat = found["speed.seqboat"]
+    assert (len(jax_seqboat.points), len(torch_seqboat.points)) == (15, 120), "of JAX forward only: the rest is outdated"
+    all_tokens, some = {"every token": 1}, {"about 10 %": 1}
+    for mode, ratio in (("forward", 0.73), ("forward and backward", 0.755)):
+        assert torch_seqboat.ratios(some, all_tokens, mode)[65536] == pytest.approx(ratio, abs=0.005)
+    assert window.ratios({"flex": 1}, {"einsum": 1}, "forward and backward")[65536] == pytest.approx(3.37, abs=0.01)
     assert found["speed.seqboat"][0].layers == ["every token", "about 75 %", "about 50 %", "about 25 %", "about 10 %"]
     assert window.layers == ["einsum", "fused", "flex"]
     assert (jax.record.cell.id, torch.record.cell.id) == ("bec1c283aaed", "cc71852fd0d7")
