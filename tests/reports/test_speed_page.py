@@ -201,7 +201,7 @@ def test_missing_numbers_are_dashes() -> None:
 
 def test_the_page_has_figures_ratios_and_every_measurement(site: Path) -> None:
     page = Document(site / "speed.html")
-    assert page.count("figure") == 11 * 3 + 2 + 1 + 1
+    assert page.count("figure") == 13 * 3 + 1
     labels = [value for value in page.values("aria-label") if value.startswith("Line chart on two log scales")]
     assert "At 65,536: Slide 14.6 ms; BRECT 111 ms; BST:SH:S4 45.1 ms" in " ".join(labels)
     text = (site / "speed.md").read_text(encoding="utf-8")
