@@ -39,7 +39,7 @@ def test_the_committed_runs_are_read_whole() -> None:
         found[run.record.cell.task].append(run)
     (jax, torch), (window,) = found["speed.block_state"], found["speed.attention"]
     jax_seqboat, torch_seqboat = found["speed.seqboat"]
-    assert (len(jax_seqboat.points), len(torch_seqboat.points)) == (15, 120), "of JAX forward only: the rest is outdated"
+    assert (len(jax_seqboat.points), len(torch_seqboat.points)) == (15, 120), "of JAX the rest is outdated"
     all_tokens, some = {"every token": 1}, {"about 10 %": 1}
     for mode, ratio in (("forward", 0.73), ("forward and backward", 0.755)):
         assert torch_seqboat.ratios(some, all_tokens, mode)[65536] == pytest.approx(ratio, abs=0.005)
