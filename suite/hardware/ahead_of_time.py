@@ -257,10 +257,10 @@ def programs(cell: Cell, cached: Cached, compilations: int) -> Found:
 
 
 def _of_layers(settings: SpeedSettings, cached: Cached, memory: float, compilations: int) -> Found:
-    rows, found = [], []
+    rows, found, most = [], [], max(settings.modes, key=_HEADLINES.index)
     for name, config in settings.layers.items():
         layer = cached.compiler.layer(config, settings.matmul_precision)
-        for mode in settings.modes if compilations else (max(settings.modes, key=_HEADLINES.index),):
+        for mode in settings.modes if compilations else (most,):
 
             def program(length: int, layer=layer, mode=mode, name=name) -> Row:
                 words = {"layer": name, "program": mode, "batch": settings.batch_size, "length": length}
@@ -279,8 +279,7 @@ def _of_layers(settings: SpeedSettings, cached: Cached, memory: float, compilati
                 reached |= {"shortest_refused": refused[0]["length"], "bound": "memory"}
             rows += own + further
             found.append({"layer": name, "program": mode, **reached})
-    name, mode = list(settings.layers)[-1], max(settings.modes, key=_HEADLINES.index)
-    own = [row for row in rows if (row["layer"], row["program"]) == (name, mode)]
+    own = [row for row in rows if (row["layer"], row["program"]) == (list(settings.layers)[-1], most)]
     headline = max((row for row in own if row["fits"]), key=lambda row: row["length"], default=own[0])
     return Found(cached.compiler.name, rows, found, headline)
 
