@@ -65,7 +65,7 @@ KINDS = {
     "glue_rte": Kind("RTE (GLUE)", "RTE", 2_490, 277, 1_424, labels=("entailment", "not_entailment")),
     "glue_wnli": Kind("WNLI (GLUE)", "WNLI", 635, 71, 512),
     "glue_qnli": Kind(
-        "QNLI (GLUE)", "QNLI", 104_743, 5_463, 1_024, ("question", "sentence"),
+        "QNLI (GLUE)", "QNLI", 104_743, 5_463, 1_424, ("question", "sentence"),
         labels=("entailment", "not_entailment"), cut=True,
     ),
     "glue_qqp": Kind(

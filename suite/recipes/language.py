@@ -148,22 +148,16 @@ def length_study(task: Task, size: Size, layers: Layers) -> Recipe:
 
 
 def recipes(
-    layers: Callable[[Size], Layers],
-    published: dict[Task, Callable[[], Recipe]] | None = None,
-    shallow: Callable[[Size], Layers] | None = None,
+    layers: Callable[[Size], Layers], published: dict[Task, Callable[[], Recipe]] | None = None
 ) -> dict[str, RecipeFunction]:
-    """The recipe functions of an architecture by task; without a published recipe the paper profile has None.
-
-    `shallow` are the layers of `lm.*` where those of the studies of length, `layers`, are more than six: about as
-    many parameters in four, whose programs a TPU's compiler builds in half of the time.
-    """
-    papers, modelled = published or {}, shallow or layers
+    """The recipe functions of an architecture by task; without a published recipe the paper profile has None."""
+    papers = published or {}
 
     def function(task: Task) -> RecipeFunction:
         def recipe(profile: Profile = "paper") -> Recipe | None:
             if profile == "paper":
                 return papers[task]() if task in papers else None
-            return project(task, profile, modelled(profile))
+            return project(task, profile, layers(profile))
 
         return recipe
 

@@ -63,7 +63,7 @@ def language_layers(size: language.Size) -> language.Layers:
     """Mega-chunk, looking back only, with rotary positions, for language modelling; a recipe of this project."""
     d_model, query_size, value_size, chunk_size, depth = {
         "smoke": (64, 32, 128, 32, 2),
-        "small": (256, 64, 512, 128, 6),
+        "small": (304, 64, 608, 128, 4),
     }[size]
     layer = MegaConfig(
         d_model=d_model,

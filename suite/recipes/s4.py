@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from implementations.models.config import ModelConfig
@@ -198,11 +197,11 @@ def operations_per_token(model: ModelConfig) -> float:
     return model.depth * (lra.FFT_OPERATIONS * (1 + K) / 2 * D + mixing + 30 * D) + 2 * model.input_size * D
 
 
-def language_layers(size: language.Size, shallow: bool = False) -> language.Layers:
+def language_layers(size: language.Size) -> language.Layers:
     """Layers that look back only, for language modelling; a recipe of this project."""
-    d_model, state_size, depth = {"smoke": (96, 16, 4), "small": (672, 64, 4) if shallow else (384, 64, 12)}[size]
+    d_model, state_size, depth = {"smoke": (96, 16, 4), "small": (672, 64, 4)}[size]
     layer = S4Config(d_model=d_model, state_size=state_size, dropout=language.SCALES[size].dropout)
     return language.Layers(layer, depth, rule=tuple(f"ssm.{name}" for name in (*FIXED_RATE, "log_step")))
 
 
-LANGUAGE_RECIPES = language.recipes(language_layers, shallow=partial(language_layers, shallow=True))
+LANGUAGE_RECIPES = language.recipes(language_layers)

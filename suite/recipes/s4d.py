@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 
 from implementations.s4.config import S4DConfig
 from suite.recipes import language, lra
@@ -86,11 +85,11 @@ RECIPES: dict[str, Callable[[Profile], Recipe]] = {
 }
 
 
-def language_layers(size: language.Size, shallow: bool = False) -> language.Layers:
+def language_layers(size: language.Size) -> language.Layers:
     """Layers that look back only, for language modelling; a recipe of this project."""
-    d_model, state_size, depth = {"smoke": (96, 16, 4), "small": (672, 64, 4) if shallow else (384, 64, 12)}[size]
+    d_model, state_size, depth = {"smoke": (96, 16, 4), "small": (672, 64, 4)}[size]
     layer = S4DConfig(d_model=d_model, state_size=state_size, dropout=language.SCALES[size].dropout)
     return language.Layers(layer, depth, rule=tuple(f"ssm.{name}" for name in ("A_real", "A_imag", "B", "log_step")))
 
 
-LANGUAGE_RECIPES = language.recipes(language_layers, shallow=partial(language_layers, shallow=True))
+LANGUAGE_RECIPES = language.recipes(language_layers)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 from implementations.common.conventions import MatmulPrecision
@@ -367,12 +366,11 @@ def operations_per_token(model: ModelConfig) -> float:
     return model.depth * (products + gates + scan + 30 * D) + encoder
 
 
-def language_layers(size: language.Size, shallow: bool = False) -> language.Layers:
+def language_layers(size: language.Size) -> language.Layers:
     """Layers that look back only, with layer norm, for language modelling; a recipe of this project."""
-    sizes = {"smoke": (96, 64, 4, 4), "small": (608, 608, 19, 4) if shallow else (384, 384, 12, 11)}
-    d_model, ssm_size, blocks, depth = sizes[size]
+    d_model, ssm_size, blocks, depth = {"smoke": (96, 64, 4, 4), "small": (608, 608, 19, 4)}[size]
     layer = S5Config(d_model=d_model, ssm_size=ssm_size, blocks=blocks, dropout=language.SCALES[size].dropout)
     return language.Layers(layer, depth, rule=("ssm.B", "ssm.Lambda_re", "ssm.Lambda_im", "ssm.log_step"))
 
 
-LANGUAGE_RECIPES = language.recipes(language_layers, shallow=partial(language_layers, shallow=True))
+LANGUAGE_RECIPES = language.recipes(language_layers)

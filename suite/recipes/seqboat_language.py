@@ -5,8 +5,6 @@ Ren, Liu, Wang, Xu, Zhu and Zhai 2023 (arXiv 2306.11197), `examples/seqboat/READ
 
 from __future__ import annotations
 
-from functools import partial
-
 from implementations.seqboat.config import SeqBoatConfig
 from suite.recipes import language
 from suite.recipes.base import LanguageTraining, Recipe
@@ -34,11 +32,11 @@ def enwik8() -> tuple[SeqBoatConfig, int]:
     return layer, 14
 
 
-def language_layers(size: language.Size, shallow: bool = False) -> language.Layers:
+def language_layers(size: language.Size) -> language.Layers:
     """Layers that look back only, with rotary positions, for language modelling; a recipe of this project."""
     d_model, query_size, value_size, window, depth, capacities = {
         "smoke": (64, 32, 128, 32, 3, 1),
-        "small": (384, 64, 768, 128, 4, 2) if shallow else (256, 64, 512, 128, 9, 4),
+        "small": (384, 64, 768, 128, 4, 2),
     }[size]
     layer = SeqBoatConfig(
         d_model=d_model,
@@ -98,6 +96,4 @@ def language_enwik8() -> Recipe:
     )
 
 
-LANGUAGE_RECIPES = language.recipes(
-    language_layers, {"enwik8": language_enwik8}, shallow=partial(language_layers, shallow=True)
-)
+LANGUAGE_RECIPES = language.recipes(language_layers, {"enwik8": language_enwik8})

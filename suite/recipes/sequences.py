@@ -34,7 +34,9 @@ SCALINGS: dict[tuple[str, Profile], lra.Scaling] = {
     ("speech", "smoke"): lra.Scaling(1_000, 200, 2, 20, 2, _s5_layer(16, 16, 2)),
     ("speech", "small"): lra.Scaling(10_000, 1_000, 5, 20, 4, _s5_layer(48, 64, 8)),
     ("seqboat", "smoke"): lra.Scaling(200, 50, 2, 10, 2, {"d_model": 16, "query_size": 8, "value_size": 32}),
-    ("seqboat", "small"): lra.Scaling(5_000, 500, 5, 20, 4, {"d_model": 32, "query_size": 16, "value_size": 64}),
+    ("seqboat", "small"): lra.Scaling(
+        5_000, 500, 5, 20, 4, {"d_model": 32, "query_size": 16, "value_size": 64, "capacities": 2}
+    ),
     ("pendulum", "smoke"): lra.Scaling(600, 200, 12, 20, 2, {}),
     ("pendulum", "small"): lra.Scaling(2_000, 1_000, 20, 32, 4, {}),
 }

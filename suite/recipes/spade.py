@@ -309,7 +309,7 @@ def language_layers(size: language.Size) -> language.Layers:
     """The published language model's layers in small; a recipe of this project."""
     changes, depth = {
         "smoke": ({"d_model": 64, "heads": 2, "d_ff": 128, "window": 32, "s4_state_size": 16}, 3),
-        "small": ({"d_model": 256, "heads": 4, "d_ff": 1_024, "window": 128, "s4_state_size": 64}, 6),
+        "small": ({"d_model": 304, "heads": 4, "d_ff": 1_216, "window": 128, "s4_state_size": 64}, 4),
     }[size]
     dropout = language.SCALES[size].dropout
     bottom = language_model().bottom.replace(**changes, dropout=dropout, hidden_dropout=dropout)
