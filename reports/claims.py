@@ -120,7 +120,7 @@ def timed(claim: Claim, runs: Sequence[speed.SpeedRun]) -> list[list[Span]]:
             told = "; ".join(f"{mode} {_ends(ratios)}" for mode, ratios in found.items())
             ended = "" if run.record.status == "measured" else f"; the run {run.record.status}, this is its part"
             place = f"{tables.title(run.record.cell.framework)}, {frames.machine(run.record)}"
-            where = f"positions, {', '.join(filter(None, (place, run.without(*found))))}{ended}"
+            where = f"positions, {place}{ended}"
             href = f"speed.*#{run.anchor}"
             lines.append(
                 [Span(f"{layer}, times as fast as {claim.slower}:"), Span(told, href), Span(where, "", "quiet")]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reports import contended, frames, outdated
+from reports import contended, frames
 from reports.records import Record, decode_correct
 from reports.statistics import Effect, ExampleComparison, holm, paired_effect, paired_examples
 
@@ -165,21 +165,17 @@ def example_tests(comparison: Comparison) -> list[ExampleTest]:
 
 @dataclass(frozen=True)
 class Time:
-    """A time on both sides, with the quantiles of 20 and 80 % where there are any; in the unit of `what`. `against` is
-    what is known against that of each side."""
+    """A time on both sides, with the quantiles of 20 and 80 % where there are any; in the unit of `what`."""
 
     pair: Pair
     what: str
     values: tuple[float, float]
     spreads: tuple[tuple[float, float], tuple[float, float]] | None = None
-    against: tuple[str, str] = ("", "")
 
     @property
     def unfit(self) -> str:
-        """Why the times of a side are none, as it shared its device or by what is known against them; empty where they
-        stand."""
-        shared = (contended.why(self.pair.first), contended.why(self.pair.second))
-        sides = zip("AABB", (shared[0], self.against[0], shared[1], self.against[1]), strict=True)
+        """Why the times of a side are none, as it shared its device; empty where they stand."""
+        sides = zip("AB", (contended.why(self.pair.first), contended.why(self.pair.second)), strict=True)
         return "; ".join(f"{name}: {why}" for name, why in sides if why)
 
     @property
@@ -207,19 +203,8 @@ def times(comparison: Comparison) -> list[Time]:
         rows = [{_what(row): row for row in side.tables.get("layer_speed", [])} for side in (pair.first, pair.second)]
         for what in rows[0]:
             if what in rows[1]:
-                timed = _time(pair, f"{what}, ms", [_quantiles(side[what], "ms_p", 1.0) for side in rows])
-                found += [replace(time, against=_against(pair, rows[0][what])) for time in timed]
+                found += _time(pair, f"{what}, ms", [_quantiles(side[what], "ms_p", 1.0) for side in rows])
     return found
-
-
-def _against(pair: Pair, row: dict[str, Any]) -> tuple[str, str]:
-    """What is known against a row on each side: that it is no time, or without something that the other's is not."""
-    sides = (pair.first, pair.second)
-    no_time = [outdated.left_out(side, row) for side in sides]
-    without = [outdated.beside(side, frames.text(row.get("mode"))) for side in sides]
-    if without[0] == without[1]:
-        return no_time[0], no_time[1]
-    return no_time[0] or without[0], no_time[1] or without[1]
 
 
 def _what(row: dict[str, Any]) -> str:

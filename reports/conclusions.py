@@ -99,8 +99,7 @@ def speeds(records: Sequence[Record]) -> Iterator[Spans]:
             unfinished = "" if run.record.status == "measured" else f" The run did not end ({run.record.status})."
             place = Span(run.title, f"speed.*#{run.anchor}")
             many = f"{len(run.records)} runs, one for each layer," if len(run.records) > 1 else "One run"
-            without = "".join(f", {said}" for said in [run.without(*modes)] if said)
-            yield [place, Span(f"{told} {many} on one machine{without}.{unfinished}")]
+            yield [place, Span(f"{told} {many} on one machine.{unfinished}")]
 
 
 def _against_first(run: SpeedRun, mode: str) -> str:

@@ -14,7 +14,6 @@ from reports import (
     frames,
     language,
     names,
-    outdated,
     resampled,
     tables,
 )
@@ -162,7 +161,6 @@ def record_page(record: Record, group: Group | None) -> Page:
     if wrong:
         blocks.append(Items(tuple((Span(f"{sentence}."),) for sentence in wrong), CONTRADICTS, "callout"))
     blocks += _origin(record)
-    blocks += [Paragraph((Span(sentence),), "note") for sentence in outdated.sentences(record)]
     if record.log_tail:
         blocks.append(Code(record.log_tail, "End of the log", folded=record.log_tail.count("\n") > SHORT_LOG))
     if group:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports import chips, figures, frames, outdated, tables
+from reports import figures, frames, tables
 from reports.blocks import (
     Block,
     Cell,
@@ -33,11 +33,6 @@ from reports.statistics import PowerLaw, power_law
 TABLE = "layer_speed"
 TIMES = ("ms_p20", "ms_p50", "ms_p80")
 NUMBERS = (*TIMES, "ratio_to_first", "roofline_share", "tokens_per_second", "memory_bytes", "compile_seconds")
-COUNTED_BY_COMPILER = "operations and traffic as the compiler counts them"
-MISCOUNTED = (
-    "Shares of the roofline are left out: in this run the compiler counted the operations, and on a GPU it leaves out "
-    "what it calls from a library, which are most matrix products."
-)
 GROWTH_POINTS = 4
 """Growth is fitted through the medians of the last so many lengths, where fixed costs matter least."""
 LEAD = (
@@ -103,10 +98,6 @@ class SpeedRun:
         above, below = self.times(slower, mode), self.times(faster, mode)
         return {length: above[length] / below[length] for length in above if length in below}
 
-    def without(self, *modes: str) -> str:
-        """What the times of some modes are without, in words; empty where there is nothing."""
-        return "; ".join(dict.fromkeys(filter(None, (outdated.beside(one, *modes) for one in self.records))))
-
     def growth(self, layer: str, mode: str) -> tuple[list[int], PowerLaw] | None:
         """The longest lengths of a layer and the power law of its time over them; None where there is one length."""
         own = self.points.loc[(self.points["layer"] == layer) & (self.points["mode"] == mode)]
@@ -155,22 +146,12 @@ def _join(parts: Sequence[SpeedRun]) -> SpeedRun:
     return SpeedRun(records, points, max(max(times) / min(times) for times in medians.values()) - 1)
 
 
-def miscounted(record: Record) -> bool:
-    """Whether the operations of a run are those that a compiler counts for a GPU, which are too few."""
-    gpus = {chip.name for chip in chips.shipped() if chip.kind == "gpu"}
-    told = frames.text(record.protocol.get("JAX"))
-    return record.cell.framework == "jax" and record.cell.hardware in gpus and COUNTED_BY_COMPILER in told
-
-
 def measurements(record: Record) -> pd.DataFrame:
     """The rows of a record that hold a time which stands: layer, mode, length and numbers, NaN where there is none."""
     rows = []
-    without = {"roofline_share": math.nan} if miscounted(record) else {}
     for row in record.tables.get(TABLE, []):
-        if outdated.left_out(record, row):
-            continue
         length, layer = row.get("length"), row.get("layer")
-        found = {name: _number(row.get(name)) for name in NUMBERS} | without
+        found = {name: _number(row.get(name)) for name in NUMBERS}
         if not isinstance(layer, str) or isinstance(length, bool) or not isinstance(length, int) or length < 1:
             continue
         if all(found[name] > 0 for name in TIMES):
@@ -281,8 +262,6 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
             f"processes; between them its medians differ by up to {100 * run.spread:.1f} %."
         )
         yield Paragraph((Span(told),), "note")
-    for told in dict.fromkeys(sentence for one in run.records for sentence in outdated.sentences(one)):
-        yield Paragraph((Span(told),), "note")
     made = []
     for mode in run.modes:
         points = run.points.loc[run.points["mode"] == mode]
@@ -293,8 +272,6 @@ def run_blocks(run: SpeedRun) -> Iterator[Block]:
     if len(run.lengths) > 1:
         yield growth_table(run)
     yield measurement_table(run)
-    if miscounted(record):
-        yield Paragraph((Span(MISCOUNTED),), "note")
     facts = [
         (Span(f"{name}:", "", "strong"), Span(frames.text(value)))
         for name, value in sorted(record.protocol.items())

@@ -9,7 +9,7 @@ import pytest
 from report_document import Document
 from report_records import make_record, store
 
-from reports import build, compare, comparison, outdated, records
+from reports import build, compare, comparison, records
 from reports.records import Record
 from suite import compare as command
 
@@ -166,25 +166,6 @@ def test_identical_sets_are_equal_but_for_records_without_metrics():
         f"{count} cells in both, {count - empty} with equal metrics, {empty} without metrics; 0 only in A, 0 only in B"
     )
     assert compare.summary(comparison.compare(found, found)) == told
-
-
-def test_times_that_pages_leave_out_are_not_judged(monkeypatch, tmp_path):
-    file = tmp_path / "list.toml"
-    file.write_text(
-        '[[rows]]\nwhy = "it was slow"\nmode = "forward"\ncommits = { cell = "abc" }\n'
-        '[[notes]]\ntold = "without a state"\nwhy = "it was"\nmodes = ["step"]\ncommits = { cell = "abc" }\n'
-    )
-    monkeypatch.setattr(outdated, "_shipped", lambda: outdated.read(file))
-    rows = [{"layer": "s5", "mode": mode, "length": 64, **dict.fromkeys(("ms_p20", "ms_p50", "ms_p80"), 1.0)}
-            for mode in ("forward", "step", "backward")]  # fmt: skip
-    changes: dict[str, Any] = {"id": "cell", "timing": {}, "tables": {"layer_speed": rows}}
-    old, new = (
-        on(make_record(**changes, provenance={"commit": commit, "hardware": {}}), "One") for commit in ("abc", "def")
-    )
-    judged = [time.judgment for time in comparison.times(comparison.compare([old], [new]))]
-    assert judged == ["not compared, A: it was slow", "not compared, A: without a state", "within the spread"]
-    judged = [time.judgment for time in comparison.times(comparison.compare([old], [old]))]
-    assert judged == ["not compared, A: it was slow; B: it was slow", *["within the spread"] * 2]
 
 
 def test_differences_are_named_field_by_field_and_once():
