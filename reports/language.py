@@ -6,7 +6,7 @@ the recipes differ from published ones is no part of that, so that architectures
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -64,14 +64,19 @@ POSITIONS, LENGTHS = "perplexity_by_position", "perplexity_by_length"
 
 
 def sections(groups: Sequence[Group]) -> list[list[Group]]:
-    """The groups of language models that may stand in one table, by task, profile and protocol."""
+    """The groups of language models that may stand in one table, by task, profile and protocol, the most first."""
     found: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
         if group.benchmark not in frames.LANGUAGE or not any(entry.values for entry in group.entries.values()):
             continue
         measured = {key: value for key, value in group.protocol.items() if key not in ASIDE}
         found.setdefault((group.task, group.profile, frames.fingerprint(measured)), []).append(group)
-    return [found[key] for key in sorted(found)]
+    return [found[key] for key in sorted(found, key=lambda key: (*key[:2], -len(found[key]), key[2]))]
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The fields in which two protocols measure something else."""
+    return sorted(key for key in {*one, *other} - set(ASIDE) if one.get(key) != other.get(key))
 
 
 def perplexities(groups: Sequence[Group]) -> list[Block]:
@@ -84,9 +89,15 @@ def perplexities(groups: Sequence[Group]) -> list[Block]:
         "and evaluation are the same; they are in the order of their names, since recipes differ."
     )
     blocks: list[Block] = [Heading("Perplexities", anchor="perplexities"), Paragraph((Span(told),))]
+    above: dict[str, dict[str, Any]] = {}
     for section in found:
         first = section[0]
-        blocks.append(Heading(f"{first.task}, profile {first.profile}, {frames.text(first.protocol.get('name'))}"))
+        title = f"{first.task}, profile {first.profile}, {frames.text(first.protocol.get('name'))}"
+        blocks.append(Heading(title))
+        if title in above:
+            names = ", ".join(name.replace("_", " ") for name in differing(above[title], first.protocol))
+            blocks.append(Paragraph((Span(f"Apart from the table above, as the protocols differ in: {names}."),)))
+        above[title] = first.protocol
         blocks += blocks_of(section)
     return [*blocks, Heading("Definitions"), definitions(found[0][0])]
 

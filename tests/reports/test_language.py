@@ -8,6 +8,7 @@ import pytest
 from report_records import make_record, store
 
 from reports import build, conclusions, frames, language
+from reports.blocks import Heading, Paragraph, Table
 from reports.pages import Report
 from reports.published import shipped
 from reports.records import Record
@@ -69,6 +70,19 @@ def test_one_table_holds_what_was_measured_alike():
     found.append(record("s4", protocol={"evaluation": "windows of 128 tokens"}))
     sections = [sorted(group.architecture for group in section) for section in language.sections(groups(found))]
     assert sorted(sections) == [["block_state", "s5"], ["ema"], ["s4"]]
+
+
+@pytest.mark.parametrize("tokenizer", ["bytes", "words", "pieces", "letters"])
+def test_a_smaller_table_of_another_protocol_comes_later_and_says_what_differs(tokenizer: str):
+    both = {"tokenizer": tokenizer}
+    other = record("s4", protocol=both | {"evaluation": "windows of 128 tokens", "prepared_sha256": "a" * 64})
+    blocks = language.perplexities(groups([other, record(protocol=both), record("ema", protocol=both)]))
+    titles = [block.text for block in blocks if isinstance(block, Heading)]
+    assert titles[1] == titles[2]
+    notes = [block.spans[0].text for block in blocks if isinstance(block, Paragraph)]
+    assert notes[1:] == ["Apart from the table above, as the protocols differ in: evaluation, prepared sha256."]
+    sizes = [len(block.rows) for block in blocks if isinstance(block, Table) and block.caption.startswith("Test split")]
+    assert sizes == [2, 1]
 
 
 def test_rows_are_in_the_order_of_names_and_never_of_numbers():
