@@ -72,7 +72,7 @@ def test_one_table_holds_what_was_measured_alike():
     assert sorted(sections) == [["block_state", "s5"], ["ema"], ["s4"]]
 
 
-@pytest.mark.parametrize("tokenizer", ["bytes", "words", "pieces", "letters"])
+@pytest.mark.parametrize("tokenizer", ["bytes", "words", "characters", "syllables", "phonemes", "lines"])
 def test_a_smaller_table_of_another_protocol_comes_later_and_says_what_differs(tokenizer: str):
     both = {"tokenizer": tokenizer}
     other = record("s4", protocol=both | {"evaluation": "windows of 128 tokens", "prepared_sha256": "a" * 64})
