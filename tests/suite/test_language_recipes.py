@@ -74,17 +74,18 @@ def test_the_project_trains_all_architectures_alike():
             assert one.optimizer.schedule == other.optimizer.schedule
 
 
-def test_smoke_models_have_about_equally_many_parameters():
+@pytest.mark.parametrize(("profile", "least", "most"), [("smoke", 110_000, 160_000), ("small", 4_400_000, 5_300_000)])
+def test_models_have_about_equally_many_parameters_but_ema_in_small(profile, least, most):
     pytest.importorskip("torch")
     from implementations.catalog import model_class
     from implementations.common.initializers import Keys
 
     for name in ARCHITECTURES:
-        config = recipe("book", name).model
+        config = recipe("book", name, profile).model
         model = model_class(config, "torch")(config, Keys(0))
         count = sum(p.numel() for p in model.parameters())
-        assert 110_000 < count < 160_000, (name, count)
-        ruled = recipe("book", name).optimizer
+        assert (least < count < most) != (profile == "small" and name == "ema"), (name, count)
+        ruled = recipe("book", name, profile).optimizer
         groups = [ruled.group_of(path) for path, _ in model.named_parameters()]
         assert ("ssm" in groups) == (name in ("s5", "s4", "s4d", "spade", "block_state")), name
 
