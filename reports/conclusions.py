@@ -134,23 +134,34 @@ def _share(run: SpeedRun, layer: str, length: int) -> float | None:
 
 
 def lengths(groups: Sequence[Group]) -> Iterator[Spans]:
-    """What reading more tokens than in training does to each trained language model; a line per task and lengths."""
-    found: dict[tuple[str, str, float, float], dict[str, list[str]]] = {}
+    """What reading more tokens than in training does to the trained language models; a line per task and lengths, means
+    over the seeds of an architecture that go the same way."""
+    found: dict[tuple[str, str, float, float], dict[str, dict[str, list[tuple[float, float]]]]] = {}
     for group in groups:
         for record in group.records:
             told = _extrapolation(record)
             if told:
                 trained, longest, before, after = told
                 direction = "fall" if after < before else "rise" if after > before else "stay"
-                name = f"{group.title} {tables.title(record.cell.framework)} ({before:.3f} → {after:.3f})"
+                name = f"{group.title} {tables.title(record.cell.framework)}"
                 key = (group.task, group.profile, trained, longest)
-                found.setdefault(key, {}).setdefault(direction, []).append(name)
+                models = found.setdefault(key, {}).setdefault(direction, {})
+                models.setdefault(name, []).append((before, after))
     for (task, profile, trained, longest), directions in found.items():
-        told = "; ".join(f"{direction} for {', '.join(names)}" for direction, names in directions.items())
-        number = sum(map(len, directions.values()))
+        told = "; ".join(
+            f"{direction} for {', '.join(_change(name, seeds) for name, seeds in models.items())}"
+            for direction, models in directions.items()
+        )
+        number = sum(len(seeds) for models in directions.values() for seeds in models.values())
         caveat = f"{number} trained models, one per seed" if number > 1 else "one trained model, one seed"
         start = f"{task}, profile {profile}: trained at {trained:,.0f} tokens and read to {longest:,.0f}, bits per byte"
         yield [Span(f"{start} {told}. Of {caveat}, not of architectures in general.")]
+
+
+def _change(name: str, seeds: Sequence[tuple[float, float]]) -> str:
+    before, after = (sum(values) / len(seeds) for values in zip(*seeds, strict=True))
+    count = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
+    return f"{name} ({before:.3f} → {after:.3f}{count})"
 
 
 def _extrapolation(record: Record) -> tuple[float, float, float, float] | None:

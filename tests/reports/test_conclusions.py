@@ -94,6 +94,9 @@ def test_length_generalization_is_told_of_the_models_that_were_trained() -> None
     assert "rise for s4 JAX (2.000 → 2.500)" in line
     assert "fall for s5 JAX (2.250 → 2.200)" in line
     assert line.endswith("Of 2 trained models, one per seed, not of architectures in general.")
+    seeds = [model("s5", 0, 2.25, 2.2), model("s5", 1, 2.35, 2.1), model("s5", 2, 2.0, 2.1)]
+    (line,) = texts(conclusions.lengths(groups(seeds)))
+    assert "fall for s5 JAX (2.300 → 2.150, 2 seeds); rise for s5 JAX (2.000 → 2.100). Of 3 trained models" in line
     (line,) = texts(conclusions.lengths(groups([model("s5", 0, 2.25, 2.2)])))
     assert line.endswith("Of one trained model, one seed, not of architectures in general.")
 
