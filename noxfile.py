@@ -33,20 +33,11 @@ def run(session: nox.Session, program: str, *arguments: str) -> None:
 def lra(session: nox.Session) -> None:
     """Long Range Arena and the equivalence of the twins, to a report; arguments go to `python -m suite.run`.
 
-    S5 unless `--architectures` is among them: every other one adds minutes on two cores.
+    S5 unless `--architectures` is among them: every other one adds minutes on two cores. With `--tasks`, these alone.
     """
-    run(
-        session,
-        "python",
-        "-m",
-        "suite.run",
-        "--benchmarks",
-        "lra",
-        "equivalence",
-        "--architectures",
-        "s5",
-        *session.posargs,
-    )
+    chosen = session.posargs
+    all_of = [] if "--tasks" in chosen else ["--benchmarks", "lra", "equivalence"]
+    run(session, "python", "-m", "suite.run", *all_of, "--architectures", "s5", *chosen)
 
 
 @nox.session

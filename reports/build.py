@@ -1,6 +1,7 @@
 """Build a report: `python -m reports.build RUNS [RUNS ...] -o SITE`."""
 
 import argparse
+import errno
 import functools
 import os
 import re
@@ -35,6 +36,7 @@ from reports.render import text_table as render_text
 from reports.tables import result_table
 
 MANIFEST = ".longseq-bench-site.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class BuildError(RuntimeError):
@@ -121,6 +123,9 @@ def build_markdown(runs_dirs: Sequence[Path], site: Path) -> Path:
 def _replace(site: Path, files: dict[str, bytes]) -> Path:
     """Make a folder hold exactly `files` besides what no report wrote, which must be in nobody's way."""
     known = _manifest(site)
+    others = sorted(path.name for path in site.glob("[!.]*")) if not (site / MANIFEST).exists() else []
+    if others:
+        raise BuildError(f"{site} holds {others[0]}, which no report wrote; choose an empty or a new folder with -o")
     foreign = sorted(path for path in files if path not in known and (site / path).exists())
     if foreign:
         raise BuildError(f"{site / foreign[0]} was not written by a report; choose an empty folder with -o")
@@ -132,9 +137,8 @@ def _replace(site: Path, files: dict[str, bytes]) -> Path:
             (site / path).unlink(missing_ok=True)
         _write(site, MANIFEST, msgspec.json.encode(sorted(files)))
     except OSError as error:
-        raise BuildError(
-            f"cannot write {error.filename or site}: {error.strerror}; free the disk and repeat"
-        ) from error
+        remedy = "free the disk and repeat" if error.errno in FULL else "choose another folder with -o"
+        raise BuildError(f"cannot write {error.filename or site}: {error.strerror}; {remedy}") from error
     return site
 
 

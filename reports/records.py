@@ -147,7 +147,8 @@ def read(path: Path) -> Record:
     except OSError as error:
         raise RecordError(f"cannot read record {path}: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RecordError) as error:
-        raise RecordError(f"record {path} is not valid: {error}; delete it and run its cell again") from error
+        remedy = "if a run wrote it, delete it and run its cell again"
+        raise RecordError(f"record {path} is not valid: {error}; {remedy}") from error
     if path.name != f"{record.cell.id}.json":
         raise RecordError(f"record {path} is of cell {record.cell.id!r} - at `$.cell.id`; rename or delete the file")
     return record
@@ -162,7 +163,8 @@ def read_all(runs_dirs: Path | Iterable[Path]) -> list[Record]:
     found: dict[str, tuple[Record, Path]] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise RecordError(f"runs folder {folder} does not exist; give the folder that `--out` named")
+            wrong = "is no folder" if folder.exists() else "does not exist"
+            raise RecordError(f"runs folder {folder} {wrong}; give the folder that `--out` named")
         for path in sorted((folder / "records").glob("*.json")):
             if path.name.startswith("."):
                 continue

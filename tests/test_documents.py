@@ -216,6 +216,13 @@ def test_what_a_session_runs_is_there(command, project):
                 assert Path(path).name in ("ruff", "pyright"), words
 
 
+def test_tasks_that_are_named_are_all_that_the_session_of_the_arena_runs():
+    (words,) = programs("lra", ["--tasks", "lra.listops"])
+    assert words[1:] == ["-m", "suite.run", "--architectures", "s5", "--tasks", "lra.listops"]
+    (words,) = programs("lra", [])
+    assert words[3:6] == ["--benchmarks", "lra", "equivalence"]
+
+
 def test_contributing_says_how_long_every_session_takes():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE)

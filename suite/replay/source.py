@@ -37,7 +37,8 @@ def _of_cell(name: str, folders: Sequence[Path]) -> Path:
     places = [folder / "records" / f"{name}.json" for folder in folders]
     searched = ", ".join(str(folder) for folder in folders)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name) or name.endswith(".json"):
-        raise CannotVerify(f"there is no file {name}: give the path of a record or the id of a cell in {searched}")
+        wrong = f"{name} is a folder" if Path(name).is_dir() else f"there is no file {name}"
+        raise CannotVerify(f"{wrong}: give the path of a record or the id of a cell in {searched}")
     there = [place for place in places if place.is_file()]
     if not there:
         ids = [path.stem for folder in folders for path in sorted((folder / "records").glob("*.json"))]

@@ -228,9 +228,39 @@ def test_a_full_disk_is_one_sentence(make: Factory, tmp_path: Path, monkeypatch:
 def test_a_folder_with_someone_elses_page_is_left_alone(make: Factory, tmp_path: Path) -> None:
     runs = store([make()], tmp_path / "runs")
     (tmp_path / "index.html").write_text("mine")
-    with pytest.raises(BuildError, match=r"index\.html was not written by a report"):
+    with pytest.raises(BuildError, match=r"holds index\.html, which no report wrote; choose an empty or a new folder"):
         build.build([runs], tmp_path)
     assert (tmp_path / "index.html").read_text() == "mine"
+    site, page = tmp_path / "site", tmp_path / "site" / "speed.html"
+    build.build([runs], site)
+    page.unlink()
+    (site / build.MANIFEST).write_text("[]")
+    with pytest.raises(BuildError, match="was not written by a report; choose an empty folder"):
+        build.build([runs], site)
+    assert not page.exists()
+
+
+def test_a_folder_of_others_files_is_left_alone(make: Factory, tmp_path: Path) -> None:
+    runs = store([make()], tmp_path / "runs")
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "module.py").write_text("x = 1")
+    with pytest.raises(BuildError, match=r"package holds module\.py, which no report wrote"):
+        build.build([runs], package)
+    assert [path.name for path in package.iterdir()] == ["module.py"]
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(28, "free the disk"), (13, "choose another folder with -o")])
+def test_what_cannot_be_written_is_named_with_a_remedy(
+    make: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    def refuse(path: Path, data: bytes) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    runs = store([make()], tmp_path / "runs")
+    monkeypatch.setattr(atomic, "write_bytes", refuse)
+    with pytest.raises(BuildError, match=rf"cannot write .*site.*; {remedy}"):
+        build.build([runs], tmp_path / "site")
 
 
 def test_a_manifest_cannot_make_a_build_delete_anything_outside(make: Factory, tmp_path: Path) -> None:

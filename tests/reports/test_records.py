@@ -115,6 +115,8 @@ def test_folders_are_joined_and_contradictions_are_errors(make: Factory, tmp_pat
         records.read_all([tmp_path / "a", tmp_path / "c"])
     with pytest.raises(RecordError, match="does not exist"):
         records.read_all(tmp_path / "nowhere")
+    with pytest.raises(RecordError, match="is no folder"):
+        records.read_all(next((tmp_path / "a" / "records").iterdir()))
 
 
 @pytest.mark.parametrize(("classes", "encoding"), [(2, "uint8"), (256, "uint8"), (257, "uint16"), (65536, "uint16")])

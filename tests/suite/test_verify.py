@@ -171,6 +171,7 @@ def test_unknown_records_and_absent_hardware(measured, tmp_path, capsys, monkeyp
     for name, options, sentence in (
         ("0123456789ab", runs, "no record of cell '0123456789ab'"),
         (str(tmp_path / "absent.json"), runs, "there is no file"),
+        (str(folder / "runs" / "records"), runs, "records is a folder: give the path of a record"),
         (found.id, (*runs, "--hardware", "tpu-v4"), "hardware 'tpu-v4' (Google TPU v4) is not on this machine, which"),
         (found.id, (*runs, "--hardware", "h100"), "which has: cpu; verify it there, or leave out --hardware"),
         (found.id, (*runs, "--hardware", "h10"), "unknown hardware 'h10'"),
