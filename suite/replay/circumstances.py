@@ -61,6 +61,8 @@ def _code(record: Record) -> Circumstance:
     if changed:
         few = ", ".join(changed[:3]) + (" and others" if len(changed) > 3 else "")
         here += f", {len(changed)} file{'s' if len(changed) > 1 else ''} changed: {few}"
+    elif not head.startswith(recorded):
+        here += ", no file that makes numbers changed"
     return Circumstance("code", there, here, not changed)
 
 

@@ -351,6 +351,10 @@ def test_circumstances_say_what_differs(measured, monkeypatch):
     monkeypatch.setattr(provenance, "changed_since", lambda head: [])
     same = circumstances.compare(of, found)
     assert circumstances.alike(same, found)
+    of.provenance["commit"] = "0" * 40
+    (code,) = [one for one in circumstances.compare(of, found) if one.name == "code"]
+    assert code.same
+    assert code.here.endswith(", no file that makes numbers changed")
     monkeypatch.setattr(provenance, "changed_since", lambda head: ["suite/training/loop.py"])
     other = {one.name: one for one in circumstances.compare(of, found)}
     assert other["code"].same is False
