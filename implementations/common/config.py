@@ -19,7 +19,7 @@ class ConfigError(ValueError):
 def nearest(name: str, known: typing.Iterable[str]) -> str:
     """A half sentence that lists what is known and, where one is close, what was probably meant."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     meant = f"did you mean {close[0]!r}? " if close else ""
     return f"{meant}known: {', '.join(known)}"
 

@@ -42,7 +42,6 @@ def test_models_by_their_configs():
     [
         (lambda: catalog.get("S5"), "unknown architecture 'S5': "),
         (lambda: catalog.get("s5x"), "unknown architecture 's5x': did you mean 's5'[?] known: "),
-        (lambda: catalog.get("mamba"), "unknown architecture 'mamba': known: "),
         (lambda: catalog.layer_class("s5", "pytorch"), "unknown framework 'pytorch': did you mean 'torch'"),
         (lambda: catalog.layer_class("s5", "tensorflow"), "unknown framework 'tensorflow': known: jax, torch"),
         (lambda: catalog.require_framework("jaxx"), "unknown framework 'jaxx': did you mean 'jax'"),
