@@ -37,6 +37,7 @@ from reports.tables import result_table
 
 MANIFEST = ".longseq-bench-site.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Of a disk, or of what a user may write on it; other errors of writing are the folder's."""
 
 
 class BuildError(RuntimeError):

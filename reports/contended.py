@@ -7,21 +7,19 @@ again elsewhere is not meant.
 
 import functools
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 
 from reports.records import CellId, Record, RecordError
 
 FILE = Path(__file__).with_suffix(".toml")
-T = TypeVar("T")
-Sentence = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 
 
 class Runs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Runs that shared a device: why their times are none, and when each ended, by cell id."""
 
-    why: Sentence
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
     ended: dict[CellId, str]
 
 
@@ -29,19 +27,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runs: list[Runs]
 
 
-def decode(path: Path, kind: type[T]) -> T:
-    """A list of this project as its type; raises RecordError with one sentence."""
+def read(path: Path) -> dict[tuple[str, str], str]:
+    """The sentence of every listed run by its cell id and the moment it ended; raises RecordError."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=kind)
+        listed = msgspec.toml.decode(path.read_bytes(), type=_File).runs
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is not valid: {error}") from error
-
-
-def read(path: Path) -> dict[tuple[str, str], str]:
-    """The sentence of every listed run by its cell id and the moment it ended; raises RecordError."""
-    return {(cell, ended): runs.why for runs in decode(path, _File).runs for cell, ended in runs.ended.items()}
+    return {(cell, ended): runs.why for runs in listed for cell, ended in runs.ended.items()}
 
 
 @functools.cache

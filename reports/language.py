@@ -64,7 +64,7 @@ POSITIONS, LENGTHS = "perplexity_by_position", "perplexity_by_length"
 
 
 def sections(groups: Sequence[Group]) -> list[list[Group]]:
-    """The groups of language models that may stand in one table, by task, profile and protocol, the most first."""
+    """The groups of language models that may stand in one table, by task, profile and protocol, the largest first."""
     found: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
         if group.benchmark not in frames.LANGUAGE or not any(entry.values for entry in group.entries.values()):
